@@ -1,0 +1,1 @@
+"""Fetching, splitting and publishing the parallel corpora that get_corpus.py offers."""

@@ -1,0 +1,8 @@
+"""`python -m transformer` and, under `torchrun`, `-m transformer`."""
+
+import sys
+
+from transformer.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

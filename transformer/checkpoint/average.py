@@ -1,0 +1,35 @@
+"""The mean of several checkpoints' weights (Vaswani et al. 2017, section 6.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from transformer.checkpoint.run_directory import AVERAGED, RunDirectory
+from transformer.checkpoint.store import CheckpointError, read_checkpoint, write_checkpoint
+
+
+def average_checkpoints(directories: Sequence[Path]) -> dict[str, Tensor]:
+    """The element-wise mean of the weights, summed in float64 so that the order does not matter to fp32.
+
+    Raises:
+        CheckpointError: where the checkpoints are not of one model, or one is damaged.
+    """
+    total: dict[str, Tensor] = {}
+    for directory in directories:
+        weights = read_checkpoint(directory).model
+        if total and {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in total.items()}:
+            raise CheckpointError(f"{directory}: another model than {directories[0]}; they cannot be averaged")
+        for name, weight in weights.items():
+            total[name] = total[name] + weight.double() if name in total else weight.double()
+    return {name: (weight / len(directories)).to(torch.float32) for name, weight in total.items()}
+
+
+def write_average(run: RunDirectory, updates: Sequence[int]) -> Path:
+    """Average some of a run's checkpoints into `checkpoints/averaged`."""
+    weights = average_checkpoints([run.checkpoint(update) for update in updates])
+    write_checkpoint(run.checkpoint(AVERAGED), weights, {}, {"averaged_updates": list(updates)})
+    return run.checkpoint(AVERAGED)

@@ -1,0 +1,70 @@
+"""A run directory into a model ready for use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformer.checkpoint.run_directory import RunDirectory
+from transformer.checkpoint.state import load_model_tensors
+from transformer.checkpoint.store import CheckpointError, read_checkpoint
+from transformer.config import Config, load_config
+from transformer.data.tokenizer import PAD, Tokenizer, load_tokenizers
+from transformer.errors import UserError
+from transformer.model.build import build_model
+from transformer.model.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What translate, evaluate, export and a notebook use.
+
+    Attributes:
+        model: in evaluation mode, on the CPU.
+        source_tokenizer, target_tokenizer: the same object where the vocabulary is shared.
+        config: the run's resolved options.
+        checkpoint: the directory that the weights came from.
+    """
+
+    model: Transformer
+    source_tokenizer: Tokenizer
+    target_tokenizer: Tokenizer
+    config: Config
+    checkpoint: Path
+
+
+def load_model(run_or_checkpoint: str | Path, which: str = "best") -> LoadedModel:
+    """Load a run's model.
+
+    Args:
+        run_or_checkpoint: a run directory, or one of its checkpoint directories (then `which` is not asked).
+        which: `best`, `last`, `averaged` or an update's number.
+
+    Raises:
+        UserError: where the directory is no run.
+        CheckpointError: where the checkpoint is missing or damaged; the message offers the newest good one.
+    """
+    path = Path(run_or_checkpoint)
+    if path.resolve().parent.name == "checkpoints" and (path / "state.json").is_file():
+        which, path = path.resolve().name, path.resolve().parent.parent
+    if not path.is_dir():
+        raise UserError(f"{path}: no such run directory; check the path")
+    config = load_config(path)
+    run = RunDirectory(path)
+    checkpoint_path = run.resolve(which)
+    try:
+        checkpoint = read_checkpoint(checkpoint_path)
+    except CheckpointError as error:
+        raise offer_good_checkpoint(error, run, "use it with decoding.checkpoint={update}") from None
+    source_tokenizer, target_tokenizer = load_tokenizers(run.tokenizer)
+    model = build_model(config.model, source_tokenizer.vocab_size, target_tokenizer.vocab_size, PAD)
+    load_model_tensors(model, checkpoint)
+    return LoadedModel(model.eval(), source_tokenizer, target_tokenizer, config, checkpoint_path)
+
+
+def offer_good_checkpoint(error: CheckpointError, run: RunDirectory, advice: str) -> CheckpointError:
+    """The same error with the newest good checkpoint named, and what to do with it (`{update}` is filled in)."""
+    good = run.newest_good()
+    if good is None:
+        return CheckpointError(f"{error}; no other checkpoint of this run is whole")
+    return CheckpointError(f"{error}; the newest good one is {good}: {advice.format(update=int(good.name))}")

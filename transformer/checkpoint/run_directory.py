@@ -1,0 +1,92 @@
+"""The layout of a run directory, and the two pointers `best` and `last` into its checkpoints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from transformer.checkpoint.store import CheckpointError, verify_checkpoint
+from transformer.runtime.atomic import remove_directory, remove_leftovers, write_file
+
+AVERAGED = "averaged"
+_CHECKPOINT_NAME = re.compile(r"^(\d{8,10}|averaged)$")
+
+
+class RunDirectory:
+    """Paths of a run. A pointer is a one-line text file with the name of a checkpoint."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.tokenizer = path / "tokenizer"
+        self.metrics = path / "metrics.jsonl"
+        self.manifest = path / "manifest.json"
+        self.checkpoints = path / "checkpoints"
+
+    def checkpoint(self, name: int | str) -> Path:
+        """The directory of an update's checkpoint, or of the averaged one."""
+        return self.checkpoints / (f"{name:08d}" if isinstance(name, int) else name)
+
+    def updates(self) -> list[int]:
+        """The updates that have a checkpoint, ascending."""
+        if not self.checkpoints.is_dir():
+            return []
+        names = (entry.name for entry in self.checkpoints.iterdir())
+        return sorted(int(name) for name in names if _CHECKPOINT_NAME.match(name) and name != AVERAGED)
+
+    def point(self, pointer: str, name: int | str) -> None:
+        """Let `best` or `last` name a checkpoint."""
+        write_file(self.path / pointer, (self.checkpoint(name).name + "\n").encode())
+
+    def pointed(self, pointer: str) -> str | None:
+        """The checkpoint name in `best` or `last`, None where there is no such pointer yet.
+
+        Raises:
+            CheckpointError: where the file holds something else, e.g. a path.
+        """
+        path = self.path / pointer
+        try:
+            name = path.read_bytes()[:64].decode("ascii", "replace").strip()
+        except FileNotFoundError:
+            return None
+        if not _CHECKPOINT_NAME.match(name):
+            raise CheckpointError(f"{path}: damaged (it must hold the name of a checkpoint)")
+        return name
+
+    def resolve(self, which: str) -> Path:
+        """The checkpoint directory that `best`, `last`, `averaged` or an update's number means.
+
+        Raises:
+            CheckpointError: where there is none; the message says which there are.
+        """
+        name = which
+        if which in ("best", "last"):
+            pointed = self.pointed(which)
+            if pointed is None:
+                raise CheckpointError(f"{self.path}: no checkpoint yet (it holds no {which}); train it first")
+            name = pointed
+        elif which.isdigit():
+            name = f"{int(which):08d}"
+        path = self.checkpoints / name
+        if not path.is_dir():
+            held = [*map(str, self.updates()), *([AVERAGED] if self.checkpoint(AVERAGED).is_dir() else [])]
+            raise CheckpointError(f"{path}: no such checkpoint; this run has {', '.join(held) or 'none'}")
+        return path
+
+    def prune(self, keep: Collection[int]) -> None:
+        """Delete the checkpoints of all updates but some, and what a killed process left behind."""
+        remove_leftovers(self.checkpoints)
+        for update in self.updates():
+            if update not in keep:
+                remove_directory(self.checkpoint(update))
+
+    def newest_good(self, verify: Callable[[Path], None] = verify_checkpoint) -> Path | None:
+        """The newest checkpoint whose files are all whole."""
+        for update in reversed(self.updates()):
+            try:
+                verify(self.checkpoint(update))
+            except CheckpointError:
+                continue  # the search is for a good one; the damaged one was reported by whoever asks
+            return self.checkpoint(update)
+        return None

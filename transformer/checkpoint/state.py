@@ -1,0 +1,118 @@
+"""Everything a run needs to go on exactly where it was: counters and positions, optimizer, random state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from transformer.checkpoint.store import Checkpoint, CheckpointError
+from transformer.runtime.seeding import random_state, restore_random_state
+
+
+@dataclass
+class TrainingState:
+    """Counters of a run.
+
+    Attributes:
+        update: optimizer steps done.
+        epoch, batch: place in the data: passes done, and updates done of the next one.
+        target_tokens: target tokens trained on, padding not counted.
+        seconds: wall-clock time in training, validation included.
+        best_value, best_update: of the validation metric; None before the first validation.
+        validations_without_gain: in a row.
+        interval: sums since the last log line.
+    """
+
+    update: int = 0
+    epoch: int = 0
+    batch: int = 0
+    target_tokens: int = 0
+    seconds: float = 0.0
+    best_value: float | None = None
+    best_update: int | None = None
+    validations_without_gain: int = 0
+    interval: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> TrainingState:
+        """Read the counters back.
+
+        Raises:
+            CheckpointError: where the checkpoint has none, e.g. an averaged one.
+        """
+        try:
+            return cls(**checkpoint.state)
+        except TypeError:
+            where = checkpoint.directory
+            raise CheckpointError(f"{where}: holds no training state; nothing can go on from it") from None
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The weights by name; a tied matrix comes once, under its first name."""
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def load_model_tensors(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Copy a checkpoint's weights into a model.
+
+    Raises:
+        CheckpointError: where names or shapes differ; the message names the first.
+    """
+    own = dict(model.named_parameters())
+    for name in sorted(own.keys() ^ checkpoint.model.keys()):
+        where = "the checkpoint lacks" if name in own else "the model lacks"
+        raise CheckpointError(f"{checkpoint.directory}: does not fit the model of the config: {where} {name}")
+    for name, parameter in own.items():
+        stored = checkpoint.model[name]
+        if stored.shape != parameter.shape:
+            raise CheckpointError(
+                f"{checkpoint.directory}: does not fit the model of the config: {name} is {tuple(stored.shape)} there, "
+                f"{tuple(parameter.shape)} here"
+            )
+        with torch.no_grad():
+            parameter.copy_(stored)
+
+
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's moments as `optimizer.exp_avg.NAME` and the random state as `random.cpu`."""
+    tensors = {
+        f"optimizer.{key}.{name}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
+    return tensors | {f"random.{key}": value for key, value in random_state().items()}
+
+
+def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
+    """Put back what `optimizer_tensors` gave.
+
+    Raises:
+        CheckpointError: where the checkpoint holds no or another optimizer's state.
+    """
+    moments: dict[str, dict[str, Tensor]] = {}
+    for full_name, value in checkpoint.optimizer.items():
+        kind, _, rest = full_name.partition(".")
+        key, _, name = rest.partition(".")
+        if kind == "optimizer":
+            moments.setdefault(name, {})[key] = value
+    for name, parameter in model.named_parameters():
+        stored = moments.get(name)
+        if stored is None or any(v.dim() and v.shape != parameter.shape for v in stored.values()):
+            raise CheckpointError(
+                f"{checkpoint.directory}: holds no optimizer state for {name}; nothing can go on from it"
+            )
+        optimizer.state[parameter] = {
+            key: value.to(parameter.device) if value.dim() else value for key, value in stored.items()
+        }
+    restore_random_state(_random_part(checkpoint.optimizer))
+
+
+def _random_part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("random."): value for name, value in tensors.items() if name.startswith("random.")}

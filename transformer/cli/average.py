@@ -1,0 +1,36 @@
+"""Average the weights of a run's last checkpoints into checkpoints/averaged.
+
+    transformer average runs/demo training.average_checkpoints=3
+
+Use it with decoding.checkpoint=averaged. Training does the same by itself at its end."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from transformer.checkpoint.average import write_average
+from transformer.checkpoint.run_directory import RunDirectory
+from transformer.config import load_config
+from transformer.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="a run directory")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="training.average_checkpoints=K")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    path = Path(arguments.run)
+    if not path.is_dir():
+        raise UserError(f"{path}: no such run directory; check the path")
+    wanted = load_config(path, arguments.overrides).training.average_checkpoints
+    directory = RunDirectory(path)
+    updates = directory.updates()[-wanted:] if wanted else []
+    if len(updates) < 2:
+        raise UserError(
+            f"{path}: averaging needs two checkpoints; with average_checkpoints={wanted} there are {len(updates)}"
+        )
+    averaged = write_average(directory, updates)
+    print(f"{averaged}: mean of updates {', '.join(map(str, updates))}; use it with decoding.checkpoint=averaged")
+    return 0

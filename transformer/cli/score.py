@@ -1,0 +1,31 @@
+"""Print a run's own score of given translations, a line each: score, log-probability and tokens, separated by tabs.
+
+    transformer score runs/demo --source sentences.zh --target translations.en
+
+The score is what beam search ranks by: log-probability / length penalty."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from transformer.cli.wiring import open_translator
+from transformer.data.corpus import read_lines
+from transformer.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="a run directory, or one of its checkpoints")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="options that replace the run's")
+    parser.add_argument("--source", required=True, metavar="FILE", help="source sentences")
+    parser.add_argument("--target", required=True, metavar="FILE", help="their translations")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    sources, targets = (list(read_lines(Path(path))) for path in (arguments.source, arguments.target))
+    if len(sources) != len(targets):
+        counts = f"{len(sources)} lines and {arguments.target} has {len(targets)}"
+        raise UserError(f"{arguments.source} has {counts}; they must match line by line")
+    for scored in open_translator(arguments.run, arguments.overrides).score(sources, targets):
+        print(f"{scored.score:.6f}", f"{scored.log_prob:.6f}", len(scored.ids) + 1, sep="\t")
+    return 0

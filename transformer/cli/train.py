@@ -1,0 +1,195 @@
+"""Train a config, or go on with a run: where the run directory holds checkpoints of the same config, training goes on
+from the newest one exactly."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import signal
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from transformer import __version__
+from transformer.checkpoint.load import offer_good_checkpoint
+from transformer.checkpoint.run_directory import RunDirectory
+from transformer.checkpoint.state import TrainingState, load_model_tensors, restore_optimizer
+from transformer.checkpoint.store import CheckpointError, read_checkpoint
+from transformer.cli.validation import Validation
+from transformer.cli.wiring import say
+from transformer.config import MAY_CHANGE_ON_RESUME, Config, changed_keys, dump_config, load_config, override_config
+from transformer.data.batching import Position, UpdateStream
+from transformer.data.prepare import Prepared, prepare
+from transformer.data.tokenizer import PAD, save_tokenizers
+from transformer.errors import UserError
+from transformer.model.build import build_model
+from transformer.runtime.atomic import write_file
+from transformer.runtime.device import choose_device, choose_precision, configure_process
+from transformer.runtime.logging import Console, JsonLines, clock
+from transformer.runtime.seeding import seed_everything
+from transformer.training.optimizer import build_optimizer
+from transformer.training.trainer import Outcome, Trainer
+
+_PACKAGES = ("torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pyarrow")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", help="a YAML config, or a run directory to go on with")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="options that replace the config's")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    config = load_config(arguments.config, arguments.overrides)
+    if Path(arguments.config).is_dir():  # the run may have been moved since its config was written
+        config = override_config(config, [f"run.directory={json.dumps(str(arguments.config))}"])
+    outcome = train(config)
+    return 0 if outcome.signal is None else 128 + outcome.signal
+
+
+def train(config: Config) -> Outcome:
+    """Prepare the data, build or restore the run, and train it."""
+    run = RunDirectory(Path(config.run.directory))
+    check_run(run, config)
+    configure_process(config.run.threads)
+    device = choose_device(config.run.device)
+    precision = choose_precision(config.training.precision, device)
+    prepared = prepare(config, say)
+    write_run(run, config, prepared)
+
+    seed_everything(config.run.seed)
+    source_size, target_size = prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size
+    model = build_model(config.model, source_size, target_size, PAD).to(device)
+    optimizer = build_optimizer(model, config.training)
+    state = resume(run, model, optimizer)
+    stream = UpdateStream(
+        prepared.corpus("train"),
+        config.training.batch_tokens,
+        config.training.micro_batch_tokens,
+        config.data.bucket_window,
+        config.run.seed,
+        Position(state.epoch, state.batch),
+    )
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    say(f"model: {parameters:,} parameters; {device.type}, {torch.get_num_threads()} threads, {str(precision)[6:]}")
+    log = JsonLines(run.metrics)
+    log.forget_after(state.update)
+    console = Console(total=config.training.max_updates, done=state.update)
+    trainer = Trainer(
+        config=config,
+        model=model,
+        optimizer=optimizer,
+        stream=stream,
+        run=run,
+        state=state,
+        validate=Validation(config, prepared),
+        listeners=[log, console],
+        advance=console.advance,
+        precision=precision,
+    )
+    try:
+        outcome = trainer.fit()
+    finally:
+        console.close()
+    say(in_words(outcome, trainer))
+    return outcome
+
+
+def check_run(run: RunDirectory, config: Config) -> None:
+    """Refuse a directory that holds something else than this run.
+
+    Raises:
+        UserError: where it holds another config, or files but no run.
+    """
+    if not run.path.exists():
+        return
+    if not run.path.is_dir():
+        raise UserError(f"run.directory={run.path}: this is a file; name a directory")
+    if not run.config.is_file():
+        if any(run.path.iterdir()):
+            raise UserError(f"run.directory={run.path}: holds files but no run; name a new or an empty directory")
+        return
+    old = load_config(run.path)
+    spared = set(MAY_CHANGE_ON_RESUME)
+    if config.training.schedule in {"linear", "cosine"}:
+        spared.discard("training.max_updates")  # their whole curve depends on it
+    changed = [key for key in changed_keys(old, config) if key not in spared]
+    if changed:
+        section, key = changed[0].split(".")
+        before, after = (getattr(getattr(c, section), key) for c in (old, config))
+        more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""
+        raise UserError(
+            f"{run.path}: holds a run with another config: {changed[0]} is {before} there and {after} here{more}; "
+            f"give this one its own run.directory, or go on with that one: transformer train {run.path}"
+        )
+
+
+def write_run(run: RunDirectory, config: Config, prepared: Prepared) -> None:
+    """Write config, tokenizer and manifest, the data's identity first compared with what the run began with.
+
+    Raises:
+        UserError: where the corpora have changed since.
+    """
+    if run.manifest.is_file() and run.updates():
+        began_with = json.loads(run.manifest.read_text("utf-8"))["data"]["inputs"]
+        if began_with != prepared.manifest["inputs"]:
+            raise UserError(
+                f"{run.path}: the corpora or the tokenizer changed since this run began; put them back, "
+                "or give the new ones their own run.directory"
+            )
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_file(run.config, dump_config(config).encode())
+    save_tokenizers(run.tokenizer, prepared.source_tokenizer, prepared.target_tokenizer)
+    manifest = {
+        "transformer": __version__,
+        "seed": config.run.seed,
+        "environment": environment(),
+        "data": prepared.manifest,
+    }
+    write_file(run.manifest, json.dumps(manifest, indent=2, ensure_ascii=False).encode())
+
+
+def environment() -> dict[str, Any]:
+    """What the numbers of a run may depend on."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def resume(run: RunDirectory, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+    """Put the newest checkpoint into model and optimizer, and return its counters; new ones where there is none.
+
+    Raises:
+        CheckpointError: where it is damaged; the message offers the newest good one.
+    """
+    updates = run.updates()
+    if not updates:
+        return TrainingState()
+    try:
+        checkpoint = read_checkpoint(run.checkpoint(updates[-1]), with_optimizer=True)
+        load_model_tensors(model, checkpoint)
+        restore_optimizer(model, optimizer, checkpoint)
+        state = TrainingState.from_checkpoint(checkpoint)
+    except CheckpointError as error:
+        advice = f"delete {run.checkpoint(updates[-1])}, and training goes on from update {{update}}"
+        raise offer_good_checkpoint(error, run, advice) from None
+    run.point("last", state.update)  # a crash may have come between the checkpoint and its pointers
+    if state.best_update is not None:
+        run.point("best", state.best_update)
+    say(f"going on from update {state.update:,} of {run.path}")
+    return state
+
+
+def in_words(outcome: Outcome, trainer: Trainer) -> str:
+    state, config = trainer.state, trainer.config
+    if outcome.signal is not None:
+        name = signal.Signals(outcome.signal).name
+        return f"{name}: update {state.update:,} is saved; go on with: transformer train {trainer.run.path}"
+    why = "no better for too long" if outcome.reason == "patience" else "limit reached"
+    best = f"; best {config.validation.metric} {state.best_value:.2f}" if state.best_value is not None else ""
+    return f"done ({why}) after {state.update:,} updates in {clock(state.seconds)}{best}: {trainer.run.path}"

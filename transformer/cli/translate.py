@@ -1,0 +1,61 @@
+"""Translate sentences given as arguments, a file, or standard input line by line: one line out for each line in.
+
+    transformer translate runs/demo "你能让它变得更安全吗？"
+    transformer translate runs/demo --input sentences.zh decoding.beam_size=1
+    cat sentences.zh | transformer translate runs/demo > sentences.en
+
+With decoding.n_best=K each sentence gives up to K lines: its number, rank, score and text, separated by tabs.
+An argument that reads section.key=value is an option; sentences after -- never are."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from transformer.cli.wiring import open_translator
+from transformer.config import is_override
+from transformer.data.corpus import decode_lines, read_lines
+from transformer.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="a run directory, or one of its checkpoints")
+    parser.add_argument("sentences", nargs="*", help="sentences, and options as section.key=value")
+    parser.add_argument("--input", metavar="FILE", help="translate the lines of a UTF-8 text file, plain or .gz")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    overrides = [argument for argument in arguments.sentences if is_override(argument)]
+    sentences = [argument for argument in arguments.sentences if not is_override(argument)]
+    if sentences and arguments.input:
+        raise UserError("give sentences or --input FILE, not both")
+    translator = open_translator(arguments.run, overrides)
+    interactive = not sentences and not arguments.input and sys.stdin.isatty()
+    # sentences of like length are searched together, so a large chunk is fast; a person at a terminal waits for one
+    chunk_size = 1 if interactive else 16 * translator.options.batch_size
+    number = 0
+    for chunk in _chunks(_lines(sentences, arguments.input), chunk_size):
+        for translations in translator.translate_n_best(chunk):
+            number += 1
+            if translator.options.n_best == 1:
+                print(translations[0].text)
+                continue
+            for rank, translation in enumerate(translations, 1):
+                print(number, rank, f"{translation.score:.6f}", translation.text, sep="\t")
+        sys.stdout.flush()
+    return 0
+
+
+def _lines(sentences: list[str], path: str | None) -> Iterable[str]:
+    if sentences:
+        return [sentence.replace("\n", " ") for sentence in sentences]
+    return read_lines(Path(path)) if path else decode_lines(sys.stdin.buffer, "standard input")
+
+
+def _chunks(lines: Iterable[str], size: int) -> Iterator[list[str]]:
+    iterator = iter(lines)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk

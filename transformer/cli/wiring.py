@@ -1,0 +1,46 @@
+"""What several verbs do to get a model on its device."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformer.checkpoint.load import load_model
+from transformer.config import Config, load_config, override_config
+from transformer.decoding.translator import Translator
+from transformer.errors import UserError
+from transformer.runtime.device import choose_device, configure_process
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run_config(run: str | Path, overrides: Sequence[str]) -> Config:
+    """The config of a run (or of the run that a checkpoint directory belongs to), with overrides that still make sense.
+
+    Raises:
+        UserError: where an override would change what the run was trained with.
+    """
+    for override in overrides:
+        if override.split(".", 1)[0] not in {"run", "decoding", "data"}:
+            raise UserError(f"{override}: a trained run cannot change this; only run.*, data.* and decoding.* can")
+    path = Path(run)
+    if path.resolve().parent.name == "checkpoints" and (path / "state.json").is_file():
+        path = path.resolve().parent.parent
+    if not path.is_dir():
+        raise UserError(f"{path}: no such run directory; check the path")
+    return override_config(load_config(path), overrides)
+
+
+def open_translator(run: str | Path, overrides: Sequence[str] = ()) -> Translator:
+    """Load a run's model onto its device."""
+    config = run_config(run, overrides)
+    configure_process(config.run.threads)
+    device = choose_device(config.run.device)
+    loaded = load_model(run, config.decoding.checkpoint)
+    return Translator(
+        loaded.model.to(device), loaded.source_tokenizer, loaded.target_tokenizer, config.decoding, warn=say
+    )

@@ -1,0 +1,47 @@
+"""Typed options from YAML files and `section.key=value` overrides."""
+
+from transformer.config.loading import (
+    changed_keys,
+    config_schema,
+    dump_config,
+    is_override,
+    load_config,
+    override_config,
+    parse_config,
+)
+from transformer.config.schema import (
+    MAY_CHANGE_ON_RESUME,
+    SPLITS,
+    Config,
+    CorpusSection,
+    DataSection,
+    DecodingSection,
+    ModelSection,
+    RunSection,
+    TokenizerSection,
+    TrainingSection,
+    ValidationSection,
+    table_format,
+)
+
+__all__ = [
+    "MAY_CHANGE_ON_RESUME",
+    "SPLITS",
+    "Config",
+    "CorpusSection",
+    "DataSection",
+    "DecodingSection",
+    "ModelSection",
+    "RunSection",
+    "TokenizerSection",
+    "TrainingSection",
+    "ValidationSection",
+    "changed_keys",
+    "config_schema",
+    "dump_config",
+    "is_override",
+    "load_config",
+    "override_config",
+    "parse_config",
+    "table_format",
+]

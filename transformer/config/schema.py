@@ -1,0 +1,340 @@
+"""Every option of the program, typed, with its meaning: the one place where options exist.
+
+A field's docstring is its documentation: `transformer config schema` writes them into a JSON Schema that editors
+show. Lengths are in tokens, intervals in updates (one update is one optimizer step), times in minutes.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+SPLITS = ("train", "validation", "test")
+
+# What a run may change when it goes on; anything else would make it another run.
+MAY_CHANGE_ON_RESUME = frozenset(
+    {
+        "run.directory",
+        "run.device",
+        "run.threads",
+        "training.max_updates",
+        "training.max_epochs",
+        "training.max_minutes",
+        "training.log_every",
+        "validation.patience",
+    }
+)
+
+
+class Section(BaseModel):
+    """A frozen group of options that refuses what it does not know."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        protected_namespaces=(),  # the tokenizer's `model_type` is SentencePiece's own word for it
+    )
+
+
+class RunSection(Section):
+    """Where a run lives and what it runs on."""
+
+    directory: str = Field(min_length=1)
+    """The run directory: config, tokenizer, checkpoints, metrics. It is the model; nothing else is needed to use it."""
+    seed: NonNegative = 1
+    """Seeds initialisation, dropout and the order of the data."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """`auto` takes CUDA, else Apple's MPS, else the CPU."""
+    threads: Positive | None = None
+    """CPU threads; empty means one per physical core that this process may use."""
+
+
+class CorpusSection(Section):
+    """One parallel corpus: two line-aligned text files, one table, or a data set of the Hugging Face hub."""
+
+    source: str | None = None
+    """Text file with one source sentence a line, UTF-8, plain or `.gz`."""
+    target: str | None = None
+    """Text file with the translations, line by line, UTF-8, plain or `.gz`."""
+    table: str | None = None
+    """In place of `source` and `target`: one `.tsv`, `.jsonl` or `.parquet` file (also `.tsv.gz`, `.jsonl.gz`)."""
+    hub: str | None = None
+    """In place of files: a data set name on the Hugging Face hub, or a local folder in the hub's layout."""
+    hub_config: str | None = None
+    """The hub data set's configuration, e.g. `de-en`."""
+    hub_split: str | None = None
+    """The hub data set's split, e.g. `train` or `train[:10000]`."""
+    source_field: str | Positive | None = None
+    """Table or hub: the source field's name, dotted where nested (`translation.de`); in a TSV without a header its
+    number, counted from 1."""
+    target_field: str | Positive | None = None
+    """Table or hub: the target field, named as `source_field`."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> CorpusSection:
+        text = self.source is not None or self.target is not None
+        if sum((text, self.table is not None, self.hub is not None)) != 1:
+            raise ValueError("give either source and target, or table, or hub")
+        if text and (self.source is None or self.target is None):
+            raise ValueError("source and target belong together; one is missing")
+        if text and (self.source_field is not None or self.target_field is not None):
+            raise ValueError("source_field and target_field belong to table or hub, not to text files")
+        if not text and (self.source_field is None or self.target_field is None):
+            raise ValueError("table and hub need source_field and target_field")
+        if self.hub is not None and self.hub_split is None:
+            raise ValueError("hub needs hub_split, e.g. train")
+        if self.hub is None and (self.hub_config is not None or self.hub_split is not None):
+            raise ValueError("hub_config and hub_split belong to hub")
+        if self.table is not None and not table_format(self.table):
+            raise ValueError(f"table {self.table} must end in .tsv, .jsonl or .parquet (the first two also .gz)")
+        if isinstance(self.source_field, int) is not isinstance(self.target_field, int):
+            raise ValueError("source_field and target_field must both be names or both be column numbers")
+        if isinstance(self.source_field, int) and table_format(self.table or "") != "tsv":
+            raise ValueError("column numbers are for .tsv tables; name the fields")
+        return self
+
+
+def table_format(path: str) -> str | None:
+    """`tsv`, `jsonl` or `parquet` by the file's ending, None for any other."""
+    name = PurePath(path).name.removesuffix(".gz")
+    ending = name.rsplit(".", 1)[-1] if "." in name else ""
+    if ending == "parquet" and path.endswith(".gz"):
+        return None
+    return ending if ending in {"tsv", "jsonl", "parquet"} else None
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, dict | CorpusSection) else value
+
+
+Corpora = Annotated[tuple[CorpusSection, ...], BeforeValidator(_one_or_many)]
+
+
+class DataSection(Section):
+    """The corpora and how they become token ids."""
+
+    source_language: str = Field(min_length=1)
+    """Language code of the source side, e.g. `zh`; shown in reports, and `ja`, `zh`, `ko` choose sacreBLEU's tokenizer
+    where they are the target."""
+    target_language: str = Field(min_length=1)
+    """Language code of the target side."""
+    train: Corpora = Field(min_length=1)
+    """One corpus, or a list of corpora that are concatenated."""
+    validation: Corpora = Field(min_length=1)
+    """The corpus by which the best checkpoint is chosen; never filtered."""
+    test: Corpora = ()
+    """The corpus that `transformer evaluate` scores; training never reads it."""
+    prepared_directory: str = Field(default="data/prepared", min_length=1)
+    """Where encoded corpora are kept, one folder for each content of corpus and tokenizer options."""
+    max_length: Positive = 256
+    """Training pairs with more tokens than this on either side are dropped."""
+    max_length_ratio: float = Field(default=4.0, ge=1.0)
+    """Training pairs whose longer side has more than this times the tokens of the shorter side are dropped, where the
+    longer one has at least 10."""
+    bucket_window: Positive = 64
+    """Sentences are shuffled, cut into windows of about this many batches, sorted by length inside a window and
+    batched; larger pads less, smaller mixes more."""
+
+
+class TokenizerSection(Section):
+    """SentencePiece, trained on the training corpus, or given."""
+
+    model_type: Literal["unigram", "bpe"] = "unigram"
+    """Unigram language model (Kudo 2018) or byte-pair encoding (Sennrich et al. 2016)."""
+    vocab_size: int = Field(default=8000, ge=300)
+    """Pieces, the 4 special and 256 byte pieces included; of each side where `shared` is false."""
+    shared: bool = True
+    """One vocabulary for both languages (needed for three-way tied embeddings), or one each."""
+    character_coverage: float = Field(default=1.0, gt=0.9, le=1.0)
+    """Share of the corpus' characters that get a piece of their own; rarer ones are spelled in bytes. 0.9995 suits
+    Chinese and Japanese."""
+    normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = "nmt_nfkc"
+    """SentencePiece's normalisation rule; `_cf` folds case, `identity` changes no character."""
+    training_sentences: Positive = 2_000_000
+    """At most this many sentences, drawn at random, train the tokenizer."""
+    source_model: str | None = None
+    """An existing SentencePiece model for the source side (both sides where `shared`), in place of training one."""
+    target_model: str | None = None
+    """An existing SentencePiece model for the target side, where `shared` is false."""
+
+    @model_validator(mode="after")
+    def _models_fit(self) -> TokenizerSection:
+        if self.shared and self.target_model is not None:
+            raise ValueError("target_model is for shared: false; a shared tokenizer is given as source_model")
+        if not self.shared and (self.source_model is None) != (self.target_model is None):
+            raise ValueError("give both source_model and target_model, or neither")
+        return self
+
+
+class ModelSection(Section):
+    """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model (Table 3)."""
+
+    d_model: Positive = 512
+    """Width of the residual stream."""
+    d_ff: Positive = 2048
+    """Width of the feed-forward layer."""
+    num_heads: Positive = 8
+    """Attention heads; they divide d_model."""
+    num_encoder_layers: Positive = 6
+    """N of the encoder."""
+    num_decoder_layers: Positive = 6
+    """N of the decoder."""
+    dropout: Probability = 0.1
+    """Dropout on each sub-layer's output and on the embeddings (section 5.4)."""
+    norm: Literal["post", "pre"] = "post"
+    """Layer norm after the residual addition (the paper) or before the sub-layer, with a final norm (Xiong et al.
+    2020), which trains without a long warm-up."""
+    tied_embeddings: Literal["three_way", "decoder", "none"] = "three_way"
+    """Source, target and output embedding in one matrix (section 3.4), target and output only, or none."""
+    attention_kernel: Literal["auto", "reference", "sdpa"] = "auto"
+    """How attention is computed: two batched products (`reference`), PyTorch's fused kernels (`sdpa`), or the faster
+    one for the device: `reference` on a CPU, `sdpa` elsewhere. The results agree."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> ModelSection:
+        if self.d_model % self.num_heads:
+            raise ValueError(f"d_model {self.d_model} is not divisible by num_heads {self.num_heads}")
+        if self.d_model % 2:
+            raise ValueError(f"d_model {self.d_model} is odd; sinusoidal positions need an even width")
+        return self
+
+
+class TrainingSection(Section):
+    """The optimisation; the defaults are the paper's (section 5)."""
+
+    max_updates: Positive = 100_000
+    """Stop after this many updates."""
+    max_epochs: Positive | None = None
+    """Stop after this many passes over the corpus."""
+    max_minutes: float | None = Field(default=None, gt=0)
+    """Stop after this much training time, resumed parts included."""
+    batch_tokens: Positive = 4096
+    """An update takes about this many target tokens, end marks counted, padding not."""
+    micro_batch_tokens: Positive | None = None
+    """Upper bound on the padded tokens of one forward and backward on either side; an update is split into as many
+    micro-batches as that needs, without changing its gradient. Empty: never split."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """Adam (Kingma and Ba 2015), or AdamW with decoupled weight decay (Loshchilov and Hutter 2019)."""
+    betas: tuple[Probability, Probability] = (0.9, 0.98)
+    """Adam's decay rates."""
+    epsilon: float = Field(default=1e-9, gt=0)
+    """Adam's epsilon."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decay of weight matrices; norms and biases are spared. Needs `optimizer: adamw`."""
+    schedule: Literal["noam", "inverse_sqrt", "linear", "cosine", "constant"] = "noam"
+    """The learning rate over the updates, after a linear warm-up: `noam` is the paper's formula (equation 3); `linear`
+    and `cosine` fall to zero at max_updates."""
+    learning_rate: float = Field(default=1.0, gt=0)
+    """Peak learning rate; under `noam` the factor before the formula, 1.0 in the paper."""
+    warmup_updates: NonNegative = 4000
+    """Updates until the peak."""
+    label_smoothing: Probability = 0.1
+    """ε of label smoothing, ε/V on each class (section 5.4)."""
+    max_gradient_norm: float | None = Field(default=None, gt=0)
+    """Gradients are scaled down to this norm; empty means never."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 autocast over fp32 weights, or fp32 throughout; `auto` takes bf16 where the processor multiplies in it."""
+    log_every: Positive = 50
+    """A line of metrics every so many updates."""
+    checkpoint_every: Positive | None = None
+    """A checkpoint every so many updates; empty means at each validation."""
+    keep_checkpoints: Positive = 5
+    """How many regular checkpoints stay on disk, beside the best."""
+    average_checkpoints: NonNegative = 5
+    """At the end the last so many checkpoints are averaged and, where the validation metric prefers the average, it
+    becomes the best (section 6.1). 0 or 1: no averaging."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingSection:
+        if self.weight_decay and self.optimizer != "adamw":
+            raise ValueError(f"weight_decay {self.weight_decay} needs optimizer: adamw")
+        if self.average_checkpoints > self.keep_checkpoints:
+            raise ValueError(
+                f"average_checkpoints {self.average_checkpoints} is more than keep_checkpoints {self.keep_checkpoints}"
+            )
+        if self.schedule == "noam" and self.warmup_updates == 0:
+            raise ValueError("schedule noam needs warmup_updates of at least 1")
+        if self.schedule in {"linear", "cosine"} and self.warmup_updates >= self.max_updates:
+            raise ValueError(f"warmup_updates {self.warmup_updates} leaves nothing of max_updates {self.max_updates}")
+        return self
+
+
+class ValidationSection(Section):
+    """How often, by what, and how long without progress."""
+
+    every: Positive = 1000
+    """Validate every so many updates, and at the end."""
+    metric: Literal["bleu", "chrf", "loss"] = "bleu"
+    """The metric that chooses the best checkpoint."""
+    max_sentences: NonNegative | None = None
+    """Translate only the first so many validation sentences; empty means all, 0 means loss alone."""
+    patience: Positive | None = None
+    """Stop after so many validations in a row without a better metric; empty means never."""
+
+    @model_validator(mode="after")
+    def _metric_is_measured(self) -> ValidationSection:
+        if self.max_sentences == 0 and self.metric != "loss":
+            raise ValueError(f"metric {self.metric} needs translations; max_sentences is 0")
+        return self
+
+
+class DecodingSection(Section):
+    """Beam search; the defaults are the paper's (section 6.1)."""
+
+    checkpoint: str = Field(default="best", pattern=r"^(best|last|averaged|\d{1,10})$")
+    """Which weights: `best`, `last`, `averaged`, or an update's number."""
+    beam_size: Positive = 4
+    """Hypotheses kept a step; 1 is greedy search."""
+    gnmt_length_penalty: float = Field(default=0.6, ge=0)
+    """α of ((5+L)/6)^α (Wu et al. 2016), by which a hypothesis' log-probability is divided; 0 means not at all."""
+    max_length_ratio: float = Field(default=1.0, ge=0)
+    """A translation has at most max_length_ratio × source tokens + max_length_extra tokens."""
+    max_length_extra: NonNegative = 50
+    """See max_length_ratio."""
+    max_source_length: Positive = 1024
+    """A source sentence of more tokens is cut there, with a warning: memory grows with the square of the length."""
+    n_best: Positive = 1
+    """How many hypotheses a sentence to return; at most beam_size."""
+    batch_size: Positive = 64
+    """Sentences searched together; never changes a translation."""
+
+    @model_validator(mode="after")
+    def _n_best_fits(self) -> DecodingSection:
+        if self.n_best > self.beam_size:
+            raise ValueError(f"n_best {self.n_best} is more than beam_size {self.beam_size}")
+        if self.max_length_ratio == 0 and self.max_length_extra == 0:
+            raise ValueError("max_length_ratio and max_length_extra are both 0; no token could be written")
+        return self
+
+
+class Config(Section):
+    """A whole run: everything that decides its result."""
+
+    run: RunSection
+    data: DataSection
+    tokenizer: TokenizerSection = TokenizerSection()
+    model: ModelSection = ModelSection()
+    training: TrainingSection = TrainingSection()
+    validation: ValidationSection = ValidationSection()
+    decoding: DecodingSection = DecodingSection()
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Config:
+        if self.model.tied_embeddings == "three_way" and not self.tokenizer.shared:
+            raise ValueError("model.tied_embeddings three_way needs tokenizer.shared: true")
+        every, checkpoint_every = self.validation.every, self.training.checkpoint_every
+        if checkpoint_every is not None and every % checkpoint_every:
+            raise ValueError(
+                f"validation.every {every} is no multiple of training.checkpoint_every {checkpoint_every}; "
+                "the best checkpoint must be one that is saved"
+            )
+        return self

@@ -1,0 +1,132 @@
+"""Which sentences meet in an update: shuffled windows, sorted by length, cut by target tokens.
+
+Pairs of like length make little padding; the windows keep the order random (Vaswani et al. 2017, section 5.1, batch "by
+approximate sequence length"). The plan of an epoch depends on the seed, the epoch and the lengths alone, so a resumed
+run finds its place by counting.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from transformer.data.batch import Batch, collate
+from transformer.data.dataset import EncodedCorpus
+
+Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+def plan_epoch(
+    source_lengths: np.ndarray, target_lengths: np.ndarray, batch_tokens: int, window: int, seed: int, epoch: int
+) -> Iterator[Rows]:
+    """Yield the rows of each update of one epoch; every row comes exactly once.
+
+    Args:
+        source_lengths: (N,) tokens of each source, without special ids.
+        target_lengths: (N,) tokens of each target, without special ids.
+        batch_tokens: target tokens of an update, EOS included; each update comes as near as whole sentences allow.
+        window: batches that are sorted by length together.
+        seed: the run's seed.
+        epoch: number of the pass, from 0.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(target_lengths))
+    mean_length = float(target_lengths.mean()) + 1 if len(order) else 1.0
+    window_rows = max(1, round(window * batch_tokens / mean_length))
+    num_windows = max(1, round(len(order) / window_rows))  # of equal size: no stub at the end
+    for part in np.array_split(order, num_windows):
+        by_length = part[np.lexsort((source_lengths[part], target_lengths[part]))]
+        batches = cut_by_tokens(by_length, target_lengths[by_length] + 1, batch_tokens)
+        for index in generator.permutation(len(batches)):
+            yield batches[index]
+
+
+def cut_by_tokens(rows: Rows, tokens: np.ndarray, batch_tokens: int) -> list[Rows]:
+    """Cut rows into runs of about equal token counts, as near to `batch_tokens` as a whole number of runs allows."""
+    if not len(rows):
+        return []
+    total = np.cumsum(tokens)
+    num_batches = max(1, round(float(total[-1]) / batch_tokens))
+    targets = total[-1] * np.arange(1, num_batches) / num_batches
+    return [batch for batch in np.split(rows, np.searchsorted(total, targets)) if len(batch)]
+
+
+def split_update(rows: Rows, source_lengths: np.ndarray, target_lengths: np.ndarray, limit: int | None) -> list[Rows]:
+    """Split an update's rows into micro-batches of at most `limit` padded tokens a side.
+
+    A single sentence longer than the limit makes a micro-batch of its own.
+    """
+    if limit is None:
+        return [rows]
+    longest = np.maximum(source_lengths[rows], target_lengths[rows]) + 1
+    parts, start, width = list[Rows](), 0, 0
+    for index, length in enumerate(longest.tolist()):
+        width = max(width, length)
+        if index > start and width * (index + 1 - start) > limit:
+            parts.append(rows[start:index])
+            start, width = index, length
+    return [*parts, rows[start:]]
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in the data: `epoch` passes and `batch` updates of the next one are done."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+class UpdateStream:
+    """The endless sequence of updates, each a list of micro-batches, with a position that can be saved.
+
+    Args:
+        corpus: the encoded training corpus.
+        batch_tokens: target tokens of an update.
+        micro_batch_tokens: padded tokens a side of a micro-batch, None for no bound.
+        window: see `plan_epoch`.
+        seed: see `plan_epoch`.
+        position: where to go on.
+    """
+
+    def __init__(
+        self,
+        corpus: EncodedCorpus,
+        batch_tokens: int,
+        micro_batch_tokens: int | None,
+        window: int,
+        seed: int,
+        position: Position | None = None,
+    ) -> None:
+        self.corpus = corpus
+        self.batch_tokens = batch_tokens
+        self.micro_batch_tokens = micro_batch_tokens
+        self.window = window
+        self.seed = seed
+        self.position = position or Position()
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        lengths = self.corpus.source_lengths, self.corpus.target_lengths
+        while True:
+            plan = plan_epoch(*lengths, self.batch_tokens, self.window, self.seed, self.position.epoch)
+            rows = next(todo := itertools.islice(plan, self.position.batch, None), None)
+            while rows is not None:
+                following = next(todo, None)
+                last = following is None
+                self.position = Position(self.position.epoch + last, 0 if last else self.position.batch + 1)
+                yield self._micro_batches(rows)
+                rows = following
+
+    def _micro_batches(self, rows: Rows) -> list[Batch]:
+        lengths = self.corpus.source_lengths, self.corpus.target_lengths
+        parts = split_update(rows, *lengths, self.micro_batch_tokens)
+        return [collate(self.corpus.sources(part), self.corpus.targets(part)) for part in parts]
+
+
+def batch_by_length(lengths: list[int], batch_size: int) -> Iterator[list[int]]:
+    """Yield indices of sentences to search together, longest first, `batch_size` at a time."""
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]

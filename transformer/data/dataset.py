@@ -1,0 +1,88 @@
+"""Token ids on disk: an Arrow file of two list columns, memory-mapped, read without copying.
+
+N is the number of sentence pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from transformer.errors import UserError
+
+Ids = np.ndarray[tuple[int], np.dtype[np.int32]]
+
+_SCHEMA = pa.schema([("source_ids", pa.list_(pa.int32())), ("target_ids", pa.list_(pa.int32()))])
+
+
+class EncodedCorpus:
+    """Sentence pairs as token ids, without special ids.
+
+    Attributes:
+        source_lengths: (N,) tokens of each source sentence.
+        target_lengths: (N,) tokens of each target sentence.
+
+    Raises:
+        UserError: where the file is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            chunks = [reader.get_batch(index) for index in range(reader.num_record_batches)]
+        except (OSError, pa.ArrowInvalid) as error:
+            raise UserError(f"{path}: cannot be read ({error}); delete its folder, and prepare runs again") from None
+        self._starts = np.cumsum([0, *(chunk.num_rows for chunk in chunks)])
+        self._source = [_ragged(chunk.column(0)) for chunk in chunks]
+        self._target = [_ragged(chunk.column(1)) for chunk in chunks]
+        self.source_lengths = _lengths(self._source)
+        self.target_lengths = _lengths(self._target)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def sources(self, rows: Sequence[int] | np.ndarray) -> list[Ids]:
+        """The source ids of some rows, as views into the file."""
+        return self._gather(self._source, rows)
+
+    def targets(self, rows: Sequence[int] | np.ndarray) -> list[Ids]:
+        """The target ids of some rows, as views into the file."""
+        return self._gather(self._target, rows)
+
+    def _gather(self, columns: list[tuple[Ids, Ids]], rows: Sequence[int] | np.ndarray) -> list[Ids]:
+        rows = np.asarray(rows)
+        chunks = np.searchsorted(self._starts, rows, side="right") - 1
+        within = rows - self._starts[chunks]
+        gathered = []
+        for chunk, row in zip(chunks.tolist(), within.tolist(), strict=True):
+            offsets, values = columns[chunk]
+            gathered.append(values[offsets[row] : offsets[row + 1]])
+        return gathered
+
+
+class CorpusWriter:
+    """Writes an `EncodedCorpus` chunk by chunk, so that memory stays flat."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = pa.ipc.new_file(str(path), _SCHEMA)
+
+    def write(self, sources: Iterable[Sequence[int]], targets: Iterable[Sequence[int]]) -> None:
+        """Append pairs."""
+        columns = [pa.array(side, type=pa.list_(pa.int32())) for side in (sources, targets)]
+        self._writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
+
+    def close(self) -> None:
+        """Finish the file; without this it is not readable."""
+        self._writer.close()
+
+
+def _ragged(column: pa.ListArray) -> tuple[Ids, Ids]:
+    """Offsets (rows + 1,) and values of a list column, zero-copy."""
+    return column.offsets.to_numpy(), column.values.to_numpy()
+
+
+def _lengths(columns: list[tuple[Ids, Ids]]) -> Ids:
+    return np.concatenate([np.diff(offsets) for offsets, _ in columns] or [np.empty(0, np.int32)])

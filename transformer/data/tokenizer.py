@@ -1,0 +1,139 @@
+"""SentencePiece: text to token ids and back, with fixed special ids and byte fallback."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import sentencepiece
+
+from transformer.config import TokenizerSection
+from transformer.errors import UserError
+from transformer.runtime.atomic import write_file
+
+PAD, UNK, BOS, EOS = 0, 1, 2, 3
+SPECIALS = {"pad": PAD, "unk": UNK, "bos": BOS, "eos": EOS}
+
+# A byte piece can spell any character; these would break "one line out for one line in".
+_LINE_BREAKS = re.compile("[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]+")
+
+
+class Tokenizer:
+    """A trained SentencePiece model.
+
+    Args:
+        model: the serialised model.
+        name: what to call it in messages.
+
+    Raises:
+        UserError: where it is no SentencePiece model or its special ids are not pad 0, unk 1, bos 2, eos 3.
+    """
+
+    def __init__(self, model: bytes, name: str = "tokenizer") -> None:
+        self.model = model
+        self._processor = sentencepiece.SentencePieceProcessor()
+        try:
+            self._processor.LoadFromSerializedProto(model)
+        except RuntimeError:
+            raise UserError(f"{name}: not a SentencePiece model, or damaged") from None
+        found = {key: getattr(self._processor, f"{key}_id")() for key in SPECIALS}
+        if found != SPECIALS:
+            raise UserError(
+                f"{name}: its special ids are {found}, needed are {SPECIALS}; "
+                "train it with --pad_id=0 --unk_id=1 --bos_id=2 --eos_id=3"
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> Tokenizer:
+        """Read a `.model` file."""
+        try:
+            return cls(path.read_bytes(), str(path))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+
+    def save(self, path: Path) -> None:
+        """Write the `.model` file."""
+        write_file(path, self.model)
+
+    @property
+    def vocab_size(self) -> int:
+        return int(self._processor.get_piece_size())
+
+    def encode(self, lines: Sequence[str], threads: int = 1) -> list[list[int]]:
+        """Token ids of each line, without BOS or EOS."""
+        return self._processor.encode(list(lines), out_type=int, num_threads=threads)  # type: ignore[no-any-return]
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Detokenized text, one line for each sequence; special ids leave no trace."""
+        kept = [[token for token in sequence if token not in (PAD, BOS, EOS)] for sequence in ids]
+        return [_LINE_BREAKS.sub(" ", text) for text in self._processor.decode(kept)]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The pieces as the vocabulary spells them, e.g. `▁house`."""
+        return [self._processor.id_to_piece(token) for token in ids]
+
+
+def train_tokenizer(options: TokenizerSection, sentences: Iterator[str], seed: int, threads: int) -> Tokenizer:
+    """Train a SentencePiece model with byte fallback on raw sentences.
+
+    Raises:
+        UserError: where the text has too few distinct pieces for `vocab_size`.
+    """
+    model = io.BytesIO()
+    sentencepiece.set_random_generator_seed(seed)
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=sentences,
+            model_writer=model,
+            model_type=options.model_type,
+            vocab_size=options.vocab_size,
+            character_coverage=options.character_coverage,
+            normalization_rule_name=options.normalization,
+            byte_fallback=True,
+            pad_id=PAD,
+            unk_id=UNK,
+            bos_id=BOS,
+            eos_id=EOS,
+            input_sentence_size=options.training_sentences,
+            shuffle_input_sentence=True,
+            num_threads=threads,
+            minloglevel=2,  # its narration would drown ours; errors still come as exceptions
+        )
+    except RuntimeError as error:
+        raise UserError(_explain_training(str(error), options)) from None
+    return Tokenizer(model.getvalue())
+
+
+def save_tokenizers(directory: Path, source: Tokenizer, target: Tokenizer) -> None:
+    """Write `shared.model`, or `source.model` and `target.model`."""
+    if source.model == target.model:
+        source.save(directory / "shared.model")
+    else:
+        source.save(directory / "source.model")
+        target.save(directory / "target.model")
+
+
+def load_tokenizers(directory: Path) -> tuple[Tokenizer, Tokenizer]:
+    """Read what `save_tokenizers` wrote: source and target tokenizer, the same object where they share a model."""
+    if not (directory / "source.model").is_file():
+        tokenizer = Tokenizer.load(directory / "shared.model")
+        return tokenizer, tokenizer
+    return Tokenizer.load(directory / "source.model"), Tokenizer.load(directory / "target.model")
+
+
+def _explain_training(message: str, options: TokenizerSection) -> str:
+    largest = re.search(r"<= (\d+)", message)
+    smallest = re.search(r"vocab_size.*?(?:smaller|too small|larger than|>) .*?(\d+)", message)
+    if "too high" in message and largest:
+        return (
+            f"tokenizer.vocab_size={options.vocab_size}: the training corpus supports at most {largest[1]} pieces; "
+            f"set {largest[1]} or less"
+        )
+    if "smaller than required_chars" in message or smallest:
+        return (
+            f"tokenizer.vocab_size={options.vocab_size}: too few pieces for the corpus' characters; "
+            "raise it, or lower tokenizer.character_coverage"
+        )
+    return f"tokenizer: SentencePiece cannot be trained: {message.splitlines()[-1]}"

@@ -1,0 +1,205 @@
+"""Beam search over a step function, for a batch of sentences at once.
+
+B sentences still searched, R beam size, N = B·R rows, V vocabulary, T tokens so far.
+
+A hypothesis is finished when its end mark is among the R best continuations of its sentence. A sentence is done when
+R hypotheses are finished, or when no live one can still reach the n best, whichever comes first; then it leaves the
+batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transformer.decoding.length_penalty import gnmt_length_penalty
+from transformer.decoding.step import StepFunction
+
+_NEVER = float("-inf")
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A finished sequence.
+
+    Attributes:
+        ids: the tokens, without begin and end marks.
+        log_prob: sum of the tokens' log-probabilities, the end mark's included.
+        score: log_prob / length penalty; what hypotheses are ranked by.
+    """
+
+    ids: list[int]
+    log_prob: float
+    score: float
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How to search.
+
+    Attributes:
+        beam_size: R.
+        n_best: hypotheses to return, at most R.
+        alpha: of `gnmt_length_penalty`.
+        bos_id, eos_id: begin and end mark.
+        forbidden_ids: tokens that are never written.
+        early_stopping: leave a sentence when no live hypothesis can reach its n best; never changes the result.
+    """
+
+    beam_size: int
+    n_best: int
+    alpha: float
+    bos_id: int
+    eos_id: int
+    forbidden_ids: tuple[int, ...] = ()
+    early_stopping: bool = True
+
+
+def beam_search(
+    step: StepFunction,
+    state: Any,
+    max_lengths: Sequence[int],
+    options: SearchOptions,
+    device: torch.device | None = None,
+) -> list[list[Hypothesis]]:
+    """Search every sentence of a batch.
+
+    Args:
+        step: the model.
+        state: its state for B·R rows: R for each sentence, sentence after sentence.
+        max_lengths: for each sentence the most tokens, end mark included; the last one can only be the end mark.
+        options: see `SearchOptions`.
+        device: where the step function wants its tokens.
+
+    Returns:
+        For each sentence, up to `n_best` hypotheses, best first.
+    """
+    search = _Search(max_lengths, options, device)
+    tokens = torch.full((len(max_lengths) * options.beam_size, 1), options.bos_id, device=device)  # (N, 1)
+    while len(search):
+        log_probs, state = step(tokens, state)  # (N, V)
+        rows = search.advance(log_probs)  # (N')
+        if len(search):
+            state.reorder(rows)
+            tokens = search.tokens[:, :, -1].reshape(-1, 1)  # (N', 1)
+    return search.results
+
+
+class _Search:
+    """The live and the finished hypotheses of the sentences still searched.
+
+    Attributes:
+        tokens: (B, R, T) of the live hypotheses.
+        log_probs: (B, R) of the live hypotheses, -inf where there is none.
+        finished_tokens, finished_log_probs, finished_scores: (B, R, T), (B, R), (B, R), best first; score -inf: none.
+        num_finished: (B).
+        results: by sentence, filled in as they are done.
+    """
+
+    def __init__(self, max_lengths: Sequence[int], options: SearchOptions, device: torch.device | None) -> None:
+        size, beam = len(max_lengths), options.beam_size
+        self.options = options
+        self.sentences = torch.arange(size, device=device)  # (B) which sentence each still searched one is
+        self.max_lengths = torch.tensor(max_lengths, device=device)  # (B)
+        # the best score that a hypothesis of log-probability p ≤ 0 can still reach is p / this: the penalty never falls
+        longest = [gnmt_length_penalty(length, options.alpha) for length in max_lengths]
+        self.largest_penalties = torch.tensor(longest, dtype=torch.float64, device=device)  # (B)
+        self.tokens = torch.empty(size, beam, 0, dtype=torch.int64, device=device)
+        self.log_probs = torch.full((size, beam), _NEVER, device=device)
+        self.log_probs[:, 0] = 0.0  # R equal beginnings are one hypothesis
+        self.finished_tokens = self.tokens
+        self.finished_log_probs = torch.full((size, beam), _NEVER, device=device)
+        self.finished_scores = torch.full((size, beam), _NEVER, dtype=torch.float64, device=device)
+        self.num_finished = torch.zeros(size, dtype=torch.int64, device=device)
+        self.results: list[list[Hypothesis]] = [[] for _ in range(size)]
+
+    def __len__(self) -> int:
+        return len(self.sentences)
+
+    def advance(self, step_log_probs: Tensor) -> Tensor:
+        """Extend every live hypothesis by its best tokens (N, V); returns which old row each new row continues (N')."""
+        beam, vocabulary = self.options.beam_size, step_log_probs.shape[-1]
+        length = self.tokens.shape[2] + 1
+        totals = self.log_probs[:, :, None] + self._allowed(step_log_probs, length)  # (B, R, V)
+        # at most one end mark a beam, so the best 2R continuations hold R that go on
+        best, flat = totals.flatten(1).topk(min(2 * beam, beam * vocabulary), dim=1)  # (B, 2R)
+        parents, tokens = flat // vocabulary, flat % vocabulary  # (B, 2R)
+        ends = tokens == self.options.eos_id  # (B, 2R)
+
+        extended = torch.cat([_take(self.tokens, parents), tokens[:, :, None]], dim=2)  # (B, 2R, T)
+        self._finish(extended[:, :beam], best[:, :beam], ends[:, :beam], length)
+        live, order = best.masked_fill(ends, _NEVER).topk(beam, dim=1)  # (B, R) of the 2R
+        self.tokens, self.log_probs = _take(extended, order), live
+
+        rows = torch.arange(len(self), device=parents.device)[:, None] * beam + parents.gather(1, order)  # (B, R)
+        return rows[self._leave(length)].flatten()  # (N')
+
+    def _allowed(self, log_probs: Tensor, length: int) -> Tensor:
+        """(N, V) → (B, R, V), -inf where a token may not come: forbidden ones, and at the limit all but the end."""
+        log_probs = log_probs.view(len(self), self.options.beam_size, -1)
+        if self.options.forbidden_ids:
+            log_probs[:, :, list(self.options.forbidden_ids)] = _NEVER
+        at_limit = self.max_lengths <= length  # (B)
+        if at_limit.any():
+            end = log_probs[at_limit, :, self.options.eos_id].clone()
+            log_probs[at_limit] = _NEVER
+            log_probs[at_limit, :, self.options.eos_id] = end
+        return log_probs
+
+    def _finish(self, tokens: Tensor, log_probs: Tensor, ends: Tensor, length: int) -> None:
+        """Put the candidates (B, R) that end among the finished hypotheses, and keep the best R of all."""
+        beam = self.options.beam_size
+        ends = ends & (log_probs > _NEVER)
+        scores = log_probs.double() / gnmt_length_penalty(length, self.options.alpha)
+        scores = torch.cat([self.finished_scores, scores.masked_fill(~ends, _NEVER)], dim=1)  # (B, 2R)
+        padded = torch.nn.functional.pad(self.finished_tokens, (0, 1), value=self.options.eos_id)  # (B, R, T)
+        self.finished_scores, order = scores.topk(beam, dim=1)  # (B, R) of the 2R
+        self.finished_log_probs = torch.cat([self.finished_log_probs, log_probs], dim=1).gather(1, order)
+        self.finished_tokens = _take(torch.cat([padded, tokens], dim=1), order)
+        self.num_finished = self.num_finished + ends.sum(dim=1)
+
+    def _leave(self, length: int) -> Tensor:
+        """Take the sentences that are done out of the batch; returns which of the old ones stay (B')."""
+        done = (self.num_finished >= self.options.beam_size) | (self.max_lengths <= length)
+        if self.options.early_stopping:
+            reachable = self.log_probs.amax(dim=1).double() / self.largest_penalties  # (B)
+            done = done | (self.finished_scores[:, self.options.n_best - 1] >= reachable)
+        for index in done.nonzero().flatten().tolist():
+            self.results[int(self.sentences[index])] = self._hypotheses(index)
+        stay = (~done).nonzero().flatten()
+        if len(stay) < len(self):
+            for name in _BY_SENTENCE:
+                setattr(self, name, getattr(self, name).index_select(0, stay))
+        return stay
+
+    def _hypotheses(self, index: int) -> list[Hypothesis]:
+        found = []
+        for rank in range(self.options.n_best):
+            score = float(self.finished_scores[index, rank])
+            if score > _NEVER:
+                ids = self.finished_tokens[index, rank].tolist()
+                log_prob = float(self.finished_log_probs[index, rank])
+                found.append(Hypothesis(ids[: ids.index(self.options.eos_id)], log_prob, score))
+        return found
+
+
+_BY_SENTENCE = (
+    "sentences",
+    "max_lengths",
+    "largest_penalties",
+    "tokens",
+    "log_probs",
+    "finished_tokens",
+    "finished_log_probs",
+    "finished_scores",
+    "num_finished",
+)
+
+
+def _take(values: Tensor, index: Tensor) -> Tensor:
+    """Rows `index` (B, r) of `values` (B, R, T), sentence by sentence: (B, r, T)."""
+    return values.gather(1, index[:, :, None].expand(-1, -1, values.shape[2]))

@@ -1,0 +1,27 @@
+"""The model's probability of a given translation.
+
+B batch, T target length, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from transformer.data.batch import collate
+from transformer.model.transformer import Transformer
+
+
+@torch.inference_mode()
+def score_pairs(model: Transformer, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[float]:
+    """Sum of the target tokens' log-probabilities, the end mark's included: what beam search calls `log_prob`.
+
+    Args:
+        model: in evaluation mode.
+        sources, targets: token ids without special ids.
+    """
+    batch = collate(sources, targets).to(model.device)
+    log_probs = model(batch.source_ids, batch.decoder_input_ids).float().log_softmax(dim=-1)  # (B, T, V)
+    of_labels = log_probs.gather(2, batch.labels[:, :, None]).squeeze(2)  # (B, T)
+    return (of_labels * (batch.labels != model.pad_id)).double().sum(dim=1).tolist()  # type: ignore[no-any-return]

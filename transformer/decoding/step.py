@@ -1,0 +1,62 @@
+"""The step function: all that search and scoring know of a model.
+
+B sentences, R beams a sentence, N = B·R rows, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from transformer.model.transformer import Transformer
+
+
+class State(Protocol):
+    """What a step function carries from token to token."""
+
+    def reorder(self, index: Tensor) -> None:
+        """Keep rows `index` (N',) in that order; each run of R rows comes from one sentence, as before."""
+
+
+class StepFunction(Protocol):
+    """One token further."""
+
+    def __call__(self, token_ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """(N, 1) newest tokens → log-probabilities (N, V) of the next, and the state after it."""
+
+
+class ModelState:
+    """A model's encoded sentences and key-value cache.
+
+    Args:
+        model: in evaluation mode.
+        source_ids: (B, S) ids with padding.
+        beam_size: R.
+    """
+
+    def __init__(self, model: Transformer, source_ids: Tensor, beam_size: int) -> None:
+        self.encoder_output = model.encode(source_ids)
+        self.cache = model.new_cache()
+        self.beam_size = beam_size
+
+    def reorder(self, index: Tensor) -> None:
+        """See `State.reorder`. The source side moves only when sentences leave, not when beams change places."""
+        sentences = index[:: self.beam_size] // self.beam_size  # (B')
+        unchanged = len(sentences) == len(self.encoder_output.hidden)  # sentences leave, they never change places
+        self.cache.reorder(index, None if unchanged else sentences)
+        if not unchanged:
+            self.encoder_output = self.encoder_output.select(sentences)
+
+
+class ModelStep:
+    """The step function of a Transformer."""
+
+    def __init__(self, model: Transformer) -> None:
+        self.model = model
+
+    def __call__(self, token_ids: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        hidden = self.model.decode(token_ids, state.encoder_output, state.cache)  # (N, 1, D)
+        logits = self.model.output(hidden[:, -1])  # (N, V)
+        return torch.log_softmax(logits.float(), dim=-1), state

@@ -1,0 +1,127 @@
+"""Sentences in, sentences out: tokenizer, search and detokenizer as one object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from transformer.config import DecodingSection
+from transformer.data.batch import pad_rows
+from transformer.data.batching import batch_by_length
+from transformer.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
+from transformer.decoding.beam_search import Hypothesis, SearchOptions, beam_search
+from transformer.decoding.length_penalty import gnmt_length_penalty
+from transformer.decoding.score import score_pairs
+from transformer.decoding.step import ModelState, ModelStep
+from transformer.model.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One hypothesis as text.
+
+    Attributes:
+        text: detokenized, without a line break.
+        score: log_prob / length penalty; higher is better.
+        log_prob: natural logarithm of the model's probability of the tokens.
+        ids: the target tokens, without special ids.
+    """
+
+    text: str
+    score: float
+    log_prob: float
+    ids: list[int]
+
+
+class Translator:
+    """A model with its tokenizers, ready to translate.
+
+    Args:
+        model: on its device; put into evaluation mode here.
+        source_tokenizer, target_tokenizer: of the run.
+        options: beam size, penalty, limits.
+        warn: hears of a sentence that had to be cut.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        source_tokenizer: Tokenizer,
+        target_tokenizer: Tokenizer,
+        options: DecodingSection,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self.model = model.eval()
+        self.source_tokenizer = source_tokenizer
+        self.target_tokenizer = target_tokenizer
+        self.options = options
+        self.warn = warn
+        self.search_options = SearchOptions(
+            beam_size=options.beam_size,
+            n_best=options.n_best,
+            alpha=options.gnmt_length_penalty,
+            bos_id=BOS,
+            eos_id=EOS,
+            forbidden_ids=(PAD, UNK, BOS),
+        )
+
+    def translate(self, sentences: Sequence[str], advance: Callable[[int], None] | None = None) -> list[str]:
+        """The best translation of each sentence, in order; an empty sentence gives an empty one.
+
+        Args:
+            sentences: raw text, one sentence each.
+            advance: hears how many sentences were done, as they are.
+        """
+        return [found[0].text for found in self.translate_n_best(sentences, advance)]
+
+    def translate_n_best(
+        self, sentences: Sequence[str], advance: Callable[[int], None] | None = None
+    ) -> list[list[Translation]]:
+        """Up to `decoding.n_best` translations of each sentence, best first."""
+        if isinstance(sentences, str):
+            raise TypeError("give a list of sentences, not one string")
+        sources = [self._limited(ids, number) for number, ids in enumerate(self.source_tokenizer.encode(sentences), 1)]
+        results = [[Translation("", 0.0, 0.0, [])] for _ in sentences]
+        filled = [index for index, ids in enumerate(sources) if ids]
+        for batch in batch_by_length([len(sources[index]) for index in filled], self.options.batch_size):
+            indices = [filled[position] for position in batch]
+            for index, hypotheses in zip(indices, self._search([sources[i] for i in indices]), strict=True):
+                texts = self.target_tokenizer.decode([h.ids for h in hypotheses])
+                results[index] = [
+                    Translation(text, h.score, h.log_prob, h.ids) for text, h in zip(texts, hypotheses, strict=True)
+                ]
+            if advance is not None:
+                advance(len(indices))
+        return results
+
+    def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[Translation]:
+        """The model's own score of given translations, comparable with those of `translate_n_best`."""
+        source_ids, target_ids = self.source_tokenizer.encode(sources), self.target_tokenizer.encode(targets)
+        scored: list[Translation | None] = [None] * len(source_ids)
+        for batch in batch_by_length([len(ids) for ids in target_ids], self.options.batch_size):
+            log_probs = score_pairs(self.model, [source_ids[i] for i in batch], [target_ids[i] for i in batch])
+            for index, log_prob in zip(batch, log_probs, strict=True):
+                penalty = gnmt_length_penalty(len(target_ids[index]) + 1, self.options.gnmt_length_penalty)
+                scored[index] = Translation(targets[index], log_prob / penalty, log_prob, target_ids[index])
+        return [translation for translation in scored if translation is not None]
+
+    @torch.inference_mode()
+    def _search(self, sources: list[list[int]]) -> list[list[Hypothesis]]:
+        source_ids = pad_rows(sources, last=EOS).to(self.model.device)  # (B, S)
+        state = ModelState(self.model, source_ids, self.options.beam_size)
+        limits = [self._max_length(len(ids)) for ids in sources]
+        return beam_search(ModelStep(self.model), state, limits, self.search_options, self.model.device)
+
+    def _max_length(self, source_length: int) -> int:
+        """The most tokens of a translation, end mark included."""
+        return int(self.options.max_length_ratio * source_length) + self.options.max_length_extra + 1
+
+    def _limited(self, ids: list[int], number: int) -> list[int]:
+        limit = self.options.max_source_length
+        if len(ids) > limit and self.warn is not None:
+            self.warn(
+                f"sentence {number}: {len(ids)} tokens; only the first {limit} count (decoding.max_source_length)"
+            )
+        return ids[:limit]

@@ -1,0 +1,48 @@
+"""Token embeddings and the output projection (Vaswani et al. 2017, section 3.4).
+
+B batch, T length, D d_model, V vocabulary.
+"""
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from transformer.model.positions.sinusoidal import SinusoidalPositions
+
+
+class TokenEmbedding(nn.Module):
+    """Embedding × √d_model + position, then dropout (sections 3.4, 3.5 and 5.4).
+
+    Args:
+        weight: (V, D), possibly shared with another embedding and the output.
+        dropout: probability.
+    """
+
+    def __init__(self, weight: nn.Parameter, dropout: float) -> None:
+        super().__init__()
+        self.weight = weight
+        self.positions = SinusoidalPositions(weight.shape[1])
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, ids: Tensor, offset: int = 0) -> Tensor:
+        """(B, T) ids of positions `offset …` → (B, T, D)."""
+        scale = math.sqrt(self.weight.shape[1])  # brings the embeddings to the size of the positions
+        embedded = F.embedding(ids, self.weight) * scale  # (B, T, D)
+        return self.dropout(embedded + self.positions(ids.shape[1], offset))  # type: ignore[no-any-return]
+
+
+class OutputProjection(nn.Module):
+    """Hidden states to logits by the embedding matrix, without a bias.
+
+    Args:
+        weight: (V, D).
+    """
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(…, D) → (…, V)."""
+        return F.linear(hidden, self.weight)

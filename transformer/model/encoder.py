@@ -1,0 +1,51 @@
+"""The encoder (Vaswani et al. 2017, section 3.1): N layers of self-attention and feed-forward.
+
+B batch, S source length, D d_model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from transformer.model.attention import SelfAttention
+from transformer.model.feed_forward import FeedForward
+from transformer.model.residual import Residual
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then feed-forward, each in its residual connection."""
+
+    def __init__(
+        self,
+        self_attention: SelfAttention,
+        feed_forward: FeedForward,
+        self_attention_residual: Residual,
+        feed_forward_residual: Residual,
+    ) -> None:
+        super().__init__()
+        self.self_attention = self_attention
+        self.feed_forward = feed_forward
+        self.self_attention_residual = self_attention_residual
+        self.feed_forward_residual = feed_forward_residual
+
+    def forward(self, x: Tensor, source_mask: Tensor) -> Tensor:
+        """(B, S, D), mask (B, 1, 1, S) → (B, S, D)."""
+        x = self.self_attention_residual(x, lambda h: self.self_attention(h, source_mask))
+        return self.feed_forward_residual(x, self.feed_forward)  # type: ignore[no-any-return]
+
+
+class Encoder(nn.Module):
+    """The stack of layers."""
+
+    def __init__(self, layers: Iterable[EncoderLayer], norm: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.norm = norm
+
+    def forward(self, x: Tensor, source_mask: Tensor) -> Tensor:
+        """(B, S, D), mask (B, 1, 1, S) → (B, S, D)."""
+        for layer in self.layers:
+            x = layer(x, source_mask)
+        return self.norm(x)  # type: ignore[no-any-return]

@@ -1,0 +1,17 @@
+"""What may attend to what. True means: this query may attend to this key. The only place where masks are made.
+
+B batch, S source length, T target length.
+"""
+
+import torch
+from torch import Tensor
+
+
+def padding_mask(ids: Tensor, pad_id: int) -> Tensor:
+    """Every position may attend to every token that is not padding: (B, S) → (B, 1, 1, S)."""
+    return (ids != pad_id)[:, None, None, :]
+
+
+def causal_mask(length: int, device: torch.device | None = None) -> Tensor:
+    """Position t may attend to positions 0 … t (section 3.2.3): (1, 1, T, T)."""
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril()[None, None]

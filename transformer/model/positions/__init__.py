@@ -1,0 +1,1 @@
+"""Where a token stands: each scheme in a file of its own."""

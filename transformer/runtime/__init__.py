@@ -1,0 +1,1 @@
+"""The process and the machine: device, threads, precision, seeds, signals, files, progress."""

@@ -1,0 +1,96 @@
+"""Files and directories that are either whole under their final name or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from transformer.errors import UserError
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write under a temporary name beside `path`, flush to disk, rename.
+
+    Raises:
+        UserError: where the disk is full or the directory cannot be written; `path` is then as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _writing(path):
+        try:
+            write_durably(temporary, content)
+            temporary.replace(path)
+            _flush_directory(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Yield a temporary directory to fill; on leaving without an error it becomes `path`, replacing what stood there.
+
+    Raises:
+        UserError: where the disk is full or the directory cannot be written; `path` is then as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _writing(path):
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            yield temporary
+            _flush_directory(temporary)
+            if path.exists():
+                remove_directory(path)
+            temporary.replace(path)
+            _flush_directory(path.parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Delete the temporary files and directories that a killed process left in `directory`."""
+    for leftover in [*directory.glob(".*.tmp"), *directory.glob(".*.old")]:
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def remove_directory(path: Path) -> None:
+    """Delete a directory so that a crash leaves it whole or not under its name at all."""
+    retired = path.with_name(f".{path.name}.{os.getpid()}.old")
+    path.replace(retired)
+    shutil.rmtree(retired)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file and flush it to the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{path}: cannot be written ({reason}); free space or mend permissions") from error
+
+
+def _flush_directory(path: Path) -> None:
+    """Make a rename durable (POSIX; Windows cannot open a directory)."""
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,105 @@
+"""What a run says: one stream of records, kept as JSON lines and shown on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from tqdm import tqdm
+
+from transformer.runtime.atomic import write_file
+
+Record = Mapping[str, object]
+
+
+class RecordListener(Protocol):
+    """Hears each record of a run; `kind` says which: train, validation, note …"""
+
+    def record(self, record: Record) -> None: ...
+
+
+class JsonLines:
+    """The source of truth: `metrics.jsonl`, one object a line, flushed as it comes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def record(self, record: Record) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    def forget_after(self, update: int) -> None:
+        """Drop records of updates that a resumed run will do again, and a line that a crash cut short."""
+        if self.path.exists():
+            kept = [line for line in self.path.read_text("utf-8").splitlines() if _update_of(line) <= update]
+            write_file(self.path, "".join(line + "\n" for line in kept).encode())
+
+
+def _update_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["update"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+class Console:
+    """Progress for a person: a bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self, total: int, done: int = 0, unit: str = "update", stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.bar = (
+            tqdm(total=total, initial=done, unit=unit, file=self.stream, dynamic_ncols=True, smoothing=0.1)
+            if self.stream.isatty()
+            else None
+        )
+
+    def advance(self, count: int = 1) -> None:
+        if self.bar is not None:
+            self.bar.update(count)
+
+    def note(self, text: str) -> None:
+        """Say a line of its own."""
+        if self.bar is not None:
+            self.bar.clear()
+        print(text, file=self.stream, flush=True)
+
+    def record(self, record: Record) -> None:
+        if record.get("kind") == "train" and self.bar is not None:
+            self.bar.set_postfix_str(training_line(record, short=True), refresh=False)
+        elif record.get("kind") == "train":
+            self.note(f"update {record['update']}  " + training_line(record, short=False))
+        elif record.get("kind") == "validation":
+            self.note(f"update {record['update']}  " + validation_line(record))
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def training_line(record: Record, short: bool) -> str:
+    """A train record in words; `short` leaves out what the bar shows itself."""
+    parts = [
+        f"loss {record['loss']:.3f}",
+        f"ppl {record['perplexity']:.1f}",
+        f"{record['target_tokens_per_second']:,.0f} tok/s",
+        f"pad {record['padding_share']:.1%}",
+        f"lr {record['learning_rate']:.2e}",
+    ]
+    return "  ".join(parts if short else [*parts, f"left {clock(record['seconds_left'])}"])
+
+
+def validation_line(record: Record) -> str:
+    """A validation record in words."""
+    names = {"loss": "loss {:.3f}", "perplexity": "ppl {:.2f}", "bleu": "BLEU {:.2f}", "chrf": "chrF {:.2f}"}
+    shown = [form.format(record[name]) for name, form in names.items() if name in record]
+    return "validation  " + "  ".join(shown) + ("  best so far" if record.get("best") else "")
+
+
+def clock(seconds: object) -> str:
+    """Seconds as 1:02:03 or 2:03."""
+    whole = int(float(seconds))  # type: ignore[arg-type]
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
