@@ -140,7 +140,7 @@ class DataSection(Section):
     max_length_ratio: float = Field(default=4.0, ge=1.0)
     """Training pairs whose longer side has more than this times the tokens of the shorter side are dropped, where the
     longer one has at least 10."""
-    bucket_window: Positive = 64
+    bucket_window: Positive = 256
     """Sentences are shuffled, cut into windows of about this many batches, sorted by length inside a window and
     batched; larger pads less, smaller mixes more."""
 

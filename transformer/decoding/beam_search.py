@@ -107,13 +107,14 @@ class _Search:
         self.max_lengths = torch.tensor(max_lengths, device=device)  # (B)
         # the best score that a hypothesis of log-probability p ≤ 0 can still reach is p / this: the penalty never falls
         longest = [gnmt_length_penalty(length, options.alpha) for length in max_lengths]
-        self.largest_penalties = torch.tensor(longest, dtype=torch.float64, device=device)  # (B)
+        precise = torch.float32 if device is not None and device.type == "mps" else torch.float64  # MPS has no float64
+        self.largest_penalties = torch.tensor(longest, dtype=precise, device=device)  # (B)
         self.tokens = torch.empty(size, beam, 0, dtype=torch.int64, device=device)
         self.log_probs = torch.full((size, beam), _NEVER, device=device)
         self.log_probs[:, 0] = 0.0  # R equal beginnings are one hypothesis
         self.finished_tokens = self.tokens
         self.finished_log_probs = torch.full((size, beam), _NEVER, device=device)
-        self.finished_scores = torch.full((size, beam), _NEVER, dtype=torch.float64, device=device)
+        self.finished_scores = torch.full((size, beam), _NEVER, dtype=precise, device=device)
         self.num_finished = torch.zeros(size, dtype=torch.int64, device=device)
         self.results: list[list[Hypothesis]] = [[] for _ in range(size)]
 
@@ -154,7 +155,7 @@ class _Search:
         """Put the candidates (B, R) that end among the finished hypotheses, and keep the best R of all."""
         beam = self.options.beam_size
         ends = ends & (log_probs > _NEVER)
-        scores = log_probs.double() / gnmt_length_penalty(length, self.options.alpha)
+        scores = log_probs.to(self.finished_scores) / gnmt_length_penalty(length, self.options.alpha)
         scores = torch.cat([self.finished_scores, scores.masked_fill(~ends, _NEVER)], dim=1)  # (B, 2R)
         padded = torch.nn.functional.pad(self.finished_tokens, (0, 1), value=self.options.eos_id)  # (B, R, T)
         self.finished_scores, order = scores.topk(beam, dim=1)  # (B, R) of the 2R
@@ -166,7 +167,7 @@ class _Search:
         """Take the sentences that are done out of the batch; returns which of the old ones stay (B')."""
         done = (self.num_finished >= self.options.beam_size) | (self.max_lengths <= length)
         if self.options.early_stopping:
-            reachable = self.log_probs.amax(dim=1).double() / self.largest_penalties  # (B)
+            reachable = self.log_probs.amax(dim=1).to(self.largest_penalties) / self.largest_penalties  # (B)
             done = done | (self.finished_scores[:, self.options.n_best - 1] >= reachable)
         for index in done.nonzero().flatten().tolist():
             self.results[int(self.sentences[index])] = self._hypotheses(index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType, TracebackType
 
@@ -9,11 +10,15 @@ from types import FrameType, TracebackType
 class Interrupt:
     """A context that turns the first SIGINT or SIGTERM into a flag; a second one ends the process as usual.
 
+    Args:
+        announcement: a line for standard error when the signal comes, so that nobody presses Ctrl-C again in doubt.
+
     Attributes:
         received: the signal that came, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, announcement: str = "") -> None:
+        self.announcement = announcement
         self.received: signal.Signals | None = None
         self._previous: dict[signal.Signals, signal._HANDLER] = {}
 
@@ -30,6 +35,8 @@ class Interrupt:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self._restore()
+        if self.announcement:
+            os.write(2, f"\n{self.received.name}: {self.announcement}\n".encode())  # print is not safe in a handler
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():

@@ -88,7 +88,7 @@ class Trainer:
     def fit(self) -> Outcome:
         """Train until a limit, patience or a signal ends it; what was done is then in a checkpoint."""
         self.model.train()
-        with Interrupt() as interrupt:
+        with Interrupt("saving after this update; once more to leave at once") as interrupt:
             updates: Iterator[list[Batch]] = iter(self.stream)
             clock = time.perf_counter()
             while not self.finished() and not interrupt.received:
@@ -102,7 +102,8 @@ class Trainer:
                 if self.due(self.checkpoint_every) or self.finished():
                     self.save()
             if interrupt.received and not self.finished():
-                self.save()
+                if not self.due(self.checkpoint_every):  # else it is saved already
+                    self.save()
                 return Outcome("interrupted", int(interrupt.received))
         self.average()
         return Outcome("patience" if self.out_of_patience() else "limit")
