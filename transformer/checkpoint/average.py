@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -28,8 +28,22 @@ def average_checkpoints(directories: Sequence[Path]) -> dict[str, Tensor]:
     return {name: (weight / len(directories)).to(torch.float32) for name, weight in total.items()}
 
 
-def write_average(run: RunDirectory, updates: Sequence[int]) -> Path:
-    """Average some of a run's checkpoints into `checkpoints/averaged`."""
+def write_average(
+    run: RunDirectory,
+    updates: Sequence[int],
+    measure: Callable[[Mapping[str, Tensor]], Mapping[str, float]] | None = None,
+) -> Path:
+    """Average some of a run's checkpoints into `checkpoints/averaged`, with the metrics that `measure` gives them."""
     weights = average_checkpoints([run.checkpoint(update) for update in updates])
-    write_checkpoint(run.checkpoint(AVERAGED), weights, {}, {"averaged_updates": list(updates)})
+    metrics = dict(measure(weights)) if measure is not None else {}
+    write_checkpoint(run.checkpoint(AVERAGED), weights, {}, {"averaged_updates": list(updates), "metrics": metrics})
     return run.checkpoint(AVERAGED)
+
+
+def average_metrics(run: RunDirectory, updates: Sequence[int]) -> dict[str, float]:
+    """What `measure` gave for the average of these updates; empty where that average is not there or not measured."""
+    try:
+        state = read_checkpoint(run.checkpoint(AVERAGED)).state
+    except CheckpointError:  # it can be made again
+        return {}
+    return dict(state.get("metrics", {})) if state.get("averaged_updates") == list(updates) else {}

@@ -50,8 +50,10 @@ class RunDirectory:
             name = path.read_bytes()[:64].decode("ascii", "replace").strip()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
         if not _CHECKPOINT_NAME.match(name):
-            raise CheckpointError(f"{path}: damaged (it must hold the name of a checkpoint)")
+            raise CheckpointError(f"{path}: damaged (it names no checkpoint); this run has {self._held()}")
         return name
 
     def resolve(self, which: str) -> Path:
@@ -66,16 +68,20 @@ class RunDirectory:
             if pointed is None:
                 raise CheckpointError(f"{self.path}: no checkpoint yet (it holds no {which}); train it first")
             name = pointed
-        elif which.isdigit():
+        elif which.isdecimal():
             name = f"{int(which):08d}"
         path = self.checkpoints / name
-        if not path.is_dir():
-            held = [*map(str, self.updates()), *([AVERAGED] if self.checkpoint(AVERAGED).is_dir() else [])]
-            raise CheckpointError(f"{path}: no such checkpoint; this run has {', '.join(held) or 'none'}")
+        if not _CHECKPOINT_NAME.match(name) or not path.is_dir():
+            raise CheckpointError(f"{path}: no such checkpoint; this run has {self._held()}")
         return path
+
+    def _held(self) -> str:
+        averaged = [AVERAGED] if self.checkpoint(AVERAGED).is_dir() else []
+        return ", ".join([*map(str, self.updates()), *averaged]) or "none"
 
     def prune(self, keep: Collection[int]) -> None:
         """Delete the checkpoints of all updates but some, and what a killed process left behind."""
+        remove_leftovers(self.path)
         remove_leftovers(self.checkpoints)
         for update in self.updates():
             if update not in keep:

@@ -111,7 +111,10 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
         optimizer.state[parameter] = {
             key: value.to(parameter.device) if value.dim() else value for key, value in stored.items()
         }
-    restore_random_state(_random_part(checkpoint.optimizer))
+    try:
+        restore_random_state(_random_part(checkpoint.optimizer))
+    except (KeyError, TypeError, RuntimeError):
+        raise CheckpointError(f"{checkpoint.directory}: holds no random state; nothing can go on from it") from None
 
 
 def _random_part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -42,20 +43,37 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code: 0, 2 for a user error, 128 + n where signal n ended it."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # what it reads is UTF-8 too, whatever the locale says
     try:
-        code = _run(list(arguments))
+        code = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, e.g. head, has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
+    except OSError as error:  # e.g. a disk that is full while metrics or translations are written
+        _drop_output()
+        return _refuse(f"{error.filename or 'output'}: {error.strerror or error}; free space or mend permissions")
+
+
+def _refuse(message: str) -> int:
+    """Say why in one line, whatever the names in it contain."""
+    print("error:", " ".join(message.splitlines()), file=sys.stderr)
+    return 2
+
+
+def _drop_output() -> None:
+    """Let what is still buffered for a standard output that takes no more vanish, or Python complains at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: list[str]) -> int:
@@ -72,4 +90,10 @@ def _run(arguments: list[str]) -> int:
     formatter = argparse.RawTextHelpFormatter
     parser = Parser(prog=f"transformer {verb}", description=module.__doc__, formatter_class=formatter)
     module.add_arguments(parser)
-    return int(module.run(parser.parse_intermixed_args(rest)))
+    cut = rest.index("--") if "--" in rest else len(rest)
+    parsed = parser.parse_intermixed_args(rest[:cut])
+    if cut < len(rest):  # argparse would pass these on, but without a trace that they came after --
+        if not hasattr(parsed, "verbatim"):
+            parser.error("-- is for sentences, and this verb takes none")
+        parsed.verbatim = rest[cut + 1 :]
+    return int(module.run(parsed))

@@ -17,7 +17,7 @@ from transformer.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run directory")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="training.average_checkpoints=K")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="training.average_checkpoints=K", help="how many")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from transformer.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("schema", "show"), help="the schema, or a resolved config")
-    parser.add_argument("arguments", nargs="*", metavar="CONFIG section.key=value", help="for show")
+    parser.add_argument("arguments", nargs="*", default=[], metavar="CONFIG section.key=value", help="for show")
 
 
 def run(arguments: argparse.Namespace) -> int:

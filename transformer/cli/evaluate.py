@@ -24,7 +24,7 @@ from transformer.runtime.logging import Console
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run directory, or one of its checkpoints")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="options that replace the run's")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="over the run's")
     parser.add_argument("--split", choices=SPLITS, default="test", help="corpus of the run's config (default: test)")
     parser.add_argument("--source", metavar="FILE", help="other source sentences, with --reference")
     parser.add_argument("--reference", metavar="FILE", help="their reference translations")

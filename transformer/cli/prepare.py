@@ -11,7 +11,7 @@ from transformer.data.prepare import prepare
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="a YAML config, or a run directory")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="options that replace the config's")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="over the config's")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from transformer.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run directory, or one of its checkpoints")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="options that replace the run's")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="over the run's")
     parser.add_argument("--source", required=True, metavar="FILE", help="source sentences")
     parser.add_argument("--target", required=True, metavar="FILE", help="their translations")
 

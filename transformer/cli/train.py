@@ -38,7 +38,7 @@ _PACKAGES = ("torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pya
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="a YAML config, or a run directory to go on with")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="options that replace the config's")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="over the config's")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -132,13 +132,11 @@ def write_run(run: RunDirectory, config: Config, prepared: Prepared) -> None:
     Raises:
         UserError: where the corpora have changed since.
     """
-    if run.manifest.is_file() and run.updates():
-        began_with = json.loads(run.manifest.read_text("utf-8"))["data"]["inputs"]
-        if began_with != prepared.manifest["inputs"]:
-            raise UserError(
-                f"{run.path}: the corpora or the tokenizer changed since this run began; put them back, "
-                "or give the new ones their own run.directory"
-            )
+    if run.manifest.is_file() and run.updates() and _inputs_of(run) != prepared.manifest["inputs"]:
+        raise UserError(
+            f"{run.path}: the corpora or the tokenizer changed since this run began; put them back, "
+            "or give the new ones their own run.directory"
+        )
     run.path.mkdir(parents=True, exist_ok=True)
     write_file(run.config, dump_config(config).encode())
     save_tokenizers(run.tokenizer, prepared.source_tokenizer, prepared.target_tokenizer)
@@ -149,6 +147,14 @@ def write_run(run: RunDirectory, config: Config, prepared: Prepared) -> None:
         "data": prepared.manifest,
     }
     write_file(run.manifest, json.dumps(manifest, indent=2, ensure_ascii=False).encode())
+
+
+def _inputs_of(run: RunDirectory) -> object:
+    """The identity of the data that a run began with."""
+    try:
+        return json.loads(run.manifest.read_bytes())["data"]["inputs"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{run.manifest}: damaged; delete it if the corpora are still the run's own") from None
 
 
 def environment() -> dict[str, Any]:

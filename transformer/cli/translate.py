@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,13 +24,14 @@ from transformer.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run directory, or one of its checkpoints")
-    parser.add_argument("sentences", nargs="*", help="sentences, and options as section.key=value")
+    parser.add_argument("sentences", nargs="*", default=[], help="sentences, and options as section.key=value")
+    parser.set_defaults(verbatim=[])
     parser.add_argument("--input", metavar="FILE", help="translate the lines of a UTF-8 text file, plain or .gz")
 
 
 def run(arguments: argparse.Namespace) -> int:
     overrides = [argument for argument in arguments.sentences if is_override(argument)]
-    sentences = [argument for argument in arguments.sentences if not is_override(argument)]
+    sentences = [argument for argument in arguments.sentences if not is_override(argument)] + arguments.verbatim
     if sentences and arguments.input:
         raise UserError("give sentences or --input FILE, not both")
     translator = open_translator(arguments.run, overrides)
@@ -51,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _lines(sentences: list[str], path: str | None) -> Iterable[str]:
     if sentences:
-        return [sentence.replace("\n", " ") for sentence in sentences]
+        return decode_lines([os.fsencode(sentence.replace("\n", " ")) for sentence in sentences], "command line")
     return read_lines(Path(path)) if path else decode_lines(sys.stdin.buffer, "standard input")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from transformer.checkpoint.load import load_model
-from transformer.config import Config, load_config, override_config
+from transformer.config import Config, is_override, load_config, override_config
 from transformer.decoding.translator import Translator
 from transformer.errors import UserError
 from transformer.runtime.device import choose_device, configure_process
@@ -25,7 +25,7 @@ def run_config(run: str | Path, overrides: Sequence[str]) -> Config:
         UserError: where an override would change what the run was trained with.
     """
     for override in overrides:
-        if override.split(".", 1)[0] not in {"run", "decoding", "data"}:
+        if is_override(override) and override.split(".", 1)[0] not in {"run", "decoding", "data"}:
             raise UserError(f"{override}: a trained run cannot change this; only run.*, data.* and decoding.* can")
     path = Path(run)
     if path.resolve().parent.name == "checkpoints" and (path / "state.json").is_file():

@@ -1,5 +1,6 @@
 """Typed options from YAML files and `section.key=value` overrides."""
 
+from transformer.config.corpora import CorpusSection, table_format
 from transformer.config.loading import (
     changed_keys,
     config_schema,
@@ -13,7 +14,6 @@ from transformer.config.schema import (
     MAY_CHANGE_ON_RESUME,
     SPLITS,
     Config,
-    CorpusSection,
     DataSection,
     DecodingSection,
     ModelSection,
@@ -21,7 +21,6 @@ from transformer.config.schema import (
     TokenizerSection,
     TrainingSection,
     ValidationSection,
-    table_format,
 )
 
 __all__ = [

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from transformer.config.corpora import CorpusSection
 from transformer.config.schema import Config
 from transformer.errors import UserError
 
@@ -18,6 +19,29 @@ MAX_BYTES = 1_000_000  # a config is a page of text; more is a mistake or an att
 MAX_DEPTH = 16
 
 Key = tuple[str | int, ...]
+
+# where pydantic speaks of Python
+_PLAIN_WORDS = {
+    "model_type": "a section holds options, one `name: value` a line; give one or remove the section",
+    "tuple_type": "needs a list",
+    "too_short": "needs at least one entry",
+    "string_type": "needs text; put it in quotes",
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes plain words as YAML 1.2 does: `no` is Norwegian, 00012000 keeps its zeros, 1:30 and a date are text."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _kind, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", list("-+0123456789")),
+    ("float", r"(?:[-+]?[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?|[-+]?\.inf|\.nan", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), _first)
+
 _OVERRIDE = re.compile(r"^(" + "|".join(Config.model_fields) + r")((?:\.[A-Za-z_0-9]+)+)=(.*)$", re.DOTALL)
 
 
@@ -69,7 +93,11 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
 
 def dump_config(config: Config) -> str:
     """The resolved config as YAML; `parse_config` gives the same config back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    tree = config.model_dump(mode="json")
+    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    if any(mark in text for mark in "\x85\u2028\u2029"):  # line breaks to YAML; PyYAML writes them bare
+        text = yaml.safe_dump(tree, sort_keys=False)
+    return text
 
 
 def config_schema() -> dict[str, Any]:
@@ -90,34 +118,40 @@ def changed_keys(old: Config, new: Config) -> list[str]:
 
 def _read_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[Key, int]]:
     """Parse safely, and note each key's line: `{("model", "d_model"): 12}`."""
-    loader = yaml.SafeLoader(text)
+    lines: dict[Key, int] = {}
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                line = (event.start_mark.line if event.start_mark else 0) + 1
-                raise UserError(f"{name}:{line}: anchors and aliases are not accepted; write the value out")
+        _refuse_machinery(text, name)
+        loader = _Loader(text)
         root = loader.get_single_node()
-        lines: dict[Key, int] = {}
         tree = {} if root is None else _construct(loader, root, (), lines, name)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = name if mark is None else f"{name}:{mark.line + 1}"
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UserError(f"{where}: not valid YAML: {problem}") from None
-    except (RecursionError, ValueError) as error:  # deep nesting; a date such as 2026-99-99
+    except ValueError as error:  # a number of thousands of digits
         raise UserError(f"{name}: not a config: {error}") from None
-    finally:
-        loader.dispose()
     if not isinstance(tree, dict):
         raise UserError(f"{name}: a config is a mapping of sections ({', '.join(Config.model_fields)})")
     return tree, lines
 
 
+def _refuse_machinery(text: str, name: str) -> None:
+    """Refuse what a page of options has no use for, before anything is built from it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        line = (event.start_mark.line if event.start_mark else 0) + 1
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise UserError(f"{name}:{line}: nested more than {MAX_DEPTH} deep; this is no config")
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise UserError(f"{name}:{line}: anchors and aliases are not accepted; write the value out")
+        if tag := getattr(event, "tag", None):
+            raise UserError(f"{name}:{line}: the tag {tag} is not accepted; write the plain value")
+
+
 def _construct(loader: yaml.SafeLoader, node: yaml.Node, key: Key, lines: dict[Key, int], name: str) -> Any:
-    line = node.start_mark.line + 1
-    lines.setdefault(key, line)
-    if len(key) > MAX_DEPTH:
-        raise UserError(f"{name}:{line}: nested more than {MAX_DEPTH} deep; this is no config")
+    lines.setdefault(key, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -140,7 +174,7 @@ def _with_overrides(tree: dict[str, Any], origins: dict[Key, str], overrides: Se
             raise UserError(f"{override}: an override reads section.key=value, with a section of {sections}")
         path = [match[1], *match[2].removeprefix(".").split(".")]
         try:
-            value = yaml.safe_load(match[3])
+            value = _Loader(match[3]).get_single_data()
         except (yaml.YAMLError, ValueError, RecursionError):
             value = match[3]
         branch: Any = tree
@@ -166,24 +200,26 @@ def _explain(error: Any, origins: dict[Key, str], name: str) -> str:
     location: Key = tuple(error["loc"])
     known = max((key for key in origins if key == location[: len(key)]), key=len, default=())
     where = origins.get(known, name)
-    dotted = ".".join(map(str, location)) or "config"
+    overridden = [o for key, o in origins.items() if key[: len(location)] == location and o.startswith("command line")]
+    if overridden:  # a section that the file alone would have got right
+        where = overridden[-1]
+    dotted = ".".join(map(str, location))
+    place = f"{where}: {dotted}" if dotted else where  # a disagreement between sections has no key of its own
     if error["type"] == "extra_forbidden":
         valid = _valid_names(location[:-1])
         near = difflib.get_close_matches(str(location[-1]), valid, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"valid here: {', '.join(valid)}"
-        return f"{where}: {dotted}: unknown key; {hint}"
+        return f"{place}: unknown key; {hint}"
     if error["type"] == "missing":
-        return f"{where}: {dotted}: missing; this option must be given"
-    message = error["msg"].removeprefix("Value error, ")
+        return f"{place}: missing; this option must be given"
+    message = _PLAIN_WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
     value = error["input"]
     shown = "" if isinstance(value, dict | BaseModel) else f" (it is {value!r})"
-    return f"{where}: {dotted}: {message[0].lower()}{message[1:]}{shown}"
+    return f"{place}: {message[0].lower()}{message[1:]}{shown}"
 
 
 def _valid_names(location: Key) -> list[str]:
     """The option names of the section at a location, through lists of corpora too."""
-    from transformer.config.schema import CorpusSection
-
     section: Any = Config
     for step in location:
         if isinstance(step, int):

@@ -6,14 +6,12 @@ show. Lengths are in tokens, intervals in updates (one update is one optimizer s
 
 from __future__ import annotations
 
-from pathlib import PurePath
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
-Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+from transformer.config.corpora import Corpora
+from transformer.config.section import NonNegative, Positive, Probability, Section
 
 SPLITS = ("train", "validation", "test")
 
@@ -32,19 +30,6 @@ MAY_CHANGE_ON_RESUME = frozenset(
 )
 
 
-class Section(BaseModel):
-    """A frozen group of options that refuses what it does not know."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-        allow_inf_nan=False,
-        validate_default=True,
-        protected_namespaces=(),  # the tokenizer's `model_type` is SentencePiece's own word for it
-    )
-
-
 class RunSection(Section):
     """Where a run lives and what it runs on."""
 
@@ -56,67 +41,6 @@ class RunSection(Section):
     """`auto` takes CUDA, else Apple's MPS, else the CPU."""
     threads: Positive | None = None
     """CPU threads; empty means one per physical core that this process may use."""
-
-
-class CorpusSection(Section):
-    """One parallel corpus: two line-aligned text files, one table, or a data set of the Hugging Face hub."""
-
-    source: str | None = None
-    """Text file with one source sentence a line, UTF-8, plain or `.gz`."""
-    target: str | None = None
-    """Text file with the translations, line by line, UTF-8, plain or `.gz`."""
-    table: str | None = None
-    """In place of `source` and `target`: one `.tsv`, `.jsonl` or `.parquet` file (also `.tsv.gz`, `.jsonl.gz`)."""
-    hub: str | None = None
-    """In place of files: a data set name on the Hugging Face hub, or a local folder in the hub's layout."""
-    hub_config: str | None = None
-    """The hub data set's configuration, e.g. `de-en`."""
-    hub_split: str | None = None
-    """The hub data set's split, e.g. `train` or `train[:10000]`."""
-    source_field: str | Positive | None = None
-    """Table or hub: the source field's name, dotted where nested (`translation.de`); in a TSV without a header its
-    number, counted from 1."""
-    target_field: str | Positive | None = None
-    """Table or hub: the target field, named as `source_field`."""
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> CorpusSection:
-        text = self.source is not None or self.target is not None
-        if sum((text, self.table is not None, self.hub is not None)) != 1:
-            raise ValueError("give either source and target, or table, or hub")
-        if text and (self.source is None or self.target is None):
-            raise ValueError("source and target belong together; one is missing")
-        if text and (self.source_field is not None or self.target_field is not None):
-            raise ValueError("source_field and target_field belong to table or hub, not to text files")
-        if not text and (self.source_field is None or self.target_field is None):
-            raise ValueError("table and hub need source_field and target_field")
-        if self.hub is not None and self.hub_split is None:
-            raise ValueError("hub needs hub_split, e.g. train")
-        if self.hub is None and (self.hub_config is not None or self.hub_split is not None):
-            raise ValueError("hub_config and hub_split belong to hub")
-        if self.table is not None and not table_format(self.table):
-            raise ValueError(f"table {self.table} must end in .tsv, .jsonl or .parquet (the first two also .gz)")
-        if isinstance(self.source_field, int) is not isinstance(self.target_field, int):
-            raise ValueError("source_field and target_field must both be names or both be column numbers")
-        if isinstance(self.source_field, int) and table_format(self.table or "") != "tsv":
-            raise ValueError("column numbers are for .tsv tables; name the fields")
-        return self
-
-
-def table_format(path: str) -> str | None:
-    """`tsv`, `jsonl` or `parquet` by the file's ending, None for any other."""
-    name = PurePath(path).name.removesuffix(".gz")
-    ending = name.rsplit(".", 1)[-1] if "." in name else ""
-    if ending == "parquet" and path.endswith(".gz"):
-        return None
-    return ending if ending in {"tsv", "jsonl", "parquet"} else None
-
-
-def _one_or_many(value: object) -> object:
-    return [value] if isinstance(value, dict | CorpusSection) else value
-
-
-Corpora = Annotated[tuple[CorpusSection, ...], BeforeValidator(_one_or_many)]
 
 
 class DataSection(Section):
@@ -150,7 +74,7 @@ class TokenizerSection(Section):
 
     model_type: Literal["unigram", "bpe"] = "unigram"
     """Unigram language model (Kudo 2018) or byte-pair encoding (Sennrich et al. 2016)."""
-    vocab_size: int = Field(default=8000, ge=300)
+    vocab_size: int = Field(default=8000, gt=260)
     """Pieces, the 4 special and 256 byte pieces included; of each side where `shared` is false."""
     shared: bool = True
     """One vocabulary for both languages (needed for three-way tied embeddings), or one each."""
@@ -290,7 +214,7 @@ class ValidationSection(Section):
 class DecodingSection(Section):
     """Beam search; the defaults are the paper's (section 6.1)."""
 
-    checkpoint: str = Field(default="best", pattern=r"^(best|last|averaged|\d{1,10})$")
+    checkpoint: str = Field(default="best", pattern=r"^(best|last|averaged|\d{1,10})$", coerce_numbers_to_str=True)
     """Which weights: `best`, `last`, `averaged`, or an update's number."""
     beam_size: Positive = 4
     """Hypotheses kept a step; 1 is greedy search."""

@@ -1,15 +1,19 @@
 """Raw sentence pairs from text files, tables and the Hugging Face hub.
 
-Text files are read here rather than through `datasets`: they are the one kind for which a refusal can name the line,
-a stray carriage return inside a line must not shift the sides against each other, and a machine without `datasets`
-can still train.
+Text, TSV and JSON lines are read here, Parquet and the hub through `datasets`: a refusal can name the line, a stray
+carriage return inside a line must not shift the sides against each other, every field stays the text it is (`datasets`
+makes numbers of "007" and times of "2024-01-01"), and a machine without `datasets` can still train.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import itertools
+import json
+import re
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +22,8 @@ from transformer.config import CorpusSection, table_format
 from transformer.errors import UserError
 
 Pair = tuple[str, str]
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read_pairs(corpora: Iterable[CorpusSection]) -> Iterator[Pair]:
@@ -34,9 +40,9 @@ def read_pairs(corpora: Iterable[CorpusSection]) -> Iterator[Pair]:
             yield from _record_pairs(corpus, _records(corpus))
 
 
-def describe(corpus: CorpusSection) -> dict[str, str]:
+def describe(corpus: CorpusSection) -> dict[str, str | int | None]:
     """What the corpus is and a hash of its content: equal descriptions mean equal pairs."""
-    fields = {"source_field": str(corpus.source_field), "target_field": str(corpus.target_field)}
+    fields = {"source_field": corpus.source_field, "target_field": corpus.target_field}
     if corpus.source is not None and corpus.target is not None:
         return {"source": file_hash(Path(corpus.source)), "target": file_hash(Path(corpus.target))}
     if corpus.table is not None:
@@ -57,7 +63,7 @@ def read_lines(path: Path) -> Iterator[str]:
     try:
         with _open_binary(path) as file:
             yield from decode_lines(file, str(path))
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise _unreadable(path, error) from None
 
 
@@ -69,7 +75,9 @@ def decode_lines(file: Iterable[bytes], name: str) -> Iterator[str]:
     """
     for number, line in enumerate(file, 1):
         try:
-            yield line.rstrip(b"\r\n").decode("utf-8-sig" if number == 1 else "utf-8")
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
+            yield line.rstrip(b"\r\n").decode()
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{name}:{number}: not UTF-8 (byte {error.start + 1} of the line is 0x{line[error.start]:02x}); "
@@ -88,9 +96,9 @@ def file_hash(path: Path) -> str:
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     if isinstance(error, FileNotFoundError):
-        return UserError(f"{path}: no such corpus file; check the path (relative to {Path.cwd()})")
+        return UserError(f"{path}: no such file; check the path (relative to {Path.cwd()})")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return UserError(f"{path}: cannot be read ({reason})")
+    return UserError(f"{path}: cannot be read ({reason}); check the file and its permissions")
 
 
 def _open_binary(path: Path) -> BinaryIO | gzip.GzipFile:
@@ -115,19 +123,47 @@ def _records(corpus: CorpusSection) -> Iterable[dict[str, Any]]:
     if corpus.hub is not None:
         return _load_hub(corpus)  # type: ignore[no-any-return]
     assert corpus.table is not None
-    if not Path(corpus.table).is_file():
-        raise UserError(f"{corpus.table}: no such corpus file; check the path (relative to {Path.cwd()})")
-    builder, options = "parquet", dict[str, Any]()
+    path = Path(corpus.table)
     if table_format(corpus.table) == "jsonl":
-        builder = "json"
-    elif table_format(corpus.table) == "tsv":
-        builder = "csv"
-        # no quoting: a sentence may hold a lone quotation mark; no missing values: "NA" and "null" are words
-        options = {"sep": "\t", "quoting": 3, "keep_default_na": False, "dtype": str, "encoding": "utf-8-sig"}
-        if isinstance(corpus.source_field, int):
-            options["header"] = None
+        return _json_records(path)
+    if table_format(corpus.table) == "tsv":
+        return _tsv_records(path, header=isinstance(corpus.source_field, str))
+    if not path.is_file():
+        raise _unreadable(path, FileNotFoundError())
     # streaming reads the file in place; without it `datasets` first writes a copy of the corpus to its cache
-    return _load_dataset(corpus.table, builder, data_files=corpus.table, split="train", streaming=True, **options)  # type: ignore[no-any-return]
+    return _load_dataset(corpus.table, "parquet", data_files=corpus.table, split="train", streaming=True)  # type: ignore[no-any-return]
+
+
+def _tsv_records(path: Path, header: bool) -> Iterator[dict[str, Any]]:
+    """Rows by the header's names, or by column number as text; no quoting, for a sentence may hold a lone mark."""
+    names: list[str] | None = None
+    for number, line in enumerate(read_lines(path), 1):
+        if not line:
+            continue
+        row = line.split("\t")
+        first, names = names is None, names or (row if header else [str(index + 1) for index in range(len(row))])
+        if len(row) != len(names):
+            raise UserError(
+                f"{path}:{number}: {len(row)} columns where the first line has {len(names)}; "
+                "a field can hold no tab and no line break"
+            )
+        if not (first and header):
+            yield dict(zip(names, row, strict=True))
+
+
+def _json_records(path: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(read_lines(path), 1):
+        if not line:
+            continue
+        try:
+            record = json.loads(line)
+            if _SURROGATE.search(line):  # half a pair is no text, and no tokenizer takes it
+                json.dumps(record, ensure_ascii=False).encode()
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            raise UserError(f"{path}:{number}: not a JSON object; each line must be one, {{...}}")
+        yield record
 
 
 def _load_hub(corpus: CorpusSection) -> Any:
@@ -143,8 +179,9 @@ def _load_dataset(shown: str, *arguments: Any, **options: Any) -> Any:
     datasets.disable_progress_bars()
     try:
         return datasets.load_dataset(*arguments, **options)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{shown}: datasets cannot load it: {_first_line(error)}") from None
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = _first_line(error.__cause__ or error)  # behind "An error occurred while generating the dataset"
+        raise UserError(f"{shown}: datasets cannot load it: {reason}") from None
 
 
 def _record_pairs(corpus: CorpusSection, records: Iterable[dict[str, Any]]) -> Iterator[Pair]:
@@ -155,23 +192,20 @@ def _record_pairs(corpus: CorpusSection, records: Iterable[dict[str, Any]]) -> I
             yield _field(record, corpus.source_field, name, number), _field(record, corpus.target_field, name, number)
     except UserError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:  # what datasets, pandas and pyarrow raise on damaged files
+    except (OSError, ValueError, RuntimeError) as error:  # what datasets and pyarrow raise on damaged files
         raise UserError(f"{name}: cannot be read after record {number}: {_first_line(error)}") from None
 
 
 def _field(record: dict[str, Any], field: str | int | None, name: str | None, number: int) -> str:
-    if isinstance(field, int):
-        columns = list(record.values())
-        value = columns[field - 1] if field <= len(columns) else None
-    else:
-        value = record
-        for step in str(field).split("."):
-            value = value.get(step) if isinstance(value, dict) else None
+    name_held = str(field) in record  # such as a TSV's column whose name has a dot in it
+    value: Any = record
+    for step in [str(field)] if name_held else str(field).split("."):
+        value = value.get(step) if isinstance(value, dict) else None
     if not isinstance(value, str):
         held = ", ".join(map(str, record))
         raise UserError(f"{name}: record {number} has no text in field {field}; its fields are {held}")
     return value
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

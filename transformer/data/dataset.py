@@ -5,6 +5,7 @@ N is the number of sentence pairs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -67,6 +68,7 @@ class CorpusWriter:
     """Writes an `EncodedCorpus` chunk by chunk, so that memory stays flat."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._writer = pa.ipc.new_file(str(path), _SCHEMA)
 
     def write(self, sources: Iterable[Sequence[int]], targets: Iterable[Sequence[int]]) -> None:
@@ -75,8 +77,10 @@ class CorpusWriter:
         self._writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
 
     def close(self) -> None:
-        """Finish the file; without this it is not readable."""
+        """Finish the file, and flush it to the disk; without this it is not readable."""
         self._writer.close()
+        with self._path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _ragged(column: pa.ListArray) -> tuple[Ids, Ids]:

@@ -67,7 +67,8 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Detokenized text, one line for each sequence; special ids leave no trace."""
-        kept = [[token for token in sequence if token not in (PAD, BOS, EOS)] for sequence in ids]
+        specials = set(SPECIALS.values())
+        kept = [[token for token in sequence if token not in specials] for sequence in ids]
         return [_LINE_BREAKS.sub(" ", text) for text in self._processor.decode(kept)]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
@@ -79,13 +80,22 @@ def train_tokenizer(options: TokenizerSection, sentences: Iterator[str], seed: i
     """Train a SentencePiece model with byte fallback on raw sentences.
 
     Raises:
-        UserError: where the text has too few distinct pieces for `vocab_size`.
+        UserError: where the text has too few distinct pieces for `vocab_size`; and whatever reading `sentences` raises.
     """
     model = io.BytesIO()
+    failures: list[BaseException] = []  # SentencePiece turns them into a RuntimeError without their message
+
+    def watched() -> Iterator[str]:
+        try:
+            yield from sentences
+        except BaseException as error:
+            failures.append(error)
+            raise
+
     sentencepiece.set_random_generator_seed(seed)
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=sentences,
+            sentence_iterator=watched(),
             model_writer=model,
             model_type=options.model_type,
             vocab_size=options.vocab_size,
@@ -102,6 +112,8 @@ def train_tokenizer(options: TokenizerSection, sentences: Iterator[str], seed: i
             minloglevel=2,  # its narration would drown ours; errors still come as exceptions
         )
     except RuntimeError as error:
+        if failures:
+            raise failures[0] from None
         raise UserError(_explain_training(str(error), options)) from None
     return Tokenizer(model.getvalue())
 

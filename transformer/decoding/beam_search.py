@@ -125,7 +125,8 @@ class _Search:
         """Extend every live hypothesis by its best tokens (N, V); returns which old row each new row continues (N')."""
         beam, vocabulary = self.options.beam_size, step_log_probs.shape[-1]
         length = self.tokens.shape[2] + 1
-        totals = self.log_probs[:, :, None] + self._allowed(step_log_probs, length)  # (B, R, V)
+        totals = self.log_probs[:, :, None] + step_log_probs.view(len(self), beam, vocabulary)  # (B, R, V)
+        self._forbid(totals, length)
         # at most one end mark a beam, so the best 2R continuations hold R that go on
         best, flat = totals.flatten(1).topk(min(2 * beam, beam * vocabulary), dim=1)  # (B, 2R)
         parents, tokens = flat // vocabulary, flat % vocabulary  # (B, 2R)
@@ -139,17 +140,15 @@ class _Search:
         rows = torch.arange(len(self), device=parents.device)[:, None] * beam + parents.gather(1, order)  # (B, R)
         return rows[self._leave(length)].flatten()  # (N')
 
-    def _allowed(self, log_probs: Tensor, length: int) -> Tensor:
-        """(N, V) → (B, R, V), -inf where a token may not come: forbidden ones, and at the limit all but the end."""
-        log_probs = log_probs.view(len(self), self.options.beam_size, -1)
+    def _forbid(self, totals: Tensor, length: int) -> None:
+        """Write -inf into (B, R, V) where a token may not come: forbidden ones, and at the limit all but the end."""
         if self.options.forbidden_ids:
-            log_probs[:, :, list(self.options.forbidden_ids)] = _NEVER
+            totals[:, :, list(self.options.forbidden_ids)] = _NEVER
         at_limit = self.max_lengths <= length  # (B)
         if at_limit.any():
-            end = log_probs[at_limit, :, self.options.eos_id].clone()
-            log_probs[at_limit] = _NEVER
-            log_probs[at_limit, :, self.options.eos_id] = end
-        return log_probs
+            end = totals[at_limit, :, self.options.eos_id]  # a copy
+            totals[at_limit] = _NEVER
+            totals[at_limit, :, self.options.eos_id] = end
 
     def _finish(self, tokens: Tensor, log_probs: Tensor, ends: Tensor, length: int) -> None:
         """Put the candidates (B, R) that end among the finished hypotheses, and keep the best R of all."""
@@ -188,6 +187,7 @@ class _Search:
         return found
 
 
+# every tensor of a search whose first axis is B
 _BY_SENTENCE = (
     "sentences",
     "max_lengths",

@@ -85,6 +85,8 @@ class Translator:
         sources = [self._limited(ids, number) for number, ids in enumerate(self.source_tokenizer.encode(sentences), 1)]
         results = [[Translation("", 0.0, 0.0, [])] for _ in sentences]
         filled = [index for index, ids in enumerate(sources) if ids]
+        if advance is not None and len(filled) < len(sources):
+            advance(len(sources) - len(filled))
         for batch in batch_by_length([len(sources[index]) for index in filled], self.options.batch_size):
             indices = [filled[position] for position in batch]
             for index, hypotheses in zip(indices, self._search([sources[i] for i in indices]), strict=True):
@@ -98,14 +100,17 @@ class Translator:
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[Translation]:
         """The model's own score of given translations, comparable with those of `translate_n_best`."""
-        source_ids, target_ids = self.source_tokenizer.encode(sources), self.target_tokenizer.encode(targets)
-        scored: list[Translation | None] = [None] * len(source_ids)
+        if len(sources) != len(targets):
+            raise ValueError(f"{len(sources)} sources and {len(targets)} targets; give one target for each source")
+        source_ids = [self._limited(ids, number) for number, ids in enumerate(self.source_tokenizer.encode(sources), 1)]
+        target_ids = self.target_tokenizer.encode(targets)
+        scored: dict[int, Translation] = {}
         for batch in batch_by_length([len(ids) for ids in target_ids], self.options.batch_size):
             log_probs = score_pairs(self.model, [source_ids[i] for i in batch], [target_ids[i] for i in batch])
             for index, log_prob in zip(batch, log_probs, strict=True):
                 penalty = gnmt_length_penalty(len(target_ids[index]) + 1, self.options.gnmt_length_penalty)
                 scored[index] = Translation(targets[index], log_prob / penalty, log_prob, target_ids[index])
-        return [translation for translation in scored if translation is not None]
+        return [scored[index] for index in range(len(sources))]
 
     @torch.inference_mode()
     def _search(self, sources: list[list[int]]) -> list[list[Hypothesis]]:

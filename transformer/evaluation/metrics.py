@@ -13,6 +13,8 @@ from sacrebleu.metrics.ter import TER
 
 from transformer.errors import UserError
 
+# by ISO 639 code; ja and ko would need MeCab's dictionaries, characters are sacreBLEU's tokenizer without them
+_TOKENIZERS = {"zh": "zh", "zho": "zh", "cmn": "zh", "ja": "char", "jpn": "char", "ko": "char", "kor": "char"}
 _SUBWORD_MARK = re.compile(r"▁|\S@@(?=\s|$)")
 
 
@@ -61,10 +63,8 @@ def bleu_and_chrf(hypotheses: Sequence[str], references: Sequence[str], target_l
 
 def bleu_metric(target_language: str) -> BLEU:
     """sacreBLEU's BLEU with the tokenizer that it prescribes for a language."""
-    # ja and ko would need MeCab's dictionaries; characters are sacreBLEU's tokenizer without them
     language = target_language.split("-")[0].split("_")[0].lower()
-    tokenizer = {"zh": "zh", "ja": "char", "ko": "char"}.get(language, "13a")
-    return BLEU(tokenize=tokenizer)
+    return BLEU(tokenize=_TOKENIZERS.get(language, "13a"))
 
 
 def check_hypotheses(hypotheses: Sequence[str], references: Sequence[str]) -> None:

@@ -63,6 +63,7 @@ def remove_leftovers(directory: Path) -> None:
 def remove_directory(path: Path) -> None:
     """Delete a directory so that a crash leaves it whole or not under its name at all."""
     retired = path.with_name(f".{path.name}.{os.getpid()}.old")
+    shutil.rmtree(retired, ignore_errors=True)  # of a killed process that had the same number, as in containers
     path.replace(retired)
     shutil.rmtree(retired)
 

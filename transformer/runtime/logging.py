@@ -10,6 +10,7 @@ from typing import Protocol, TextIO
 
 from tqdm import tqdm
 
+from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
 
 Record = Mapping[str, object]
@@ -28,17 +29,22 @@ class JsonLines:
         self.path = path
 
     def record(self, record: Record) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"{self.path}: cannot be written ({reason}); free space or mend permissions") from error
 
     def forget_after(self, update: int) -> None:
         """Drop records of updates that a resumed run will do again, and a line that a crash cut short."""
         if self.path.exists():
-            kept = [line for line in self.path.read_text("utf-8").splitlines() if _update_of(line) <= update]
-            write_file(self.path, "".join(line + "\n" for line in kept).encode())
+            # as bytes: a crash may cut a character in two, and text may hold what str.splitlines takes for a line's end
+            kept = [line for line in self.path.read_bytes().splitlines() if _update_of(line) <= update]
+            write_file(self.path, b"".join(line + b"\n" for line in kept))
 
 
-def _update_of(line: str) -> float:
+def _update_of(line: bytes) -> float:
     try:
         return float(json.loads(line)["update"])
     except (ValueError, KeyError, TypeError):
@@ -93,7 +99,7 @@ def training_line(record: Record, short: bool) -> str:
 
 def validation_line(record: Record) -> str:
     """A validation record in words."""
-    names = {"loss": "loss {:.3f}", "perplexity": "ppl {:.2f}", "bleu": "BLEU {:.2f}", "chrf": "chrF {:.2f}"}
+    names = {"loss": "loss {:.3f}", "perplexity": "ppl {:.2f}", "bleu": "BLEU {:.2f}", "chrf": "chrF2++ {:.2f}"}
     shown = [form.format(record[name]) for name, form in names.items() if name in record]
     return "validation  " + "  ".join(shown) + ("  best so far" if record.get("best") else "")
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
-from transformer.checkpoint.average import write_average
+from transformer.checkpoint.average import average_metrics, write_average
 from transformer.checkpoint.run_directory import AVERAGED, RunDirectory
 from transformer.checkpoint.state import TrainingState, load_model_tensors, model_tensors, optimizer_tensors
-from transformer.checkpoint.store import read_checkpoint, write_checkpoint
+from transformer.checkpoint.store import Checkpoint, read_checkpoint, write_checkpoint
 from transformer.config import Config
 from transformer.data.batch import Batch
 from transformer.data.batching import UpdateStream
@@ -169,10 +170,7 @@ class Trainer:
         summary = self.interval.summary()
         state, done = self.state, self.progress()
         if not math.isfinite(summary["loss"]):
-            raise UserError(
-                f"update {state.update}: the loss is {summary['loss']}; lower training.learning_rate or set "
-                f"training.max_gradient_norm=1.0, and start again from {self.run.path}'s last checkpoint or anew"
-            )
+            raise self.diverged(f"the loss is {summary['loss']}")
         self.tell(
             {
                 "kind": "train",
@@ -187,8 +185,20 @@ class Trainer:
         )
         self.interval = IntervalMetrics(self.device)
 
+    def diverged(self, what: str) -> UserError:
+        return UserError(
+            f"update {self.state.update}: {what}; train anew, in another run.directory, with a lower "
+            "training.learning_rate or with training.max_gradient_norm=1.0"
+        )
+
+    def check_weights(self) -> None:
+        """Refuse weights that are not finite: saved, they would push out the good checkpoints."""
+        if not torch.stack([weight.isfinite().all() for weight in self.model.parameters()]).all():
+            raise self.diverged("the weights are no longer finite")
+
     def validate(self) -> None:
         """Measure the model, and note whether it is the best so far."""
+        self.check_weights()
         metrics = self.measure()
         state = self.state
         value = metrics[self.config.validation.metric]
@@ -217,6 +227,7 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint, move the pointers, delete what is no longer needed; in this order, so that a crash at any
         point leaves a run that goes on."""
+        self.check_weights()
         state = self.state
         state.interval = self.interval.to_json()
         model, optimizer = model_tensors(self.model), optimizer_tensors(self.model, self.optimizer)
@@ -237,11 +248,19 @@ class Trainer:
         updates = sorted({*self.regular_updates(), self.state.update})[-self.options.average_checkpoints :]
         if self.options.average_checkpoints < 2 or len(updates) < 2:
             return
-        path = write_average(self.run, updates)
-        load_model_tensors(self.model, read_checkpoint(path))
-        metrics = self.measure()
+        metrics: Mapping[str, float] = average_metrics(self.run, updates)
+        measured_before = bool(metrics)  # a finished run that is started again
+        if not measured_before:
+            path = write_average(self.run, updates, self.measure_weights)
+            metrics = read_checkpoint(path).state["metrics"]
         value, best = metrics[self.config.validation.metric], self.state.best_value
         wins = best is None or self.better(value, best)
         if wins:
             self.run.point("best", AVERAGED)
-        self.tell_validation(metrics, wins, checkpoint=AVERAGED, averaged_updates=updates)
+        if not measured_before:
+            self.tell_validation(metrics, wins, checkpoint=AVERAGED, averaged_updates=updates)
+
+    def measure_weights(self, weights: Mapping[str, Tensor]) -> Mapping[str, float]:
+        """Put other weights into the model, and measure it."""
+        load_model_tensors(self.model, Checkpoint(self.run.path, dict(weights), {}, {}))
+        return self.measure()

@@ -1,0 +1,40 @@
+"""`transformer average` writes the mean of the last checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from transformer.checkpoint.run_directory import RunDirectory
+from transformer.checkpoint.store import read_checkpoint
+from transformer.config import load_config
+
+
+def test_the_last_checkpoints_are_averaged_and_usable(output: Callable[..., str], run_copy: Path) -> None:
+    run = RunDirectory(run_copy)
+    before = [run.pointed("best"), run.pointed("last"), load_config(run_copy)]
+    text = output("average", run_copy, "training.average_checkpoints=3")
+    assert text.startswith(f"{run.checkpoint('averaged')}: mean of updates 20, 40, 60;")
+    single = [read_checkpoint(run.checkpoint(update)).model for update in (20, 40, 60)]
+    for name, weight in read_checkpoint(run.checkpoint("averaged")).model.items():
+        mean = torch.stack([weights[name].double() for weights in single]).mean(0)
+        torch.testing.assert_close(weight.double(), mean, rtol=1e-6, atol=1e-8)  # one rounding to fp32
+    assert [run.pointed("best"), run.pointed("last"), load_config(run_copy)] == before
+    assert len(output("translate", run_copy, "decoding.checkpoint=averaged", "der Hund").splitlines()) == 1
+
+
+def test_the_configs_number_is_the_default(output: Callable[..., str], run_copy: Path) -> None:
+    assert "mean of updates 40, 60;" in output("average", run_copy)
+
+
+def test_refusals(refusal: Callable[..., str], run_copy: Path, tmp_path: Path) -> None:
+    assert "no such run directory" in refusal("average", tmp_path / "absent")
+    assert "is no run" in refusal("average", tmp_path)
+    assert "averaging needs two checkpoints" in refusal("average", run_copy, "training.average_checkpoints=1")
+    assert "averaging needs two checkpoints" in refusal("average", run_copy, "training.average_checkpoints=0")
+    assert "is more than keep_checkpoints" in refusal("average", run_copy, "training.average_checkpoints=9")
+    damaged = run_copy / "checkpoints" / "00000040" / "model.safetensors"
+    damaged.write_bytes(b"")
+    assert str(damaged) in refusal("average", run_copy)

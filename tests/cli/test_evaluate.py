@@ -1,0 +1,136 @@
+"""`transformer evaluate` and its script: figures with signatures, of a run or of a file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sacrebleu
+
+from transformer import load
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def read(path: Path) -> list[str]:
+    return path.read_text("utf-8").splitlines()
+
+
+@pytest.mark.parametrize("split", ["test", "validation", "train"])
+def test_the_figures_are_those_of_sacrebleu(
+    command: Callable[..., Any], tiny_run: Path, tiny_project: Path, split: str
+) -> None:
+    outcome = command("evaluate", tiny_run, "--split", split, "decoding.beam_size=1")
+    assert outcome.code == 0
+    references = [read(tiny_project / f"{split}.en")]
+    hypotheses = load(tiny_run, "decoding.beam_size=1").translate(read(tiny_project / f"{split}.de"))
+    figures = {
+        "BLEU": sacrebleu.corpus_bleu(hypotheses, references).score,
+        "chrF2++": sacrebleu.corpus_chrf(hypotheses, references, word_order=2).score,
+        "TER": sacrebleu.corpus_ter(hypotheses, references).score,
+    }
+    first, *rest = outcome.out.splitlines()
+    assert first == f"{split}: {len(hypotheses)} sentences"
+    assert [line.split()[:2] for line in rest] == [[name, f"{value:.2f}"] for name, value in figures.items()]
+    assert all(f"|version:{sacrebleu.__version__}" in line for line in rest)
+
+
+def test_the_default_split_is_test(output: Callable[..., str], tiny_run: Path) -> None:
+    assert output("evaluate", tiny_run) == output("evaluate", tiny_run, "--split", "test")
+
+
+def test_other_files(output: Callable[..., str], tiny_run: Path, tiny_project: Path) -> None:
+    source, reference = tiny_project / "test.de", tiny_project / "test.en"
+    _, *scores = output("evaluate", tiny_run, "--source", source, "--reference", reference).splitlines()
+    assert scores == output("evaluate", tiny_run).splitlines()[1:]
+
+
+def test_hypotheses_are_scored_as_they_are(output: Callable[..., str], tiny_run: Path, tiny_project: Path) -> None:
+    text = output("evaluate", tiny_run, "--hypotheses", tiny_project / "test.en")
+    assert [line.split()[:2] for line in text.splitlines()[1:]] == [
+        ["BLEU", "100.00"],
+        ["chrF2++", "100.00"],
+        ["TER", "0.00"],
+    ]
+
+
+def test_files_of_translations_and_scores(
+    output: Callable[..., str], tiny_run: Path, tiny_project: Path, tmp_path: Path
+) -> None:
+    text = output(
+        "evaluate",
+        tiny_run,
+        "decoding.beam_size=1",
+        "--output",
+        tmp_path / "out.en",
+        "--json",
+        tmp_path / "scores.json",
+    )
+    assert read(tmp_path / "out.en") == load(tiny_run, "decoding.beam_size=1").translate(read(tiny_project / "test.de"))
+    assert output("evaluate", tiny_run, "--hypotheses", tmp_path / "out.en") == text
+    report = json.loads((tmp_path / "scores.json").read_text("utf-8"))
+    assert (report["run"], report["corpus"], report["sentences"]) == (str(tiny_run), "test", 12)
+    assert report["decoding"]["beam_size"] == 1
+    shown = [f"{score['name']} {score['value']:.2f}  {score['signature']}" for score in report["scores"]]
+    assert shown == text.splitlines()[1:]
+
+
+@pytest.mark.parametrize(("wanted", "shown"), [(1, 1), (5, 5), (12, 12), (50, 12)])
+def test_samples_are_shown_in_threes(
+    output: Callable[..., str], tiny_run: Path, tiny_project: Path, wanted: int, shown: int
+) -> None:
+    text = output("evaluate", tiny_run, "--hypotheses", tiny_project / "validation.en", "--samples", str(wanted))
+    blocks = [block.splitlines() for block in text.split("\n\n")[:-1]]
+    assert len(blocks) == shown
+    triples = list(zip(*(read(tiny_project / name) for name in ("test.de", "test.en", "validation.en")), strict=True))
+    found = [tuple(line.split(maxsplit=1)[1] for line in block) for block in blocks]
+    places = [triples.index(triple) for triple in found]
+    assert places == sorted(set(places))
+
+
+def test_the_script_is_the_verb(output: Callable[..., str], tiny_run: Path) -> None:
+    program = [sys.executable, "scripts/evaluate.py", str(tiny_run), "--split", "validation"]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == output("evaluate", tiny_run, "--split", "validation")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "test.de"], "--source and --reference belong together"),
+        (["--reference", "test.en"], "--source and --reference belong together"),
+        (["--source", "test.de", "--reference", "train.en"], "test.de has 12 lines and"),
+        (["--hypotheses", "train.en"], "300 hypotheses for 12 references"),
+        (["--hypotheses", "pieces.en"], "still bears the subword mark"),
+        (["--hypotheses", "absent.en"], "absent.en: no such"),
+        (["--source", "empty", "--reference", "empty"], "the references are empty"),
+        (["--output", "empty/out.en"], "cannot be written"),
+        (["nonsense"], "nonsense: an override reads section.key=value"),
+        (["model.d_ff=3"], "a trained run cannot change this"),
+    ],
+)
+def test_refusals(
+    refusal: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_run: Path,
+    tiny_project: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+) -> None:
+    for name in ("test.de", "test.en", "train.en"):
+        (tmp_path / name).write_bytes((tiny_project / name).read_bytes())
+    (tmp_path / "pieces.en").write_text("▁the ▁dog\n" * 12, "utf-8")
+    (tmp_path / "empty").touch()
+    monkeypatch.chdir(tmp_path)
+    assert message in refusal("evaluate", tiny_run, *arguments)
+
+
+def test_a_run_without_a_test_corpus_says_what_to_do(refusal: Callable[..., str], run_copy: Path) -> None:
+    assert "give --source and --reference" in refusal("evaluate", run_copy, "data.test=[]")

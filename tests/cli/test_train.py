@@ -1,0 +1,199 @@
+"""`transformer train`: new runs, going on, what may change on the way, and signals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import transformer
+from transformer.checkpoint.run_directory import RunDirectory
+from transformer.cli import main
+from transformer.config import load_config
+
+Arguments = list[str | Path]
+
+
+def weights(run: Path, which: str = "last") -> bytes:
+    return (RunDirectory(run).resolve(which) / "model.safetensors").read_bytes()
+
+
+def records(run: Path, kind: str) -> list[dict[str, Any]]:
+    lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
+    return [record for record in map(json.loads, lines) if record["kind"] == kind]
+
+
+def test_a_run_directory_holds_what_a_model_needs(tiny_run: Path, tiny_project: Path) -> None:
+    assert load_config(tiny_run) == load_config(tiny_project / "config.yaml")
+    assert (tiny_run / "tokenizer" / "shared.model").is_file()
+    assert RunDirectory(tiny_run).updates() == [20, 40, 60]
+    assert RunDirectory(tiny_run).pointed("last") == "00000060"
+    manifest = json.loads((tiny_run / "manifest.json").read_text("utf-8"))
+    assert manifest["transformer"] == transformer.__version__
+    assert manifest["data"]["counts"]["train"]["read"] == 300
+    assert manifest["environment"]["packages"]["torch"]
+    assert not [path for path in tiny_run.rglob("*") if path.name.endswith((".tmp", ".old"))]
+
+
+def test_the_metrics_account_for_the_run(tiny_run: Path) -> None:
+    assert [record["update"] for record in records(tiny_run, "train")] == [10, 20, 30, 40, 50, 60]
+    *validations, average = records(tiny_run, "validation")
+    assert [record["update"] for record in validations] == [20, 40, 60]
+    assert average["averaged_updates"] == [40, 60]
+    assert validations[-1]["loss"] < validations[0]["loss"]  # it learns
+    losses = {f"{record['update']:08d}": record["loss"] for record in validations} | {"averaged": average["loss"]}
+    assert RunDirectory(tiny_run).pointed("best") == min(losses, key=losses.__getitem__)
+
+
+def test_the_same_config_gives_the_same_weights(output: Callable[..., str], short: Arguments, tmp_path: Path) -> None:
+    output("train", *short)
+    first = weights(tmp_path / "new")
+    output("train", *short, f"run.directory={tmp_path / 'again'}")
+    assert weights(tmp_path / "again") == first
+    output("train", *short, f"run.directory={tmp_path / 'other'}", "run.seed=2")
+    assert weights(tmp_path / "other") != first
+
+
+@pytest.mark.parametrize("by_config", [True, False])
+def test_a_run_goes_on_as_if_it_had_never_stopped(
+    command: Callable[..., Any], short: Arguments, tmp_path: Path, by_config: bool
+) -> None:
+    assert command("train", *short).code == 0
+    straight, parts = tmp_path / "new", tmp_path / "parts"
+    assert command("train", *short, f"run.directory={parts}", "training.max_updates=2").code == 0
+    assert weights(parts) != weights(straight)
+    arguments = [*short, f"run.directory={parts}"] if by_config else [parts, "training.max_updates=4"]
+    outcome = command("train", *arguments)
+    assert f"going on from update 2 of {parts}" in outcome.err
+    assert weights(parts) == weights(straight)
+    assert RunDirectory(parts).pointed("best") == RunDirectory(straight).pointed("best")
+    timeless = [{"update": record["update"], "loss": record["loss"]} for record in records(straight, "train")]
+    assert [{"update": record["update"], "loss": record["loss"]} for record in records(parts, "train")] == timeless
+
+
+def test_a_moved_run_goes_on_where_it_is(command: Callable[..., Any], short: Arguments, tmp_path: Path) -> None:
+    command("train", *short, "training.max_updates=2")
+    moved = (tmp_path / "new").rename(tmp_path / "moved")
+    assert command("train", moved, "training.max_updates=4").code == 0
+    assert RunDirectory(moved).updates() == [2, 4]
+    assert not (tmp_path / "new").exists()
+
+
+def test_training_a_finished_run_again_changes_nothing(command: Callable[..., Any], run_copy: Path) -> None:
+    kept = [*run_copy.glob("checkpoints/*/*"), *(run_copy / name for name in ("best", "last", "metrics.jsonl"))]
+    before = {path: path.read_bytes() for path in kept}
+    outcome = command("train", run_copy)
+    assert outcome.code == 0
+    assert "done (limit reached) after 60 updates" in outcome.err
+    assert {path: path.read_bytes() for path in kept} == before
+    assert set(run_copy.glob("checkpoints/*/*")) < set(kept)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_a_curve_that_depends_on_max_updates_cannot_be_prolonged(
+    command: Callable[..., Any], refusal: Callable[..., str], short: Arguments, tmp_path: Path, schedule: str
+) -> None:
+    assert command("train", *short, f"training.schedule={schedule}").code == 0
+    message = refusal("train", tmp_path / "new", "training.max_updates=6")
+    assert "training.max_updates is 4 there and 6 here" in message
+    assert command("train", tmp_path / "new", "training.log_every=2").code == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.d_ff=32", "model.d_ff is 64 there and 32 here"),
+        ("training.batch_tokens=256", "training.batch_tokens is 512 there and 256 here"),
+        ("run.seed=2", "run.seed is 1 there and 2 here"),
+        ("tokenizer.vocab_size=303", "tokenizer.vocab_size is 305 there and 303 here"),
+    ],
+)
+def test_a_run_of_another_config_is_left_alone(
+    refusal: Callable[..., str], run_copy: Path, tiny_project: Path, override: str, message: str
+) -> None:
+    before = {path: path.read_bytes() for path in run_copy.rglob("*") if path.is_file()}
+    for config, more in ((run_copy, []), (tiny_project / "config.yaml", [f"run.directory={run_copy}"])):
+        line = refusal("train", config, override, *more)
+        assert f"{run_copy}: holds a run with another config: {message}" in line
+        assert f"go on with that one: transformer train {run_copy}" in line
+    assert {path: path.read_bytes() for path in run_copy.rglob("*") if path.is_file()} == before
+
+
+def test_a_changed_corpus_is_refused(refusal: Callable[..., str], tiny_project: Path, tmp_path: Path) -> None:
+    project = Path(shutil.copytree(tiny_project, tmp_path / "project", ignore=shutil.ignore_patterns("run")))
+    config = project / "config.yaml"
+    config.write_text(config.read_text("utf-8").replace(str(tiny_project), str(project)), "utf-8")
+    assert main(["train", str(config), "training.max_updates=2", "validation.every=2"]) == 0
+    with (project / "train.de").open("a") as source, (project / "train.en").open("a") as target:
+        source.write("Hund\n")
+        target.write("dog\n")
+    before = weights(project / "run")
+    assert "the corpora or the tokenizer changed" in refusal("train", project / "run", "training.max_updates=4")
+    assert weights(project / "run") == before
+
+
+def test_a_damaged_manifest_is_refused(refusal: Callable[..., str], run_copy: Path) -> None:
+    (run_copy / "manifest.json").write_text('{"transformer": ')
+    assert f"{run_copy / 'manifest.json'}: damaged" in refusal("train", run_copy)
+
+
+def test_the_advice_on_a_damaged_checkpoint_works(
+    refusal: Callable[..., str], command: Callable[..., Any], run_copy: Path
+) -> None:
+    newest = run_copy / "checkpoints" / "00000060"
+    content = (newest / "optimizer.safetensors").read_bytes()
+    (newest / "optimizer.safetensors").write_bytes(content[:-10])
+    line = refusal("train", run_copy)
+    assert f"{newest / 'optimizer.safetensors'}: damaged" in line
+    assert line.endswith(f"delete {newest}, and training goes on from update 40")
+    expected = weights(run_copy)
+    shutil.rmtree(newest)
+    assert command("train", run_copy).code == 0
+    assert weights(run_copy) == expected
+
+
+def test_pointers_lost_in_a_crash_are_mended(command: Callable[..., Any], run_copy: Path) -> None:
+    (run_copy / "last").write_text("00000040\n")
+    (run_copy / "best").unlink()
+    assert command("train", run_copy).code == 0
+    assert RunDirectory(run_copy).pointed("last") == "00000060"
+    assert RunDirectory(run_copy).pointed("best") in {"00000060", "averaged"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(
+    command: Callable[..., Any], short: Arguments, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    run = tmp_path / "new"
+    arguments = [
+        *map(str, short),
+        "training.max_updates=1000000",
+        "validation.every=1000",
+        "validation.max_sentences=0",
+    ]
+    program = [sys.executable, "-m", "transformer", "train", *arguments]
+    with subprocess.Popen(
+        program, cwd=Path(transformer.__file__).parents[1], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        said = ""
+        while not said.startswith("update 3 "):
+            said = process.stderr.readline()
+            assert said, "ended before update 3"
+        process.send_signal(number)
+        rest = process.stderr.read()
+    assert process.returncode == code
+    assert "Traceback" not in rest
+    (update,) = RunDirectory(run).updates()
+    assert update >= 3
+    assert rest.splitlines()[-1] == (f"{number.name}: update {update:,} is saved; go on with: transformer train {run}")
+    outcome = command("train", run, f"training.max_updates={update + 2}")
+    assert outcome.code == 0
+    assert f"going on from update {update:,}" in outcome.err

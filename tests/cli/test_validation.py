@@ -1,0 +1,57 @@
+"""What training measures is what the tools measure afterwards."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import sacrebleu
+
+from transformer import load
+from transformer.cli.validation import Validation
+from transformer.config import load_config
+from transformer.data.prepare import prepare
+
+
+def validation(run: Path, *overrides: str) -> Validation:
+    config = load_config(run, overrides)
+    return Validation(config, prepare(config, lambda text: None))
+
+
+def read(path: Path) -> list[str]:
+    return path.read_text("utf-8").splitlines()
+
+
+def test_the_loss_is_the_mean_negative_log_likelihood_of_a_token(tiny_run: Path, tiny_project: Path) -> None:
+    translator = load(tiny_run)
+    scored = translator.score(read(tiny_project / "validation.de"), read(tiny_project / "validation.en"))
+    expected = -sum(each.log_prob for each in scored) / sum(len(each.ids) + 1 for each in scored)
+    metrics = validation(tiny_run)(translator.model, 1)
+    assert metrics["loss"] == pytest.approx(expected, rel=1e-5)
+    assert metrics["perplexity"] == pytest.approx(math.exp(expected), rel=1e-4)
+
+
+def test_the_loss_does_not_depend_on_the_batches(tiny_run: Path) -> None:
+    model = load(tiny_run).model
+    whole = validation(tiny_run).loss(model)
+    for override in ("training.batch_tokens=7", "training.micro_batch_tokens=9"):
+        assert validation(tiny_run, override).loss(model) == pytest.approx(
+            whole, rel=1e-5
+        )  # sums of fp32 in other order
+
+
+def test_bleu_and_chrf_are_those_of_the_translations(tiny_run: Path, tiny_project: Path) -> None:
+    translator = load(tiny_run)
+    hypotheses = translator.translate(read(tiny_project / "validation.de"))
+    references = [read(tiny_project / "validation.en")]
+    metrics = validation(tiny_run)(translator.model, 1)
+    assert metrics["bleu"] == pytest.approx(sacrebleu.corpus_bleu(hypotheses, references).score)
+    assert metrics["chrf"] == pytest.approx(sacrebleu.corpus_chrf(hypotheses, references, word_order=2).score)
+
+
+def test_max_sentences_limits_the_translations_but_not_the_loss(tiny_run: Path) -> None:
+    model = load(tiny_run).model
+    whole, none = validation(tiny_run), validation(tiny_run, "validation.max_sentences=0")
+    assert len(validation(tiny_run, "validation.max_sentences=5").sources) == 5
+    assert none(model, 1) == {name: value for name, value in whole(model, 1).items() if name in ("loss", "perplexity")}

@@ -1,0 +1,266 @@
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from transformer.decoding.beam_search import Hypothesis, SearchOptions, beam_search
+from transformer.decoding.length_penalty import gnmt_length_penalty
+
+BOS, EOS, A, B = 0, 1, 2, 3
+OPTIONS = SearchOptions(beam_size=1, n_best=1, alpha=0.0, bos_id=BOS, eos_id=EOS, forbidden_ids=(BOS,))
+Toy = Any  # the classes of conftest.py
+
+
+def search(toy: Any, state: Toy, limits: list[int], options: SearchOptions) -> list[list[Hypothesis]]:
+    return beam_search(toy, state(len(limits), options.beam_size), limits, options)
+
+
+class Chain:
+    """A Markov chain: the next token depends on the newest one."""
+
+    table = torch.tensor(
+        [
+            [0.0, 0.0, 0.6, 0.4],  # from the beginning
+            [0.0, 1.0, 0.0, 0.0],
+            [0.0, 0.4, 0.25, 0.35],  # from A
+            [0.0, 0.9, 0.1, 0.0],  # from B
+        ]
+    ).log()
+
+    def __call__(self, token_ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        return self.table[token_ids[:, 0]], state
+
+
+# B: .4 × .9 = .36; A: .6 × .4 = .24; A B: .6 × .35 × .9 = .189, which the penalty of α = 2 lifts above A
+@pytest.mark.parametrize(
+    ("beam_size", "alpha", "expected"),
+    [
+        (1, 0.0, [([A], 0.24)]),
+        (3, 0.0, [([B], 0.36), ([A], 0.24)]),
+        (3, 2.0, [([B], 0.36), ([A, B], 0.189)]),
+    ],
+)
+def test_two_best_paths_of_a_markov_chain(
+    prefix_state: Toy, beam_size: int, alpha: float, expected: list[tuple[list[int], float]]
+) -> None:
+    options = replace(OPTIONS, beam_size=beam_size, n_best=len(expected), alpha=alpha)
+    (found,) = search(Chain(), prefix_state, [10], options)
+    assert [hypothesis.ids for hypothesis in found] == [ids for ids, _ in expected]
+    for hypothesis, (ids, probability) in zip(found, expected, strict=True):
+        assert math.isclose(hypothesis.log_prob, math.log(probability), rel_tol=1e-6)
+        penalty = ((5 + len(ids) + 1) / 6) ** alpha
+        assert math.isclose(hypothesis.score, math.log(probability) / penalty, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_wide_beam_is_exhaustive(
+    toy_step: Toy, prefix_state: Toy, seed: int, alpha: float, early_stopping: bool
+) -> None:
+    """A limit of 4 leaves at most 8 live hypotheses of 2 words each: 40 beams hold all 15 sequences."""
+    step, limits = toy_step(seed, vocabulary=4), [4, 2, 3]
+    options = replace(OPTIONS, beam_size=40, n_best=10, alpha=alpha, early_stopping=early_stopping)
+    for sentence, found in enumerate(search(step, prefix_state, limits, options)):
+        expected = step.exhaustive(sentence, limits[sentence], alpha)[:10]
+        assert [hypothesis.ids for hypothesis in found] == [ids for _, ids in expected]
+        for hypothesis, (score, _) in zip(found, expected, strict=True):
+            assert math.isclose(hypothesis.score, score, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_one_beam_is_greedy(toy_step: Toy, prefix_state: Toy, seed: int) -> None:
+    step, limits = toy_step(seed, vocabulary=8), [9, 4, 1, 6]
+    found = search(step, prefix_state, limits, OPTIONS)
+    for sentence, limit in enumerate(limits):
+        words: list[int] = []
+        while len(words) < limit - 1:
+            log_probs = step.next_log_probs(sentence, words)
+            log_probs[BOS] = -math.inf
+            if (best := int(log_probs.argmax())) == EOS:
+                break
+            words.append(best)
+        assert [hypothesis.ids for hypothesis in found[sentence]] == [words]
+
+
+def plain_beam_search(step: Toy, sentence: int, limit: int, beam_size: int, alpha: float) -> list[list[int]]:
+    """The module's definition with lists and sorting, one sentence at a time."""
+    live, finished = [(0.0, list[int]())], list[tuple[float, list[int]]]()
+    for length in range(1, limit + 1):
+        candidates = []
+        for log_prob, words in live:
+            next_log_probs = step.next_log_probs(sentence, words).tolist()
+            allowed = [EOS] if length == limit else range(EOS, step.vocabulary)
+            candidates += [(log_prob + next_log_probs[token], [*words, token]) for token in allowed]
+        candidates.sort(reverse=True)
+        penalty = ((5 + length) / 6) ** alpha
+        finished += [(total / penalty, words[:-1]) for total, words in candidates[:beam_size] if words[-1] == EOS]
+        live = [candidate for candidate in candidates if candidate[1][-1] != EOS][:beam_size]
+        if len(finished) >= beam_size:
+            break
+    return [words for _, words in sorted(finished, reverse=True)[:beam_size]]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("beam_size", [2, 3, 5])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_narrow_beam_is_the_plain_one(
+    toy_step: Toy, prefix_state: Toy, seed: int, beam_size: int, alpha: float
+) -> None:
+    step, limits = toy_step(seed, vocabulary=7), [9, 2, 6, 7]
+    options = replace(OPTIONS, beam_size=beam_size, n_best=beam_size, alpha=alpha)
+    found = search(step, prefix_state, limits, options)
+    for sentence, (best, limit) in enumerate(zip(found, limits, strict=True)):
+        assert [h.ids for h in best] == plain_beam_search(step, sentence, limit, beam_size, alpha)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    beam_size=st.integers(1, 5),
+    alpha=st.sampled_from([0.0, 0.6, 1.0, 2.0]),
+    vocabulary=st.integers(3, 9),
+    limits=st.lists(st.integers(1, 7), min_size=1, max_size=3),
+    data=st.data(),
+)
+def test_whatever_the_search_it_keeps_its_promises(
+    toy_step: Toy,
+    prefix_state: Toy,
+    seed: int,
+    beam_size: int,
+    alpha: float,
+    vocabulary: int,
+    limits: list[int],
+    data: st.DataObject,
+) -> None:
+    step = toy_step(seed, vocabulary)
+    n_best = data.draw(st.integers(1, beam_size))
+    options = replace(OPTIONS, beam_size=beam_size, n_best=n_best, alpha=alpha)
+    found = search(step, prefix_state, limits, options)
+    assert found == search(step, prefix_state, limits, replace(options, early_stopping=False))
+    for sentence, (hypotheses, limit) in enumerate(zip(found, limits, strict=True)):
+        assert 1 <= len(hypotheses) <= n_best
+        assert len({tuple(hypothesis.ids) for hypothesis in hypotheses}) == len(hypotheses)
+        scores = [hypothesis.score for hypothesis in hypotheses]
+        assert scores == sorted(scores, reverse=True)
+        for hypothesis in hypotheses:
+            assert len(hypothesis.ids) < limit
+            assert not {BOS, EOS} & set(hypothesis.ids)
+            assert math.isclose(hypothesis.log_prob, step.log_prob(sentence, hypothesis.ids), rel_tol=1e-5)
+            penalty = gnmt_length_penalty(len(hypothesis.ids) + 1, alpha)
+            assert math.isclose(hypothesis.score, hypothesis.log_prob / penalty, rel_tol=1e-9)
+
+
+class Scripted:
+    """The end mark's log-probability by length, the same for every sentence; the rest is the toy's."""
+
+    def __init__(self, toy: Any, end: float) -> None:
+        self.toy = toy
+        self.end = end
+
+    def __call__(self, token_ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        log_probs, state = self.toy(token_ids, state)
+        log_probs[:, EOS] = self.end
+        return log_probs, state
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_the_limit_forces_the_end_mark_and_counts_it(toy_step: Toy, prefix_state: Toy, early_stopping: bool) -> None:
+    options = replace(OPTIONS, beam_size=3, n_best=3, early_stopping=early_stopping)
+    step = Scripted(toy_step(0, 6), end=-1000.0)
+    limits = [1, 5, 3]
+    found = search(step, prefix_state, limits, options)
+    assert [[len(h.ids) + 1 for h in hypotheses] for hypotheses in found] == [[1], [5] * 3, [3] * 3]
+    assert all(-1100 < h.log_prob <= -1000 for hypotheses in found for h in hypotheses)
+
+
+def test_forbidden_ids_never_come(toy_step: Toy, prefix_state: Toy) -> None:
+    limits = [8] * 6
+    plain = replace(OPTIONS, beam_size=4, n_best=4, forbidden_ids=())
+    written = {i for found in search(toy_step(3, 7), prefix_state, limits, plain) for h in found for i in h.ids}
+    assert {0, 2, 4} <= written
+    forbidding = replace(plain, forbidden_ids=(0, 2, 4))
+    found = search(toy_step(3, 7), prefix_state, limits, forbidding)
+    assert {i for hypotheses in found for h in hypotheses for i in h.ids} == {3, 5, 6}
+
+
+def test_batch_mates_and_their_order_change_nothing(toy_step: Toy, prefix_state: Toy) -> None:
+    options = replace(OPTIONS, beam_size=3, n_best=3, alpha=0.6)
+    limits = [6, 2, 9, 4, 7]
+    together = search(toy_step(1, 6), prefix_state, limits, options)
+    order = [3, 0, 4, 2, 1]
+    state = prefix_state(5, 3)
+    state.sentences = torch.tensor(order).repeat_interleave(3)
+    shuffled = beam_search(toy_step(1, 6), state, [limits[sentence] for sentence in order], options)
+    assert shuffled == [together[sentence] for sentence in order]
+    for sentence, limit in enumerate(limits):
+        alone = prefix_state(1, 3)
+        alone.sentences = torch.full((3,), sentence)
+        assert beam_search(toy_step(1, 6), alone, [limit], options) == [together[sentence]]
+
+
+def test_finished_sentences_leave_the_batch(toy_step: Toy, prefix_state: Toy) -> None:
+    toy = toy_step(0, 6)
+    options = replace(OPTIONS, beam_size=2, n_best=1)
+    search(Scripted(toy, end=-1000.0), prefix_state, [2, 4, 1, 4], options)
+    assert toy.rows == [8, 6, 4, 4]
+
+
+def test_a_sentence_is_done_when_as_many_hypotheses_as_beams_are(toy_step: Toy, prefix_state: Toy) -> None:
+    """Without early stopping, ends that come first everywhere fill the beam: one at step 1, two at step 2."""
+    toy = toy_step(0, 6)
+    options = replace(OPTIONS, beam_size=3, n_best=3, early_stopping=False)
+    (found,) = search(Scripted(toy, end=0.0), prefix_state, [50], options)
+    assert [len(hypothesis.ids) for hypothesis in found] == [0, 1, 1]
+    assert toy.rows == [3, 3]
+
+
+def test_early_stopping_saves_steps(toy_step: Toy, prefix_state: Toy) -> None:
+    """A first hypothesis of log-probability near zero cannot be beaten."""
+    eager, patient = toy_step(0, 6), toy_step(0, 6)
+    options = replace(OPTIONS, beam_size=3, n_best=1, alpha=0.6)
+    limits = [20]
+    first = search(Scripted(eager, end=-0.001), prefix_state, limits, options)
+    second = search(Scripted(patient, end=-0.001), prefix_state, limits, replace(options, early_stopping=False))
+    assert first == second
+    assert len(eager.rows) == 1 < len(patient.rows)
+
+
+def test_early_stopping_waits_for_what_the_penalty_can_still_lift(prefix_state: Toy) -> None:
+    """An end of log-probability -1 comes first; a path at -1.2 then ends for free and scores better by its length."""
+
+    class Late:
+        def __call__(self, token_ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+            log_probs = torch.full((len(token_ids), 4), -math.inf)
+            first = token_ids[:, 0] == BOS
+            log_probs[first] = torch.tensor([-math.inf, -1.0, -1.2, -math.inf])
+            log_probs[~first, A] = 0.0
+            state.fed = torch.cat([state.fed, token_ids], dim=1)
+            if state.fed.shape[1] == 6:
+                log_probs[:] = torch.tensor([-math.inf, 0.0, -math.inf, -math.inf])
+            return log_probs, state
+
+    for early_stopping in (True, False):
+        options = replace(OPTIONS, beam_size=2, n_best=1, alpha=1.0, early_stopping=early_stopping)
+        (found,) = search(Late(), prefix_state, [6], options)
+        assert [hypothesis.ids for hypothesis in found] == [[A] * 5]
+
+
+def test_the_step_functions_own_memory_is_not_written_to(prefix_state: Toy) -> None:
+    kept = torch.tensor([0.1, 0.2, 0.3, 0.4]).log()
+    given = kept.clone()
+    options = replace(OPTIONS, beam_size=2, n_best=2)
+    found = beam_search(
+        lambda tokens, state: (given.expand(len(tokens), 4), state), prefix_state(2, 2), [3, 2], options
+    )
+    assert torch.equal(given, kept)
+    assert [best[0].ids for best in found] == [[B, B], [B]]
+
+
+def test_no_sentences_no_results(toy_step: Toy, prefix_state: Toy) -> None:
+    assert search(toy_step(0, 6), prefix_state, [], OPTIONS) == []

@@ -1,0 +1,102 @@
+"""The figures are sacreBLEU's own, with what makes them comparable, and never of meaningless input."""
+
+import pytest
+import sacrebleu
+
+from transformer.errors import UserError
+from transformer.evaluation.metrics import Score, bleu_and_chrf, bleu_metric, check_hypotheses, evaluate_corpus
+
+REFERENCES = ["The cat sat on the mat, didn't it?", "A quick brown fox jumps.", "Prices rose by 3.5% in May."]
+HYPOTHESES = ["The cat sat on a mat, did it not?", "A fast brown fox.", "Prices rose 3.5% in May."]
+CHINESE = ["我喜欢吃苹果和香蕉。", "今天天气很好，我们去公园吧。"]
+CHINESE_HYPOTHESES = ["我喜欢吃苹果与香蕉。", "今天天气很好，我们去学校吧。"]
+
+
+def test_the_figures_are_sacrebleus_own() -> None:
+    bleu, chrf, ter = evaluate_corpus(HYPOTHESES, REFERENCES, "en")
+    assert bleu.value == sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score
+    assert chrf.value == sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES], word_order=2).score
+    assert ter.value == sacrebleu.corpus_ter(HYPOTHESES, [REFERENCES]).score
+    assert [score.name for score in (bleu, chrf, ter)] == ["BLEU", "chrF2++", "TER"]
+    assert 0 < bleu.value < 100
+    assert bleu_and_chrf(HYPOTHESES, REFERENCES, "en") == {"bleu": bleu.value, "chrf": chrf.value}
+
+
+def test_swapping_the_sides_is_another_figure() -> None:
+    assert evaluate_corpus(HYPOTHESES, REFERENCES, "en")[0] != evaluate_corpus(REFERENCES, HYPOTHESES, "en")[0]
+
+
+def test_perfect_translations_score_perfectly() -> None:
+    for references, language in ((REFERENCES, "en"), (CHINESE, "zh")):
+        bleu, chrf, ter = evaluate_corpus(references, references, language)
+        assert (bleu.value, chrf.value, ter.value) == (pytest.approx(100), pytest.approx(100), 0)
+
+
+def test_a_figure_bears_its_signature() -> None:
+    bleu, chrf, ter = evaluate_corpus(HYPOTHESES, REFERENCES, "en")
+    version = f"version:{sacrebleu.__version__}"
+    assert bleu.signature == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|{version}"
+    assert "nw:2" in chrf.signature and version in chrf.signature and version in ter.signature
+    assert str(bleu) == f"BLEU {bleu.value:.2f}  {bleu.signature}"
+    assert bleu.to_json() == {"name": "BLEU", "value": bleu.value, "signature": bleu.signature}
+
+
+@pytest.mark.parametrize(
+    ("language", "tokenizer"),
+    [
+        *(("zh", "zh"), ("zh-CN", "zh"), ("zh_TW", "zh"), ("ZH", "zh"), ("zho_Hans", "zh"), ("cmn", "zh")),
+        *(
+            ("ja", "char"),
+            ("jpn", "char"),
+            ("ko", "char"),
+            ("kor", "char"),
+            ("de", "13a"),
+            ("no", "13a"),
+            ("kok", "13a"),
+        ),
+    ],
+)
+def test_the_target_language_chooses_the_tokenizer(language: str, tokenizer: str) -> None:
+    metric = bleu_metric(language)
+    metric.corpus_score(["a"], [["a"]])
+    assert f"tok:{tokenizer}|" in str(metric.get_signature())
+
+
+def test_chinese_is_scored_by_characters() -> None:
+    bleu = evaluate_corpus(CHINESE_HYPOTHESES, CHINESE, "zh")[0]
+    assert bleu.value == sacrebleu.corpus_bleu(CHINESE_HYPOTHESES, [CHINESE], tokenize="zh").score > 50
+    assert bleu_and_chrf(CHINESE_HYPOTHESES, CHINESE, "zh")["bleu"] == bleu.value
+
+
+@pytest.mark.parametrize(
+    ("hypotheses", "references", "expected"),
+    [
+        (["a"], ["a", "b"], "1 hypotheses for 2 references; they must match line by line"),
+        (["a", "b"], [], "2 hypotheses for 0 references"),
+        ([], [], "no sentence to score: the references are empty"),
+        (["fine", "\u2581a \u2581house"], ["fine", "a house"], "hypothesis 2 still bears the subword mark '\u2581'"),
+        (["a hou@@ se"], ["a house"], "hypothesis 1 still bears the subword mark '@@'"),
+        (["a", "b", "hou@@"], ["a", "b", "house"], "hypothesis 3 still bears the subword mark '@@'"),
+    ],
+)
+def test_what_makes_a_figure_meaningless_is_refused(
+    hypotheses: list[str], references: list[str], expected: str
+) -> None:
+    for action in (check_hypotheses, lambda *sides: evaluate_corpus(*sides, "en")):
+        with pytest.raises(UserError) as caught:
+            action(hypotheses, references)
+        assert str(caught.value).startswith(expected) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "reference"),
+    [
+        ("\u2581 is a mark", "\u2581 marks a space"),
+        ("hou@@ se", "hou@@ se"),
+        ("mail me @@ home", "x"),
+        ("a@@b", "x"),
+        ("", "x"),
+    ],
+)
+def test_marks_that_belong_to_the_text_are_allowed(hypothesis: str, reference: str) -> None:
+    assert all(isinstance(score, Score) for score in evaluate_corpus([hypothesis], [reference], "en"))

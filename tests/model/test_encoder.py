@@ -1,0 +1,64 @@
+"""Parity with PyTorch's own encoder, weights copied over; PyTorch's masks are True where attention is forbidden."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from transformer.model.transformer import Transformer
+
+MakeModel = Callable[..., Transformer]
+REAL = torch.tensor([[True, True, True, True, True], [True, True, True, False, False]])
+
+
+@pytest.mark.parametrize("kernel", ["reference", "sdpa"])
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_layer_is_pytorchs(
+    make_model: MakeModel, torch_weights: Callable[..., dict[str, Tensor]], norm: str, kernel: str
+) -> None:
+    ours = make_model(norm=norm, attention_kernel=kernel).encoder.layers[0]
+    theirs = nn.TransformerEncoderLayer(16, 4, 24, dropout=0.0, batch_first=True, norm_first=norm == "pre").double()
+    theirs.load_state_dict(torch_weights(ours))
+    x = torch.randn(2, 5, 16, dtype=torch.float64, requires_grad=True)
+    direction = torch.randn(2, 5, 16, dtype=torch.float64) * REAL[:, :, None]  # padded positions are nobody's business
+
+    own, their = ours(x, REAL[:, None, None, :]), theirs(x, src_key_padding_mask=~REAL)
+    torch.testing.assert_close(own[REAL], their[REAL], rtol=1e-10, atol=1e-10)
+    gradients = torch.autograd.grad((own * direction).sum(), [x, *ours.parameters()])
+    expected = torch.autograd.grad((their * direction).sum(), [x, *theirs.parameters()])
+    torch.testing.assert_close(gradients[0], expected[0], rtol=1e-9, atol=1e-9)
+    own_named = dict(zip((name for name, _ in ours.named_parameters()), gradients[1:], strict=True))
+    their_named = dict(zip((name for name, _ in theirs.named_parameters()), expected[1:], strict=True))
+    for own_name, their_name in PAIRS.items():
+        torch.testing.assert_close(own_named[own_name], their_named[their_name], rtol=1e-9, atol=1e-9)
+    assert len(PAIRS) == len(own_named) == len(their_named)
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_stack_is_pytorchs(make_model: MakeModel, torch_weights: Callable[..., dict[str, Tensor]], norm: str) -> None:
+    ours = make_model(norm=norm, num_encoder_layers=3).encoder
+    layer = nn.TransformerEncoderLayer(16, 4, 24, dropout=0.0, batch_first=True, norm_first=norm == "pre")
+    last = nn.LayerNorm(16) if norm == "pre" else None
+    theirs = nn.TransformerEncoder(layer, 3, norm=last, enable_nested_tensor=False).double()
+    for own_layer, their_layer in zip(ours.layers, theirs.layers, strict=True):
+        their_layer.load_state_dict(torch_weights(own_layer))
+    if last is not None:
+        theirs.norm.load_state_dict(ours.norm.state_dict())
+    x = torch.randn(2, 5, 16, dtype=torch.float64)
+    expected = theirs(x, src_key_padding_mask=~REAL)
+    torch.testing.assert_close(ours(x, REAL[:, None, None, :])[REAL], expected[REAL], rtol=1e-10, atol=1e-10)
+
+
+PAIRS = {
+    f"{own}.{kind}": f"{their}{separator}{kind}"
+    for own, their, separator in (
+        ("self_attention.query_key_value", "self_attn.in_proj", "_"),
+        ("self_attention.output", "self_attn.out_proj", "."),
+        ("feed_forward.expand", "linear1", "."),
+        ("feed_forward.contract", "linear2", "."),
+        ("self_attention_residual.norm", "norm1", "."),
+        ("feed_forward_residual.norm", "norm2", "."),
+    )
+    for kind in ("weight", "bias")
+}

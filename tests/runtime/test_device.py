@@ -1,0 +1,106 @@
+"""Device, precision and threads."""
+
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+
+from transformer.errors import UserError
+from transformer.runtime import device as device_module
+from transformer.runtime.device import autocast, choose_device, choose_precision, configure_process, physical_cores
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_auto_takes_the_fastest_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str
+) -> None:
+    offer(monkeypatch, cuda, mps)
+    assert choose_device("auto").type == expected
+    assert choose_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    offer(monkeypatch, cuda=name != "cuda", mps=name != "mps")
+    with pytest.raises(UserError, match=rf"^run\.device={name}: this machine .* has no {name}; use auto or cpu$"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [({"avx512_bf16"}, torch.bfloat16), ({"amx_bf16"}, torch.bfloat16), ({"avx2"}, torch.float32)],
+)
+def test_auto_precision_is_bf16_where_the_processor_multiplies_in_it(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(device_module, "_cpu_flags", lambda: flags)
+    assert choose_precision("auto", CPU) == expected
+    assert choose_precision("auto", torch.device("mps")) == torch.float32
+    assert choose_precision("bf16", CPU) == torch.bfloat16
+    assert choose_precision("fp32", CPU) == torch.float32
+
+
+def test_products_run_in_the_chosen_precision() -> None:
+    matrix = torch.ones(2, 2)
+    with autocast(CPU, torch.bfloat16):
+        assert (matrix @ matrix).dtype == torch.bfloat16
+    with autocast(CPU, torch.float32):
+        assert (matrix @ matrix).dtype == torch.float32
+    assert isinstance(autocast(CPU, torch.float32), nullcontext)
+
+
+def test_threads_default_to_the_physical_cores(restored: None) -> None:
+    configure_process(3)
+    assert torch.get_num_threads() == 3
+    configure_process(None)
+    assert torch.get_num_threads() == physical_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [({"avx2"}, "medium"), ({"amx_tile"}, "highest"), ({"amx_bf16"}, "highest")]
+)
+def test_fp32_products_stay_fp32_on_amx(
+    restored: None, monkeypatch: pytest.MonkeyPatch, flags: set[str], expected: str
+) -> None:
+    monkeypatch.setattr(device_module, "_cpu_flags", lambda: flags)
+    torch.set_float32_matmul_precision("highest")
+    configure_process(1)
+    assert torch.get_float32_matmul_precision() == expected
+
+
+def test_hyper_threads_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3, 7}, raising=False)
+    monkeypatch.setattr(
+        Path, "read_text", lambda path: {"cpu0": "0,2", "cpu2": "0,2"}.get(path.parts[5], path.parts[5])
+    )
+    assert physical_cores() == 4  # 0 and 2 are one core; 1, 3 and 7 are three
+
+
+def test_without_a_topology_every_processor_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(path: Path) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(Path, "read_text", unreadable)
+    assert physical_cores() == 3
+    assert device_module._cpu_flags() == set()

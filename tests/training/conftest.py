@@ -1,0 +1,134 @@
+"""A tiny corpus, and trainers over it that use everything real but the validation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from transformer.checkpoint.run_directory import RunDirectory
+from transformer.checkpoint.state import TrainingState, load_model_tensors, restore_optimizer
+from transformer.checkpoint.store import read_checkpoint
+from transformer.config import Config, parse_config
+from transformer.data.batching import Position, UpdateStream
+from transformer.data.dataset import CorpusWriter, EncodedCorpus
+from transformer.model.build import build_model
+from transformer.model.transformer import Transformer
+from transformer.runtime.logging import Record
+from transformer.training.optimizer import build_optimizer
+from transformer.training.trainer import Trainer, Validate
+
+VOCABULARY = 24
+CONFIG = """
+run: {directory: unused, seed: 3}
+data:
+  source_language: de
+  target_language: en
+  train: {source: unused, target: unused}
+  validation: {source: unused, target: unused}
+  bucket_window: 3
+model: {d_model: 16, d_ff: 24, num_heads: 2, num_encoder_layers: 1, num_decoder_layers: 1, dropout: 0.0}
+training:
+  max_updates: 6
+  batch_tokens: 40
+  warmup_updates: 4
+  precision: fp32
+  log_every: 2
+  average_checkpoints: 0
+validation: {every: 2, metric: loss}
+"""
+
+
+class Records(list[Record]):
+    """Keeps what the trainer tells."""
+
+    def record(self, record: Record) -> None:
+        self.append(record)
+
+    def of(self, kind: str) -> list[Record]:
+        return [record for record in self if record["kind"] == kind]
+
+
+class Scripted:
+    """A validation that gives values from a list, the last one for ever, and notes the updates it was asked at."""
+
+    def __init__(self, *values: float, metric: str = "loss") -> None:
+        self.values = values
+        self.metric = metric
+        self.updates: list[int] = []
+
+    def __call__(self, model: Transformer, update: int) -> Mapping[str, float]:
+        assert not model.training, "the model is not in evaluation mode"
+        value = self.values[min(len(self.updates), len(self.values) - 1)]
+        self.updates.append(update)
+        return {self.metric: value}
+
+
+@pytest.fixture(autouse=True)
+def seed() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> EncodedCorpus:
+    """40 pairs of 1 to 9 tokens a side: about six updates an epoch."""
+    path = tmp_path_factory.mktemp("corpus") / "train.arrow"
+    draw = random.Random(1)
+    sides = [[draw.choices(range(4, VOCABULARY), k=draw.randint(1, 9)) for _ in range(40)] for _ in range(2)]
+    writer = CorpusWriter(path)
+    writer.write(*sides)
+    writer.close()
+    return EncodedCorpus(path)
+
+
+@pytest.fixture
+def make_config() -> Callable[..., Config]:
+    """The tiny config with `section.key=value` overrides."""
+    return lambda *overrides: parse_config(CONFIG, "config", overrides)
+
+
+@pytest.fixture
+def scripted() -> type[Scripted]:
+    return Scripted
+
+
+MakeTrainer = Callable[..., Trainer]
+
+
+@pytest.fixture
+def make_trainer(tmp_path: Path, corpus: EncodedCorpus, make_config: Callable[..., Config]) -> MakeTrainer:
+    """Builds a trainer in `tmp_path / directory`; it goes on where checkpoints are."""
+
+    def make(
+        *overrides: str,
+        directory: str = "run",
+        validate: Validate | None = None,
+        seed: int = 7,
+        advance: Callable[[], None] = lambda: None,
+    ) -> Trainer:
+        config = make_config(*overrides)
+        torch.manual_seed(seed)
+        model = build_model(config.model, VOCABULARY, VOCABULARY, pad_id=0)
+        optimizer, run, state = build_optimizer(model, config.training), RunDirectory(tmp_path / directory), None
+        if run.updates():
+            checkpoint = read_checkpoint(run.checkpoint(run.updates()[-1]), with_optimizer=True)
+            load_model_tensors(model, checkpoint)
+            restore_optimizer(model, optimizer, checkpoint)
+            state = TrainingState.from_checkpoint(checkpoint)
+        state = state or TrainingState()
+        options = config.training
+        place = Position(state.epoch, state.batch)
+        stream = UpdateStream(
+            corpus, options.batch_tokens, options.micro_batch_tokens, config.data.bucket_window, config.run.seed, place
+        )
+        validate = validate or Scripted(1.0)
+        return Trainer(
+            config, model, optimizer, stream, run, state, validate, [Records()], advance, torch.float32
+        )  # fmt: skip
+
+    return make

@@ -1,0 +1,83 @@
+"""Where a corpus lies and in which form: text files, a table, or a data set of the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Annotated
+
+from pydantic import BeforeValidator, model_validator
+
+from transformer.config.section import Positive, Section
+
+
+def _name_or_number(value: object) -> object:
+    if (type(value) is int and value > 0) or (isinstance(value, str) and value):
+        return value
+    raise ValueError("needs a field's name, or a column's number counted from 1")
+
+
+FieldName = Annotated[str | Positive, BeforeValidator(_name_or_number)]
+
+
+class CorpusSection(Section):
+    """One parallel corpus: two line-aligned text files, one table, or a data set of the Hugging Face hub."""
+
+    source: str | None = None
+    """Text file with one source sentence a line, UTF-8, plain or `.gz`."""
+    target: str | None = None
+    """Text file with the translations, line by line, UTF-8, plain or `.gz`."""
+    table: str | None = None
+    """In place of `source` and `target`: one `.tsv`, `.jsonl` or `.parquet` file (also `.tsv.gz`, `.jsonl.gz`)."""
+    hub: str | None = None
+    """In place of files: a data set name on the Hugging Face hub, or a local folder in the hub's layout."""
+    hub_config: str | None = None
+    """The hub data set's configuration, e.g. `de-en`."""
+    hub_split: str | None = None
+    """The hub data set's split, e.g. `train` or `train[:10000]`."""
+    source_field: FieldName | None = None
+    """Table or hub: the source field's name, dotted where nested (`translation.de`); in a TSV without a header its
+    number, counted from 1."""
+    target_field: FieldName | None = None
+    """Table or hub: the target field, named as `source_field`."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> CorpusSection:
+        text = self.source is not None or self.target is not None
+        if sum((text, self.table is not None, self.hub is not None)) != 1:
+            raise ValueError("give either source and target, or table, or hub")
+        if text and (self.source is None or self.target is None):
+            raise ValueError("source and target belong together; one is missing")
+        if text and (self.source_field is not None or self.target_field is not None):
+            raise ValueError("source_field and target_field belong to table or hub, not to text files")
+        if not text and (self.source_field is None or self.target_field is None):
+            raise ValueError("table and hub need source_field and target_field")
+        if self.hub is not None and self.hub_split is None:
+            raise ValueError("hub needs hub_split, e.g. train")
+        if self.hub is None and (self.hub_config is not None or self.hub_split is not None):
+            raise ValueError("hub_config and hub_split belong to hub")
+        if self.table is not None and not table_format(self.table):
+            raise ValueError(f"table {self.table} must end in .tsv, .jsonl or .parquet (the first two also .gz)")
+        if isinstance(self.source_field, int) is not isinstance(self.target_field, int):
+            raise ValueError("source_field and target_field must both be names or both be column numbers")
+        if isinstance(self.source_field, int) and table_format(self.table or "") != "tsv":
+            raise ValueError("column numbers are for .tsv tables; name the fields")
+        return self
+
+
+def table_format(path: str) -> str | None:
+    """`tsv`, `jsonl` or `parquet` by the file's ending, None for any other."""
+    name = PurePath(path).name.removesuffix(".gz")
+    ending = name.rsplit(".", 1)[-1] if "." in name else ""
+    if ending == "parquet" and path.endswith(".gz"):
+        return None
+    return ending if ending in {"tsv", "jsonl", "parquet"} else None
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, dict | CorpusSection) else value
+
+
+Corpora = Annotated[
+    tuple[CorpusSection, ...],
+    BeforeValidator(_one_or_many, json_schema_input_type=CorpusSection | tuple[CorpusSection, ...]),
+]
