@@ -78,6 +78,19 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(
     assert [{"update": record["update"], "loss": record["loss"]} for record in records(parts, "train")] == timeless
 
 
+def test_a_stop_between_two_checkpoints_changes_nothing(
+    output: Callable[..., str], short: Arguments, tmp_path: Path
+) -> None:
+    options = ("training.max_updates=6", "training.average_checkpoints=3", "training.keep_checkpoints=3")
+    output("train", *short, *options)
+    parts = f"run.directory={tmp_path / 'parts'}"
+    output("train", *short, *options, parts, "training.max_updates=3")
+    output("train", *short, *options, parts)
+    assert RunDirectory(tmp_path / "parts").updates() == RunDirectory(tmp_path / "new").updates() == [2, 4, 6]
+    for which in ("last", "best", "averaged"):
+        assert weights(tmp_path / "parts", which) == weights(tmp_path / "new", which)
+
+
 def test_a_moved_run_goes_on_where_it_is(command: Callable[..., Any], short: Arguments, tmp_path: Path) -> None:
     command("train", *short, "training.max_updates=2")
     moved = (tmp_path / "new").rename(tmp_path / "moved")
@@ -157,6 +170,7 @@ def test_the_advice_on_a_damaged_checkpoint_works(
     shutil.rmtree(newest)
     assert command("train", run_copy).code == 0
     assert weights(run_copy) == expected
+    assert [record["update"] for record in records(run_copy, "train")] == [10, 20, 30, 40, 50, 60]  # none twice
 
 
 def test_pointers_lost_in_a_crash_are_mended(command: Callable[..., Any], run_copy: Path) -> None:

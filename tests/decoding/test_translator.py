@@ -142,10 +142,11 @@ def test_the_model_is_put_into_evaluation_mode(make_translator: MakeTranslator, 
     assert not model.training
 
 
-def test_progress_counts_every_searched_sentence_once(make_translator: MakeTranslator) -> None:
+def test_progress_counts_every_sentence_once(make_translator: MakeTranslator) -> None:
     done: list[int] = []
     make_translator(batch_size=3).translate(SENTENCES, done.append)
-    assert done == [3, 3, 2]
+    assert done == [len(SENTENCES) - 8, 3, 3, 2]  # the empty ones at once
+    assert sum(done) == len(SENTENCES)
 
 
 def test_nothing_to_translate(make_translator: MakeTranslator) -> None:

@@ -106,7 +106,7 @@ def test_on_a_terminal_there_is_a_bar_that_starts_where_the_run_goes_on() -> Non
 
 def test_lines_show_what_was_measured() -> None:
     assert "left" not in training_line(TRAIN, short=True)
-    assert validation_line({"chrf": 50.0, "best": False}) == "validation  chrF 50.00"
+    assert validation_line({"chrf": 50.0, "best": False}) == "validation  chrF2++ 50.00"
 
 
 @pytest.mark.parametrize(

@@ -55,10 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, e.g. head, has what it wanted
-        _drop_output()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:  # e.g. a disk that is full while metrics or translations are written
-        _drop_output()
+    except OSError as error:  # e.g. standard output goes to a disk that is full
         return _refuse(f"{error.filename or 'output'}: {error.strerror or error}; free space or mend permissions")
 
 
@@ -66,14 +65,6 @@ def _refuse(message: str) -> int:
     """Say why in one line, whatever the names in it contain."""
     print("error:", " ".join(message.splitlines()), file=sys.stderr)
     return 2
-
-
-def _drop_output() -> None:
-    """Let what is still buffered for a standard output that takes no more vanish, or Python complains at exit."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: list[str]) -> int:

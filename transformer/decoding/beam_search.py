@@ -3,7 +3,8 @@
 B sentences still searched, R beam size, N = B·R rows, V vocabulary, T tokens so far.
 
 A hypothesis is finished when its end mark is among the R best continuations of its sentence. A sentence is done when
-R hypotheses are finished, or when no live one can still reach the n best, whichever comes first; then it leaves the
+R hypotheses are finished and the n best of them score no less than the best live one does as it stands (the count alone
+would let R hopeless ones end the search), or earlier when no live one can still reach the n best; then it leaves the
 batch.
 """
 
@@ -164,10 +165,13 @@ class _Search:
 
     def _leave(self, length: int) -> Tensor:
         """Take the sentences that are done out of the batch; returns which of the old ones stay (B')."""
-        done = (self.num_finished >= self.options.beam_size) | (self.max_lengths <= length)
+        worst_wanted = self.finished_scores[:, self.options.n_best - 1]  # (B)
+        best_live = self.log_probs.amax(dim=1).to(self.finished_scores)  # (B)
+        as_it_stands = best_live / gnmt_length_penalty(length, self.options.alpha)
+        done = (self.num_finished >= self.options.beam_size) & (worst_wanted >= as_it_stands)
+        done = done | (self.max_lengths <= length)
         if self.options.early_stopping:
-            reachable = self.log_probs.amax(dim=1).to(self.largest_penalties) / self.largest_penalties  # (B)
-            done = done | (self.finished_scores[:, self.options.n_best - 1] >= reachable)
+            done = done | (worst_wanted >= best_live / self.largest_penalties)
         for index in done.nonzero().flatten().tolist():
             self.results[int(self.sentences[index])] = self._hypotheses(index)
         stay = (~done).nonzero().flatten()
