@@ -151,7 +151,9 @@ def test_overrides_lie_over_the_file_in_order(minimal: str) -> None:
 def test_overriding_a_config_keeps_the_rest_and_checks_the_whole(config: Config) -> None:
     assert override_config(config, []) is config
     assert changed_keys(config, override_config(config, ["model.d_model=64"])) == ["model.d_model"]
-    with pytest.raises(UserError, match=r"^command line: tokenizer\.shared=false: model\.tied_embeddings three_way needs"):
+    with pytest.raises(
+        UserError, match=r"^command line: tokenizer\.shared=false: model\.tied_embeddings three_way needs"
+    ):
         override_config(config, ["tokenizer.shared=false"])
     with pytest.raises(UserError, match=r"data\.train holds no options"):
         override_config(config, ["data.train.source=x"])

@@ -101,7 +101,8 @@ def plain_beam_search(step: Toy, sentence: int, limit: int, beam_size: int, alph
         penalty = ((5 + length) / 6) ** alpha
         finished += [(total / penalty, words[:-1]) for total, words in candidates[:beam_size] if words[-1] == EOS]
         live = [candidate for candidate in candidates if candidate[1][-1] != EOS][:beam_size]
-        if len(finished) >= beam_size:
+        finished.sort(reverse=True)
+        if live and len(finished) >= beam_size and finished[beam_size - 1][0] >= live[0][0] / penalty:
             break
     return [words for _, words in sorted(finished, reverse=True)[:beam_size]]
 
@@ -211,12 +212,14 @@ def test_finished_sentences_leave_the_batch(toy_step: Toy, prefix_state: Toy) ->
     assert toy.rows == [8, 6, 4, 4]
 
 
-def test_a_sentence_is_done_when_as_many_hypotheses_as_beams_are(toy_step: Toy, prefix_state: Toy) -> None:
+def test_a_sentence_is_done_when_as_many_hypotheses_as_beams_are_and_none_leads(
+    toy_step: Toy, prefix_state: Toy
+) -> None:
     """Without early stopping, ends that come first everywhere fill the beam: one at step 1, two at step 2."""
     toy = toy_step(0, 6)
-    options = replace(OPTIONS, beam_size=3, n_best=3, early_stopping=False)
+    options = replace(OPTIONS, beam_size=3, n_best=1, early_stopping=False)
     (found,) = search(Scripted(toy, end=0.0), prefix_state, [50], options)
-    assert [len(hypothesis.ids) for hypothesis in found] == [0, 1, 1]
+    assert [len(hypothesis.ids) for hypothesis in found] == [0]
     assert toy.rows == [3, 3]
 
 
@@ -248,6 +251,23 @@ def test_early_stopping_waits_for_what_the_penalty_can_still_lift(prefix_state: 
     for early_stopping in (True, False):
         options = replace(OPTIONS, beam_size=2, n_best=1, alpha=1.0, early_stopping=early_stopping)
         (found,) = search(Late(), prefix_state, [6], options)
+        assert [hypothesis.ids for hypothesis in found] == [[A] * 5]
+
+
+def test_hopeless_ends_do_not_end_a_search_that_is_led_by_a_live_hypothesis(prefix_state: Toy) -> None:
+    """A certain path of six tokens, beside which every continuation is almost impossible, the end among them."""
+
+    def certain(token_ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        state.fed = torch.cat([state.fed, token_ids], dim=1)
+        expected = EOS if state.fed.shape[1] == 6 else A
+        log_probs = torch.full((len(token_ids), 4), -9.0)
+        log_probs[:, EOS] = -8.0
+        log_probs[:, expected] = -0.01
+        return log_probs, state
+
+    for beam_size in (1, 2, 3, 5):
+        options = replace(OPTIONS, beam_size=beam_size, alpha=1.0)
+        (found,) = search(certain, prefix_state, [20], options)
         assert [hypothesis.ids for hypothesis in found] == [[A] * 5]
 
 
