@@ -18,7 +18,7 @@ from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_lines, read_pairs
 from transformer.errors import UserError
 from transformer.evaluation.metrics import Score, check_hypotheses, evaluate_corpus
-from transformer.runtime.atomic import write_file
+from transformer.runtime.atomic import check_writable, write_file
 from transformer.runtime.logging import Console
 
 
@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     config = run_config(arguments.run, arguments.overrides)
+    for path in filter(None, (arguments.output, arguments.json)):
+        check_writable(Path(path))
     name, sources, references = _corpus(arguments, config)
     if arguments.hypotheses:
         hypotheses = list(read_lines(Path(arguments.hypotheses)))

@@ -117,13 +117,19 @@ def check_run(run: RunDirectory, config: Config) -> None:
         spared.discard("training.max_updates")  # their whole curve depends on it
     changed = [key for key in changed_keys(old, config) if key not in spared]
     if changed:
-        section, key = changed[0].split(".")
-        before, after = (getattr(getattr(c, section), key) for c in (old, config))
-        more = f" (and {', '.join(changed[1:])})" if changed[1:] else ""
+        differences = [_difference(key, old, config) for key in changed]
         raise UserError(
-            f"{run.path}: holds a run with another config: {changed[0]} is {before} there and {after} here{more}; "
+            f"{run.path}: holds a run with another config: {', '.join(differences)}; "
             f"give this one its own run.directory, or go on with that one: transformer train {run.path}"
         )
+
+
+def _difference(key: str, old: Config, new: Config) -> str:
+    section, name = key.split(".")
+    before, after = (getattr(getattr(config, section), name) for config in (old, new))
+    if isinstance(before, tuple):  # corpora take a page to print
+        return f"{key} differs"
+    return f"{key} is {before} there and {after} here"
 
 
 def write_run(run: RunDirectory, config: Config, prepared: Prepared) -> None:
@@ -195,6 +201,8 @@ def in_words(outcome: Outcome, trainer: Trainer) -> str:
     state, config = trainer.state, trainer.config
     if outcome.signal is not None:
         name = signal.Signals(outcome.signal).name
+        if not state.update:
+            return f"{name}: stopped before the first update; nothing to save"
         return f"{name}: update {state.update:,} is saved; go on with: transformer train {trainer.run.path}"
     why = "no better for too long" if outcome.reason == "patience" else "limit reached"
     best = f"; best {config.validation.metric} {state.best_value:.2f}" if state.best_value is not None else ""

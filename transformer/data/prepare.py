@@ -26,6 +26,7 @@ from transformer.runtime.atomic import new_directory, write_durably
 
 FORMAT_VERSION = 1
 CHUNK_PAIRS = 8192  # pairs encoded and written at a time: bounds memory, and feeds the tokenizer's threads well
+_REPORT_CHUNKS = 32  # a line of progress every so many chunks
 _RATIO_FROM = 10  # a ratio says nothing about sentences of a few tokens
 
 Say = Callable[[str], None]
@@ -174,6 +175,8 @@ def _encode_split(
         targets = target_tokenizer.encode([target for _, target in chunk], threads)
         keep = _filter(chunk, sources, targets, config if split == "train" else None, counts)
         writer.write([sources[row] for row in keep], [targets[row] for row in keep])
+        if counts.read % (_REPORT_CHUNKS * CHUNK_PAIRS) == 0:
+            say(f"{split}: {counts.read:,} pairs encoded so far")
     writer.close()
     if not counts.read:
         raise _empty(split, corpora)

@@ -51,6 +51,19 @@ def new_directory(path: Path) -> Iterator[Path]:
             raise
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a path that `write_file` could not write, before hours of work depend on it.
+
+    Raises:
+        UserError: where it is a directory, or the nearest folder above that exists cannot be written to.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: this is a directory; name a file")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise UserError(f"{path}: {above} cannot be written to; name another place or mend permissions")
+
+
 def remove_leftovers(directory: Path) -> None:
     """Delete the temporary files and directories that a killed process left in `directory`."""
     for leftover in [*directory.glob(".*.tmp"), *directory.glob(".*.old")]:
