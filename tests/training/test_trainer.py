@@ -14,7 +14,7 @@ from transformer.data.dataset import EncodedCorpus
 from transformer.errors import UserError
 from transformer.model.transformer import Transformer
 from transformer.training.schedule import learning_rate
-from transformer.training.trainer import Outcome, Trainer
+from transformer.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
 Scripted = Any  # the validation of conftest.py
@@ -157,14 +157,14 @@ def interval_loss(trainer: Trainer) -> float:
 
 def test_the_stream_is_followed_over_the_ends_of_epochs(make_trainer: MakeTrainer, corpus: EncodedCorpus) -> None:
     trainer = make_trainer("training.max_updates=1000", "training.max_epochs=2", "validation.every=1000")
-    assert trainer.fit() == Outcome("limit")
+    assert trainer.fit().reason == "limit"
     assert (trainer.state.epoch, trainer.state.batch) == (2, 0)
     assert trainer.state.target_tokens == 2 * (int(corpus.target_lengths.sum()) + len(corpus))
 
 
 def test_max_updates(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer("training.max_updates=5")
-    assert trainer.fit() == Outcome("limit")
+    assert trainer.fit().reason == "limit"
     assert trainer.state.update == 5
 
 
@@ -176,7 +176,7 @@ def test_max_minutes_counts_the_runs_whole_time(make_trainer: MakeTrainer) -> No
         trainer.state.seconds += 20
 
     trainer.advance = twenty_seconds_later
-    assert trainer.fit() == Outcome("limit")
+    assert trainer.fit().reason == "limit"
     assert trainer.state.update == 2
     assert trainer.run.updates() == [2]
 
@@ -188,7 +188,7 @@ def test_a_finished_run_does_nothing_again(make_trainer: MakeTrainer, scripted: 
     first.fit()
     validate = scripted(1.0)
     again = make_trainer(average, validate=validate)
-    assert again.fit() == Outcome("limit")
+    assert again.fit().reason == "limit"
     assert again.state.update == 6
     assert not again.listeners[0]
     assert not validate.updates

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from transformer.checkpoint.store import read_checkpoint
 from transformer.model.transformer import Transformer
-from transformer.training.trainer import Outcome, Trainer
+from transformer.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
 Scripted = Any  # the validation of conftest.py
@@ -63,7 +63,7 @@ def test_the_best_is_the_highest_score_or_the_lowest_loss(
 def test_patience_counts_validations_in_a_row(make_trainer: MakeTrainer, scripted: Scripted) -> None:
     validate = scripted(3.0, 4.0, 2.0, 5.0, 2.0, 1.0)
     trainer = make_trainer("validation.patience=2", "training.max_updates=100", validate=validate)
-    assert trainer.fit() == Outcome("patience")
+    assert trainer.fit().reason == "patience"
     assert trainer.state.update == 10
     assert trainer.run.pointed("best") == "00000006"
     assert trainer.run.updates()[-1] == 10
@@ -72,9 +72,10 @@ def test_patience_counts_validations_in_a_row(make_trainer: MakeTrainer, scripte
 def test_patience_survives_an_interruption(make_trainer: MakeTrainer, scripted: Scripted) -> None:
     options = ["validation.patience=3", "training.max_updates=100"]
     first = interrupted_after(make_trainer(*options, validate=scripted(1.0, 2.0)), 5)
-    assert first.fit() == Outcome("interrupted", signal.SIGTERM)
+    outcome = first.fit()
+    assert (outcome.reason, outcome.signal) == ("interrupted", signal.SIGTERM)
     second = make_trainer(*options, validate=scripted(2.0))
-    assert second.fit() == Outcome("patience")
+    assert second.fit().reason == "patience"
     assert second.state.update == 8
 
 
@@ -110,7 +111,8 @@ def test_checkpoints_hold_the_weights_of_their_update(make_trainer: MakeTrainer)
 def test_a_signal_saves_and_says_so(make_trainer: MakeTrainer, number: signal.Signals) -> None:
     before = signal.getsignal(number)
     trainer = interrupted_after(make_trainer("training.max_updates=20"), 5, number)
-    assert trainer.fit() == Outcome("interrupted", number)
+    outcome = trainer.fit()
+    assert (outcome.reason, outcome.signal) == ("interrupted", number)
     assert trainer.state.update == 5
     assert trainer.run.updates() == [2, 4, 5]
     assert trainer.run.pointed("last") == "00000005"

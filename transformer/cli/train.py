@@ -205,5 +205,5 @@ def in_words(outcome: Outcome, trainer: Trainer) -> str:
             return f"{name}: stopped before the first update; nothing to save"
         return f"{name}: update {state.update:,} is saved; go on with: transformer train {trainer.run.path}"
     why = "no better for too long" if outcome.reason == "patience" else "limit reached"
-    best = f"; best {config.validation.metric} {state.best_value:.2f}" if state.best_value is not None else ""
+    best = f"; best {config.validation.metric} {outcome.best:.2f}" if outcome.best is not None else ""
     return f"done ({why}) after {state.update:,} updates in {clock(state.seconds)}{best}: {trainer.run.path}"

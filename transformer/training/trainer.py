@@ -36,9 +36,16 @@ Validate = Callable[[Transformer, int], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training ended: at a limit, for lack of progress, or by a signal (whose number is given)."""
+    """How training ended.
+
+    Attributes:
+        reason: at a limit, for lack of progress, or by a signal.
+        best: the validation metric of the best checkpoint, the averaged one included.
+        signal: its number.
+    """
 
     reason: Literal["limit", "patience", "interrupted"]
+    best: float | None
     signal: int | None = None
 
 
@@ -105,9 +112,8 @@ class Trainer:
             if interrupt.received and not self.finished():
                 if not self.due(self.checkpoint_every):  # else it is saved already
                     self.save()
-                return Outcome("interrupted", int(interrupt.received))
-        self.average()
-        return Outcome("patience" if self.out_of_patience() else "limit")
+                return Outcome("interrupted", self.state.best_value, int(interrupt.received))
+        return Outcome("patience" if self.out_of_patience() else "limit", self.average())
 
     def train_update(self, micro_batches: list[Batch]) -> None:
         """One optimizer step."""
@@ -243,11 +249,12 @@ class Trainer:
         on_grid = [update for update in self.run.updates() if update % self.checkpoint_every == 0]
         return on_grid[-self.options.keep_checkpoints :]
 
-    def average(self) -> None:
-        """Average the last checkpoints, and make the average the best where validation prefers it."""
+    def average(self) -> float | None:
+        """Average the last checkpoints, and make the average the best where validation prefers it; returns the best
+        checkpoint's metric."""
         updates = sorted({*self.regular_updates(), self.state.update})[-self.options.average_checkpoints :]
         if self.options.average_checkpoints < 2 or len(updates) < 2:
-            return
+            return self.state.best_value
         metrics: Mapping[str, float] = average_metrics(self.run, updates)
         measured_before = bool(metrics)  # a finished run that is started again
         if not measured_before:
@@ -259,6 +266,7 @@ class Trainer:
             self.run.point("best", AVERAGED)
         if not measured_before:
             self.tell_validation(metrics, wins, checkpoint=AVERAGED, averaged_updates=updates)
+        return value if wins else best
 
     def measure_weights(self, weights: Mapping[str, Tensor]) -> Mapping[str, float]:
         """Put other weights into the model, and measure it."""
