@@ -42,7 +42,7 @@ types: install ## check types
 
 check: lint types test ## all that CI checks
 
-bench: install ## measure training and decoding speed on this machine (prepare the demo corpus first)
+bench: install ## measure training and decoding speed on this machine
 	$(BIN)/python scripts/get_corpus.py tatoeba-zh-en data/tatoeba-zh-en
 	$(BIN)/python scripts/benchmark.py train configs/demo.yaml
 	$(BIN)/python scripts/benchmark.py decode configs/demo.yaml

@@ -1,7 +1,7 @@
 """Measure training or decoding speed of a config on this machine.
 
     python scripts/benchmark.py train configs/demo.yaml [--repeats 5] [--updates 10] [section.key=value ...]
-    python scripts/benchmark.py decode configs/demo.yaml [--repeats 3] [--sentences 300] [section.key=value ...]
+    python scripts/benchmark.py decode configs/demo.yaml [--repeats 5] [--sentences 300] [section.key=value ...]
 
 Prints one JSON object: the median over the repeats after a warm-up, each repeat's figure, and what was run. Training
 counts target tokens without padding; decoding counts sentences and target tokens of an untrained model whose
@@ -48,13 +48,13 @@ def main() -> int:
     parser.add_argument("work", choices=("train", "decode"))
     parser.add_argument("config", help="a YAML config; its corpora must be there")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="how often to measure (default: 5)")
     parser.add_argument("--updates", type=int, default=10, help="updates of a training repeat")
     parser.add_argument("--sentences", type=int, default=300, help="sentences of a decoding repeat")
     arguments = parser.parse_intermixed_args()
     try:
         config = load_config(arguments.config, arguments.overrides)
-        configure_process(config.run.threads)
+        configure_process(config.run.threads, choose_device(config.run.device))
         prepared = prepare(config, say)
         model = _model(config, prepared)
         measure = (

@@ -20,6 +20,8 @@ __all__ = ["__version__", "load"]
 def load(run: str | Path, *overrides: str) -> Translator:
     """Load a trained run and return its translator.
 
+    Sets PyTorch's threads (`run.threads`), its fp32 matrix products and glibc's allocator for the whole process.
+
     Args:
         run: a run directory, or one checkpoint directory inside it.
         overrides: `section.key=value` strings, e.g. `"decoding.beam_size=1"`, `"run.device=cpu"`.

@@ -1,4 +1,4 @@
-"""`python -m transformer` and, under `torchrun`, `-m transformer`."""
+"""`python -m transformer`."""
 
 import sys
 

@@ -165,7 +165,9 @@ def unreachable(url: str, limit_s: float) -> str:
         except urllib.error.HTTPError:
             outcome[0] = ""
         except (OSError, ValueError, http.client.HTTPException) as error:
-            outcome[0] = first_words(getattr(error, "reason", error))
+            reason = getattr(error, "reason", error)
+            if not isinstance(reason, TimeoutError):  # that is what `outcome` says already
+                outcome[0] = first_words(reason)
 
     # A thread, because the time-out covers neither name resolution nor a host's several addresses together.
     thread = threading.Thread(target=probe, daemon=True)

@@ -118,6 +118,7 @@ def test_prune_removes_what_a_killed_process_left(run: RunDirectory) -> None:
 
 def test_the_newest_good_checkpoint_is_the_newest_whole_one(run: RunDirectory) -> None:
     assert run.newest_good() == run.checkpoint(123_456_789)
+    assert run.newest_good(but=run.checkpoint(123_456_789)) == run.checkpoint(200)
     (run.checkpoint(123_456_789) / MODEL_FILE).write_bytes(b"")
     assert run.newest_good() == run.checkpoint(200)
     (run.checkpoint(200) / STATE_FILE).unlink()

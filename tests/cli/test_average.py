@@ -35,6 +35,10 @@ def test_refusals(refusal: Callable[..., str], run_copy: Path, tmp_path: Path) -
     assert "averaging needs two checkpoints" in refusal("average", run_copy, "training.average_checkpoints=1")
     assert "averaging needs two checkpoints" in refusal("average", run_copy, "training.average_checkpoints=0")
     assert "is more than keep_checkpoints" in refusal("average", run_copy, "training.average_checkpoints=9")
+    before = (run_copy / "best").read_bytes()
+    (run_copy / "best").write_text("averaged\n")
+    assert "its best checkpoint is the average that training made" in refusal("average", run_copy)
+    (run_copy / "best").write_bytes(before)
     damaged = run_copy / "checkpoints" / "00000040" / "model.safetensors"
     damaged.write_bytes(b"")
     assert str(damaged) in refusal("average", run_copy)

@@ -17,6 +17,7 @@ import transformer
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.cli import main
 from transformer.config import load_config
+from transformer.runtime.lock import locked
 
 Arguments = list[str | Path]
 
@@ -211,3 +212,13 @@ def test_a_signal_saves_and_says_how_to_go_on(
     outcome = command("train", run, f"training.max_updates={update + 2}")
     assert outcome.code == 0
     assert f"going on from update {update:,}" in outcome.err
+
+
+def test_two_trainings_of_one_run_are_refused(refusal: Callable[..., str], run_copy: Path) -> None:
+    with locked(run_copy):
+        assert "another process is training this run" in refusal("train", run_copy)
+
+
+def test_torchrun_is_refused(refusal: Callable[..., str], run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "start it without torchrun" in refusal("train", run_copy)

@@ -43,7 +43,7 @@ def test_the_defaults_are_the_papers_base_model(config: Config) -> None:
     assert (model.d_model, model.d_ff, model.num_heads, model.dropout, model.norm) == (512, 2048, 8, 0.1, "post")
     assert (model.num_encoder_layers, model.num_decoder_layers, model.tied_embeddings) == (6, 6, "three_way")
     assert (training.betas, training.epsilon, training.weight_decay) == ((0.9, 0.98), 1e-9, 0.0)
-    assert (training.schedule, training.learning_rate, training.warmup_updates) == ("noam", 1.0, 4000)
+    assert (training.schedule, training.learning_rate, training.warmup_updates) == ("noam", None, 4000)
     assert training.label_smoothing == 0.1
     assert (decoding.beam_size, decoding.gnmt_length_penalty, decoding.max_length_extra) == (4, 0.6, 50)
 
@@ -62,7 +62,12 @@ def test_a_config_cannot_be_changed_after_it_was_checked(config: Config) -> None
         (TrainingSection, {"weight_decay": 0.1}, "weight_decay 0.1 needs optimizer: adamw"),
         (TrainingSection, {"average_checkpoints": 9, "keep_checkpoints": 8}, "average_checkpoints 9 is more than"),
         (TrainingSection, {"warmup_updates": 0}, "noam needs warmup_updates"),
-        (TrainingSection, {"schedule": "cosine", "warmup_updates": 7, "max_updates": 7}, "leaves nothing of"),
+        (
+            TrainingSection,
+            {"schedule": "cosine", "learning_rate": 1.0, "warmup_updates": 7, "max_updates": 7},
+            "leaves nothing of",
+        ),
+        (TrainingSection, {"schedule": "linear"}, "schedule linear needs learning_rate"),
         (TrainingSection, {"learning_rate": float("inf")}, "finite"),
         (TrainingSection, {"betas": (0.9, 1.0)}, "less than 1"),
         (ValidationSection, {"max_sentences": 0}, "metric bleu needs translations"),

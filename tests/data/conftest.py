@@ -30,7 +30,7 @@ def text() -> list[str]:
 
 @pytest.fixture(scope="session")
 def tokenizer(text: list[str]) -> Tokenizer:
-    return train_tokenizer(TokenizerSection(vocab_size=330), iter(text), seed=1, threads=1)
+    return train_tokenizer(TokenizerSection(vocab_size=330), iter(text), threads=1)
 
 
 @pytest.fixture

@@ -102,7 +102,6 @@ def test_what_is_prepared_is_used_again(make_config: Any) -> None:
         {"tokenizer": {"model_type": "bpe"}},
         {"data": {"max_length": 99}},
         {"data": {"max_length_ratio": 3.0}},
-        {"run": {"seed": 2}},
     ],
     ids=str,
 )
@@ -186,6 +185,24 @@ def test_a_broken_corpus_is_told_by_its_line_though_sentencepiece_reads_it(
 
 def test_a_vocabulary_too_large_for_the_corpus_is_refused(make_config: Any) -> None:
     assert refusal(make_config(tokenizer={"vocab_size": 9000})).startswith("tokenizer.vocab_size=9000: the training")
+
+
+@pytest.mark.parametrize("name", ["train.arrow", "validation.arrow", "tokenizer/shared.model"])
+def test_a_damaged_file_is_told_with_what_to_delete(make_config: Any, name: str) -> None:
+    config = make_config()
+    prepared, _ = run(config)
+    damaged = prepared.directory / name
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    message = refusal(config)
+    assert "damaged" in message and ("prepare runs again" in message or name in message)
+
+
+def test_a_runs_seed_is_not_the_datas(make_config: Any) -> None:
+    first, _ = run(make_config())
+    second, said = run(make_config(run={"seed": 2, "directory": "another"}))
+    assert second.directory == first.directory and not trained(said)
 
 
 def test_a_damaged_manifest_is_told_with_what_to_delete(make_config: Any) -> None:

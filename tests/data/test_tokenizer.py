@@ -27,7 +27,7 @@ from transformer.errors import UserError
 
 def train(text: list[str] | Iterator[str], **options: object) -> Tokenizer:
     section = TokenizerSection.model_validate({"vocab_size": 330} | options)
-    return train_tokenizer(section, iter(text), seed=1, threads=1)
+    return train_tokenizer(section, iter(text), threads=1)
 
 
 @pytest.fixture(scope="module")

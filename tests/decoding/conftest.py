@@ -103,7 +103,7 @@ WORDS = [
 def tokenizer() -> Tokenizer:
     lines = [" ".join((a, b, c)) for a, b, c in itertools.permutations(WORDS, 3)]
     options = TokenizerSection(vocab_size=320, model_type="bpe")
-    return train_tokenizer(options, iter(lines), seed=1, threads=1)
+    return train_tokenizer(options, iter(lines), threads=1)
 
 
 @pytest.fixture(scope="session")

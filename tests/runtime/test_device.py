@@ -70,30 +70,40 @@ def test_products_run_in_the_chosen_precision() -> None:
 
 
 def test_threads_default_to_the_physical_cores(restored: None) -> None:
-    configure_process(3)
+    configure_process(3, CPU)
     assert torch.get_num_threads() == 3
-    configure_process(None)
+    configure_process(None, CPU)
     assert torch.get_num_threads() == physical_cores() >= 1
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"), [({"avx2"}, "medium"), ({"amx_tile"}, "highest"), ({"amx_bf16"}, "highest")]
+    ("flags", "expected"),
+    [({"avx2"}, "medium"), ({"amx_tile"}, "highest"), ({"avx2", "amx_bf16"}, "highest"), (set(), "highest")],
 )
 def test_fp32_products_stay_fp32_on_amx(
     restored: None, monkeypatch: pytest.MonkeyPatch, flags: set[str], expected: str
 ) -> None:
     monkeypatch.setattr(device_module, "_cpu_flags", lambda: flags)
     torch.set_float32_matmul_precision("highest")
-    configure_process(1)
+    configure_process(1, torch.device("cuda"))
+    assert torch.get_float32_matmul_precision() == "highest"  # there it would mean TF32
+    configure_process(1, CPU)
     assert torch.get_float32_matmul_precision() == expected
 
 
 def test_hyper_threads_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3, 7}, raising=False)
     monkeypatch.setattr(
-        Path, "read_text", lambda path: {"cpu0": "0,2", "cpu2": "0,2"}.get(path.parts[5], path.parts[5])
+        Path, "read_text", lambda path: {"cpu0": "0,2", "cpu2": "0,2"}.get(path.parts[-3], path.parts[-3])
     )
     assert physical_cores() == 4  # 0 and 2 are one core; 1, 3 and 7 are three
+
+
+@pytest.mark.parametrize(("granted", "cores"), [("200000 100000", 2), ("50000 100000", 1), ("max 100000", 8)])
+def test_a_containers_quota_bounds_the_threads(monkeypatch: pytest.MonkeyPatch, granted: str, cores: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr(Path, "read_text", lambda path: granted if path.name == "cpu.max" else path.parts[-3])
+    assert physical_cores() == cores
 
 
 def test_without_a_topology_every_processor_counts(monkeypatch: pytest.MonkeyPatch) -> None:

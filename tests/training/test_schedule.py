@@ -73,9 +73,17 @@ def test_cosine_falls_slower_than_linear_at_first_and_faster_later(rates: Rates)
 def test_nothing_rises_again_after_the_end(make_config: MakeConfig) -> None:
     for schedule in ("linear", "cosine"):
         options = make_config(
-            f"training.schedule={schedule}", "training.max_updates=10", "training.warmup_updates=2"
+            f"training.schedule={schedule}",
+            "training.max_updates=10",
+            "training.warmup_updates=2",
+            "training.learning_rate=0.5",
         ).training
         assert learning_rate(options, D_MODEL, 15) == pytest.approx(0, abs=1e-12)
+
+
+def test_noam_without_a_factor_is_the_papers(make_config: MakeConfig, rates: Rates) -> None:
+    options = make_config("training.schedule=noam", "training.learning_rate=null", f"training.warmup_updates={WARMUP}")
+    assert [learning_rate(options.training, D_MODEL, u) for u in UPDATES] == rates("noam", peak=1.0)
 
 
 def test_constant_stays(rates: Rates) -> None:

@@ -55,16 +55,16 @@ def load_model(run_or_checkpoint: str | Path, which: str = "best") -> LoadedMode
     try:
         checkpoint = read_checkpoint(checkpoint_path)
     except CheckpointError as error:
-        raise offer_good_checkpoint(error, run, "use it with decoding.checkpoint={update}") from None
+        raise offer_good_checkpoint(error, run, checkpoint_path, "use it with decoding.checkpoint={update}") from None
     source_tokenizer, target_tokenizer = load_tokenizers(run.tokenizer)
     model = build_model(config.model, source_tokenizer.vocab_size, target_tokenizer.vocab_size, PAD)
     load_model_tensors(model, checkpoint)
     return LoadedModel(model.eval(), source_tokenizer, target_tokenizer, config, checkpoint_path)
 
 
-def offer_good_checkpoint(error: CheckpointError, run: RunDirectory, advice: str) -> CheckpointError:
-    """The same error with the newest good checkpoint named, and what to do with it (`{update}` is filled in)."""
-    good = run.newest_good()
+def offer_good_checkpoint(error: CheckpointError, run: RunDirectory, bad: Path, advice: str) -> CheckpointError:
+    """The same error with the newest other good checkpoint named, and what to do with it (`{update}` is filled in)."""
+    good = run.newest_good(but=bad)
     if good is None:
         return CheckpointError(f"{error}; no other checkpoint of this run is whole")
     return CheckpointError(f"{error}; the newest good one is {good}: {advice.format(update=int(good.name))}")

@@ -87,9 +87,11 @@ class RunDirectory:
             if update not in keep:
                 remove_directory(self.checkpoint(update))
 
-    def newest_good(self, verify: Callable[[Path], None] = verify_checkpoint) -> Path | None:
-        """The newest checkpoint whose files are all whole."""
+    def newest_good(self, but: Path | None = None, verify: Callable[[Path], None] = verify_checkpoint) -> Path | None:
+        """The newest checkpoint whose files are all whole, other than `but`."""
         for update in reversed(self.updates()):
+            if but is not None and self.checkpoint(update).name == but.name:
+                continue
             try:
                 verify(self.checkpoint(update))
             except CheckpointError:

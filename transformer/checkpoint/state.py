@@ -109,7 +109,9 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
                 f"{checkpoint.directory}: holds no optimizer state for {name}; nothing can go on from it"
             )
         optimizer.state[parameter] = {
-            key: value.to(parameter.device) if value.dim() else value for key, value in stored.items()
+            # a fused optimizer counts its steps on the parameter's device, the others on the CPU
+            key: value.to(parameter.device) if value.dim() or optimizer.defaults.get("fused") else value
+            for key, value in stored.items()
         }
     try:
         restore_random_state(_random_part(checkpoint.optimizer))

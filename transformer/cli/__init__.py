@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -22,6 +24,9 @@ VERBS = {
     "average": "average the last checkpoints of a run",
     "config": "print the JSON Schema of configs, or a resolved config",
 }
+
+# PyTorch says it on a GPU and on a CPU; by its words, because `transformer --help` does not import torch
+_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 
 _USAGE = """usage: transformer VERB CONFIG_OR_RUN [section.key=value ...]
 
@@ -55,10 +60,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, e.g. head, has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+            raise
+        return _refuse(
+            "out of memory; lower training.micro_batch_tokens to train, decoding.batch_size or decoding.beam_size to "
+            "translate, or model.d_model for both"
+        )
     except OSError as error:  # e.g. standard output goes to a disk that is full
+        _drop_output()
         return _refuse(f"{error.filename or 'output'}: {error.strerror or error}; free space or mend permissions")
+
+
+def _drop_output() -> None:
+    """Let what is still buffered for a standard output that takes no more vanish, or Python complains at exit."""
+    with contextlib.suppress(io.UnsupportedOperation):  # a standard output in memory, as in a notebook
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(message: str) -> int:

@@ -2,7 +2,7 @@
 
     transformer average runs/demo training.average_checkpoints=3
 
-Use it with decoding.checkpoint=averaged. Training does the same by itself at its end."""
+Use it with decoding.checkpoint=averaged. At its end training does the same by itself, and validates the average."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from transformer.checkpoint.average import write_average
-from transformer.checkpoint.run_directory import RunDirectory
+from transformer.checkpoint.run_directory import AVERAGED, RunDirectory
 from transformer.config import load_config
 from transformer.errors import UserError
 
@@ -26,6 +26,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"{path}: no such run directory; check the path")
     wanted = load_config(path, arguments.overrides).training.average_checkpoints
     directory = RunDirectory(path)
+    if directory.pointed("best") == AVERAGED:
+        raise UserError(
+            f"{path}: its best checkpoint is the average that training made, and validated; copy the run to try another"
+        )
     updates = directory.updates()[-wanted:] if wanted else []
     if len(updates) < 2:
         raise UserError(

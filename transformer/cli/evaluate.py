@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from transformer.checkpoint.run_directory import RunDirectory
 from transformer.cli.wiring import open_translator, run_config, say
 from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_lines, read_pairs
@@ -97,6 +98,17 @@ def _report(name: str, arguments: argparse.Namespace, config: Config, size: int,
         "corpus": name,
         "sentences": size,
         "hypotheses": arguments.hypotheses,
+        "checkpoint": None if arguments.hypotheses else _checkpoint_name(arguments, config),
         "decoding": None if arguments.hypotheses else config.decoding.model_dump(mode="json"),
         "scores": [score.to_json() for score in scores],
     }
+
+
+def _checkpoint_name(arguments: argparse.Namespace, config: Config) -> str:
+    """Whose weights were scored: `best` names another one tomorrow."""
+    path = Path(arguments.run)
+    return (
+        path.resolve().name
+        if (path / "state.json").is_file()
+        else RunDirectory(path).resolve(config.decoding.checkpoint).name
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import signal
 from importlib import metadata
@@ -28,6 +29,7 @@ from transformer.errors import UserError
 from transformer.model.build import build_model
 from transformer.runtime.atomic import write_file
 from transformer.runtime.device import choose_device, choose_precision, configure_process
+from transformer.runtime.lock import locked
 from transformer.runtime.logging import Console, JsonLines, clock
 from transformer.runtime.seeding import seed_everything
 from transformer.training.optimizer import build_optimizer
@@ -45,20 +47,29 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, arguments.overrides)
     if Path(arguments.config).is_dir():  # the run may have been moved since its config was written
         config = override_config(config, [f"run.directory={json.dumps(str(arguments.config))}"])
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("WORLD_SIZE is more than 1: training runs in one process so far; start it without torchrun")
     outcome = train(config)
     return 0 if outcome.signal is None else 128 + outcome.signal
 
 
 def train(config: Config) -> Outcome:
-    """Prepare the data, build or restore the run, and train it."""
+    """Prepare the data, and train or go on with the run."""
     run = RunDirectory(Path(config.run.directory))
     check_run(run, config)
-    configure_process(config.run.threads)
     device = choose_device(config.run.device)
+    configure_process(config.run.threads, device)
     precision = choose_precision(config.training.precision, device)
     prepared = prepare(config, say)
-    write_run(run, config, prepared)
+    with locked(run.path):
+        write_run(run, config, prepared, environment(device, precision))
+        return train_prepared(config, run, prepared, device, precision)
 
+
+def train_prepared(
+    config: Config, run: RunDirectory, prepared: Prepared, device: torch.device, precision: torch.dtype
+) -> Outcome:
+    """Build the model or restore it, and train it."""
     seed_everything(config.run.seed)
     source_size, target_size = prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size
     model = build_model(config.model, source_size, target_size, PAD).to(device)
@@ -108,16 +119,19 @@ def check_run(run: RunDirectory, config: Config) -> None:
     if not run.path.is_dir():
         raise UserError(f"run.directory={run.path}: this is a file; name a directory")
     if not run.config.is_file():
-        if any(run.path.iterdir()):
+        if any(entry.name != ".lock" for entry in run.path.iterdir()):
             raise UserError(f"run.directory={run.path}: holds files but no run; name a new or an empty directory")
         return
     old = load_config(run.path)
     spared = set(MAY_CHANGE_ON_RESUME)
-    if config.training.schedule in {"linear", "cosine"}:
-        spared.discard("training.max_updates")  # their whole curve depends on it
+    curve_has_an_end = config.training.schedule in {"linear", "cosine"}
+    if curve_has_an_end:
+        spared.discard("training.max_updates")
     changed = [key for key in changed_keys(old, config) if key not in spared]
     if changed:
         differences = [_difference(key, old, config) for key in changed]
+        if curve_has_an_end and "training.max_updates" in changed:
+            differences.append(f"and the whole curve of schedule {config.training.schedule} hangs on max_updates")
         raise UserError(
             f"{run.path}: holds a run with another config: {', '.join(differences)}; "
             f"give this one its own run.directory, or go on with that one: transformer train {run.path}"
@@ -132,7 +146,7 @@ def _difference(key: str, old: Config, new: Config) -> str:
     return f"{key} is {before} there and {after} here"
 
 
-def write_run(run: RunDirectory, config: Config, prepared: Prepared) -> None:
+def write_run(run: RunDirectory, config: Config, prepared: Prepared, where: dict[str, Any]) -> None:
     """Write config, tokenizer and manifest, the data's identity first compared with what the run began with.
 
     Raises:
@@ -149,7 +163,7 @@ def write_run(run: RunDirectory, config: Config, prepared: Prepared) -> None:
     manifest = {
         "transformer": __version__,
         "seed": config.run.seed,
-        "environment": environment(),
+        "environment": where,
         "data": prepared.manifest,
     }
     write_file(run.manifest, json.dumps(manifest, indent=2, ensure_ascii=False).encode())
@@ -163,11 +177,13 @@ def _inputs_of(run: RunDirectory) -> object:
         raise UserError(f"{run.manifest}: damaged; delete it if the corpora are still the run's own") from None
 
 
-def environment() -> dict[str, Any]:
+def environment(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
     """What the numbers of a run may depend on."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": str(precision).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
     }
@@ -189,7 +205,7 @@ def resume(run: RunDirectory, model: torch.nn.Module, optimizer: torch.optim.Opt
         state = TrainingState.from_checkpoint(checkpoint)
     except CheckpointError as error:
         advice = f"delete {run.checkpoint(updates[-1])}, and training goes on from update {{update}}"
-        raise offer_good_checkpoint(error, run, advice) from None
+        raise offer_good_checkpoint(error, run, run.checkpoint(updates[-1]), advice) from None
     run.point("last", state.update)  # a crash may have come between the checkpoint and its pointers
     if state.best_update is not None:
         run.point("best", state.best_update)

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     chunk_size = 1 if interactive else 16 * translator.options.batch_size
     number = 0
     for chunk in _chunks(_lines(sentences, arguments.input), chunk_size):
-        for translations in translator.translate_n_best(chunk):
+        for translations in translator.translate_n_best(chunk, first_number=number + 1):
             number += 1
             if translator.options.n_best == 1:
                 print(translations[0].text)

@@ -36,10 +36,10 @@ def run_config(run: str | Path, overrides: Sequence[str]) -> Config:
 
 
 def open_translator(run: str | Path, overrides: Sequence[str] = ()) -> Translator:
-    """Load a run's model onto its device."""
+    """Load a run's model onto its device; sets the threads and the allocator of the whole process."""
     config = run_config(run, overrides)
-    configure_process(config.run.threads)
     device = choose_device(config.run.device)
+    configure_process(config.run.threads, device)
     loaded = load_model(run, config.decoding.checkpoint)
     return Translator(
         loaded.model.to(device), loaded.source_tokenizer, loaded.target_tokenizer, config.decoding, warn=say

@@ -25,6 +25,11 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "training.max_epochs",
         "training.max_minutes",
         "training.log_every",
+        "training.keep_checkpoints",
+        "data.train",  # wherever the corpora lie: their content is compared instead
+        "data.validation",
+        "data.test",
+        "data.prepared_directory",
         "validation.patience",
     }
 )
@@ -35,7 +40,7 @@ class RunSection(Section):
 
     directory: str = Field(min_length=1)
     """The run directory: config, tokenizer, checkpoints, metrics. It is the model; nothing else is needed to use it."""
-    seed: NonNegative = 1
+    seed: int = Field(default=1, ge=0, lt=2**32)
     """Seeds initialisation, dropout and the order of the data."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """`auto` takes CUDA, else Apple's MPS, else the CPU."""
@@ -54,7 +59,7 @@ class DataSection(Section):
     train: Corpora = Field(min_length=1)
     """One corpus, or a list of corpora that are concatenated."""
     validation: Corpora = Field(min_length=1)
-    """The corpus by which the best checkpoint is chosen; never filtered."""
+    """The corpus by which the best checkpoint is chosen. Translated whole; its loss passes over empty lines."""
     test: Corpora = ()
     """The corpus that `transformer evaluate` scores; training never reads it."""
     prepared_directory: str = Field(default="data/prepared", min_length=1)
@@ -109,9 +114,9 @@ class ModelSection(Section):
     num_heads: Positive = 8
     """Attention heads; they divide d_model."""
     num_encoder_layers: Positive = 6
-    """N of the encoder."""
+    """Encoder layers (N in the paper)."""
     num_decoder_layers: Positive = 6
-    """N of the decoder."""
+    """Decoder layers (N in the paper)."""
     dropout: Probability = 0.1
     """Dropout on each sub-layer's output and on the embeddings (section 5.4)."""
     norm: Literal["post", "pre"] = "post"
@@ -157,8 +162,8 @@ class TrainingSection(Section):
     schedule: Literal["noam", "inverse_sqrt", "linear", "cosine", "constant"] = "noam"
     """The learning rate over the updates, after a linear warm-up: `noam` is the paper's formula (equation 3); `linear`
     and `cosine` fall to zero at max_updates."""
-    learning_rate: float = Field(default=1.0, gt=0)
-    """Peak learning rate; under `noam` the factor before the formula, 1.0 in the paper."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """Peak learning rate; under `noam` the factor before the formula, where empty means the paper's 1.0."""
     warmup_updates: NonNegative = 4000
     """Updates until the peak."""
     label_smoothing: Probability = 0.1
@@ -185,6 +190,8 @@ class TrainingSection(Section):
             raise ValueError(
                 f"average_checkpoints {self.average_checkpoints} is more than keep_checkpoints {self.keep_checkpoints}"
             )
+        if self.schedule != "noam" and self.learning_rate is None:
+            raise ValueError(f"schedule {self.schedule} needs learning_rate, its peak, e.g. 1.0e-3")
         if self.schedule == "noam" and self.warmup_updates == 0:
             raise ValueError("schedule noam needs warmup_updates of at least 1")
         if self.schedule in {"linear", "cosine"} and self.warmup_updates >= self.max_updates:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from transformer.data.dataset import CorpusWriter, EncodedCorpus
 from transformer.data.tokenizer import Tokenizer, load_tokenizers, save_tokenizers, train_tokenizer
 from transformer.errors import UserError
 from transformer.runtime.atomic import new_directory, write_durably
+from transformer.runtime.device import physical_cores
 
 FORMAT_VERSION = 1
 CHUNK_PAIRS = 8192  # pairs encoded and written at a time: bounds memory, and feeds the tokenizer's threads well
@@ -96,6 +96,7 @@ def prepare(config: Config, say: Say) -> Prepared:
             "inputs": inputs,
             "counts": {split: vars(count) for split, count in counts.items()},
             "vocab_size": {"source": source_tokenizer.vocab_size, "target": target_tokenizer.vocab_size},
+            "files": {f"{split}.arrow": file_hash(temporary / f"{split}.arrow") for split in counts},
             "tokenizer_sha256": [hashlib.sha256(t.model).hexdigest() for t in (source_tokenizer, target_tokenizer)],
         }
         write_durably(temporary / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
@@ -112,6 +113,10 @@ def open_prepared(directory: Path) -> Prepared:
             f"{directory}/manifest.json: damaged ({error}); delete {directory}, and prepare runs again"
         ) from None
     source_tokenizer, target_tokenizer = load_tokenizers(directory / "tokenizer")
+    found = {name: file_hash(directory / name) for name in manifest.get("files", {})}
+    tokenizers = [hashlib.sha256(t.model).hexdigest() for t in (source_tokenizer, target_tokenizer)]
+    if not found or found != manifest["files"] or tokenizers != manifest.get("tokenizer_sha256"):
+        raise UserError(f"{directory}: damaged (a file differs from the manifest); delete it, and prepare runs again")
     return Prepared(directory, source_tokenizer, target_tokenizer, manifest)
 
 
@@ -124,7 +129,6 @@ def _inputs(config: Config) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "tokenizer": options,
-        "seed": config.run.seed,
         "max_length": config.data.max_length,
         "max_length_ratio": config.data.max_length_ratio,
         "corpora": {
@@ -138,15 +142,13 @@ def _tokenizers(config: Config, say: Say) -> tuple[Tokenizer, Tokenizer]:
     if options.source_model is not None:
         source = Tokenizer.load(Path(options.source_model))
         return source, source if options.target_model is None else Tokenizer.load(Path(options.target_model))
-    threads = config.run.threads or os.cpu_count() or 1
+    threads = config.run.threads or physical_cores()
     if options.shared:
         say(f"tokenizer: training {options.vocab_size:,} {options.model_type} pieces on both languages")
-        tokenizer = train_tokenizer(options, _sentences(config.data.train, (0, 1)), config.run.seed, threads)
+        tokenizer = train_tokenizer(options, _sentences(config.data.train, (0, 1)), threads)
         return tokenizer, tokenizer
     say(f"tokenizer: training {options.vocab_size:,} {options.model_type} pieces for each language")
-    source, target = (
-        train_tokenizer(options, _sentences(config.data.train, (side,)), config.run.seed, threads) for side in (0, 1)
-    )
+    source, target = (train_tokenizer(options, _sentences(config.data.train, (side,)), threads) for side in (0, 1))
     return source, target
 
 
@@ -168,7 +170,7 @@ def _encode_split(
     counts = SplitCounts()
     corpora: tuple[CorpusSection, ...] = getattr(config.data, split)
     writer = CorpusWriter(directory / f"{split}.arrow")
-    threads = config.run.threads or os.cpu_count() or 1
+    threads = config.run.threads or physical_cores()
     pairs = read_pairs(corpora)
     while chunk := list(itertools.islice(pairs, CHUNK_PAIRS)):
         sources = source_tokenizer.encode([source for source, _ in chunk], threads)

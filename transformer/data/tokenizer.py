@@ -76,7 +76,7 @@ class Tokenizer:
         return [self._processor.id_to_piece(token) for token in ids]
 
 
-def train_tokenizer(options: TokenizerSection, sentences: Iterator[str], seed: int, threads: int) -> Tokenizer:
+def train_tokenizer(options: TokenizerSection, sentences: Iterator[str], threads: int) -> Tokenizer:
     """Train a SentencePiece model with byte fallback on raw sentences.
 
     Raises:
@@ -92,7 +92,7 @@ def train_tokenizer(options: TokenizerSection, sentences: Iterator[str], seed: i
             failures.append(error)
             raise
 
-    sentencepiece.set_random_generator_seed(seed)
+    sentencepiece.set_random_generator_seed(1)  # which sentences are drawn belongs to the data, not to a run's seed
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=watched(),

@@ -22,6 +22,6 @@ def score_pairs(model: Transformer, sources: Sequence[Sequence[int]], targets: S
         sources, targets: token ids without special ids.
     """
     batch = collate(sources, targets).to(model.device)
-    log_probs = model(batch.source_ids, batch.decoder_input_ids).float().log_softmax(dim=-1)  # (B, T, V)
-    of_labels = log_probs.gather(2, batch.labels[:, :, None]).squeeze(2)  # (B, T)
+    logits = model(batch.source_ids, batch.decoder_input_ids).float()  # (B, T, V)
+    of_labels = logits.gather(2, batch.labels[:, :, None]).squeeze(2) - logits.logsumexp(dim=-1)  # (B, T)
     return (of_labels * (batch.labels != model.pad_id)).cpu().double().sum(dim=1).tolist()  # type: ignore[no-any-return]

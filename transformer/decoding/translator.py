@@ -77,12 +77,18 @@ class Translator:
         return [found[0].text for found in self.translate_n_best(sentences, advance)]
 
     def translate_n_best(
-        self, sentences: Sequence[str], advance: Callable[[int], None] | None = None
+        self, sentences: Sequence[str], advance: Callable[[int], None] | None = None, first_number: int = 1
     ) -> list[list[Translation]]:
-        """Up to `decoding.n_best` translations of each sentence, best first."""
+        """Up to `decoding.n_best` translations of each sentence, best first.
+
+        Args:
+            sentences, advance: see `translate`.
+            first_number: what warnings call the first sentence.
+        """
         if isinstance(sentences, str):
             raise TypeError("give a list of sentences, not one string")
-        sources = [self._limited(ids, number) for number, ids in enumerate(self.source_tokenizer.encode(sentences), 1)]
+        encoded = self.source_tokenizer.encode(sentences)
+        sources = [self._limited(ids, number) for number, ids in enumerate(encoded, first_number)]
         results = [[Translation("", 0.0, 0.0, [])] for _ in sentences]
         filled = [index for index, ids in enumerate(sources) if ids]
         if advance is not None and len(filled) < len(sources):

@@ -44,12 +44,14 @@ def autocast(device: torch.device, precision: torch.dtype) -> contextlib.Abstrac
     return torch.autocast(device.type, dtype=precision)
 
 
-def configure_process(threads: int | None) -> None:
+def configure_process(threads: int | None, device: torch.device) -> None:
     """Set threads, fp32 matrix products and the allocator; call once, before the first large tensor."""
     torch.set_num_threads(threads or physical_cores())
-    if not _cpu_flags() & {"amx_tile", "amx_bf16"}:
-        # "medium" sends fp32 products to oneDNN, twice as fast as MKL on AMD processors. Only where the processor has
-        # AMX may oneDNN round them to bf16, and there fp32 would not be fp32: keep the default.
+    flags = _cpu_flags()
+    if device.type == "cpu" and "avx2" in flags and not flags & {"amx_tile", "amx_bf16"}:
+        # "medium" sends fp32 products to oneDNN, twice as fast as MKL on AMD processors. It also allows bf16 inside
+        # them, which oneDNN takes up on processors with AMX, on Arm and, as TF32, on GPUs; there fp32 would not be
+        # fp32, so the default stays.
         torch.set_float32_matmul_precision("medium")
     keep_freed_memory()
 
@@ -70,10 +72,20 @@ def keep_freed_memory() -> None:
 
 
 def physical_cores() -> int:
-    """Physical cores that this process may use: hyper-threads share the units that matrix products live on."""
+    """Physical cores that this process may use, at most what a container grants it: hyper-threads share the units that
+    matrix products live on."""
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     siblings = {_first_sibling(cpu) for cpu in usable}
-    return max(1, len(siblings))
+    return max(1, min(len(siblings), _granted_cores()))
+
+
+def _granted_cores() -> int:
+    """The CPU quota of this process' control group, in whole cores; without one, more than any machine has."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return int(quota) // int(period)
+    except (OSError, ValueError):  # no control group, or no quota: "max 100000"
+        return sys.maxsize
 
 
 def _first_sibling(cpu: int) -> str:

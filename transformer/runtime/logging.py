@@ -56,8 +56,11 @@ class Console:
 
     def __init__(self, total: int, done: int = 0, unit: str = "update", stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
+        # training tells the time left itself: it knows of limits in minutes and epochs, which the bar does not
+        left = "" if unit == "update" else " left {remaining}"
+        bar_format = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}s [{elapsed}" + left + "{postfix}]"
         self.bar = (
-            tqdm(total=total, initial=done, unit=unit, file=self.stream, dynamic_ncols=True, smoothing=0.1)
+            tqdm(total=total, initial=done, unit=unit, file=self.stream, dynamic_ncols=True, bar_format=bar_format)
             if self.stream.isatty()
             else None
         )
@@ -74,9 +77,9 @@ class Console:
 
     def record(self, record: Record) -> None:
         if record.get("kind") == "train" and self.bar is not None:
-            self.bar.set_postfix_str(training_line(record, short=True), refresh=False)
+            self.bar.set_postfix_str(training_line(record), refresh=False)
         elif record.get("kind") == "train":
-            self.note(f"update {record['update']}  " + training_line(record, short=False))
+            self.note(f"update {record['update']}  " + training_line(record))
         elif record.get("kind") == "validation":
             self.note(f"update {record['update']}  " + validation_line(record))
 
@@ -85,16 +88,17 @@ class Console:
             self.bar.close()
 
 
-def training_line(record: Record, short: bool) -> str:
-    """A train record in words; `short` leaves out what the bar shows itself."""
+def training_line(record: Record) -> str:
+    """A train record in words; its loss is the smoothed one that is minimised, not the one that validation tells."""
     parts = [
-        f"loss {record['loss']:.3f}",
+        f"smoothed loss {record['loss']:.3f}",
         f"ppl {record['perplexity']:.1f}",
         f"{record['target_tokens_per_second']:,.0f} tok/s",
         f"pad {record['padding_share']:.1%}",
         f"lr {record['learning_rate']:.2e}",
+        f"left {clock(record['seconds_left'])}",
     ]
-    return "  ".join(parts if short else [*parts, f"left {clock(record['seconds_left'])}"])
+    return "  ".join(parts)
 
 
 def validation_line(record: Record) -> str:

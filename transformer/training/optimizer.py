@@ -19,4 +19,4 @@ def build_optimizer(model: nn.Module, options: TrainingSection) -> torch.optim.O
     kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
     on_mps = next(model.parameters()).device.type == "mps"
     # one fused pass over the parameters in place of a dozen small ones
-    return kind(groups, lr=options.learning_rate, betas=options.betas, eps=options.epsilon, fused=not on_mps)
+    return kind(groups, lr=options.learning_rate or 1.0, betas=options.betas, eps=options.epsilon, fused=not on_mps)

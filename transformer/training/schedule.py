@@ -15,7 +15,7 @@ def learning_rate(options: TrainingSection, d_model: int, update: int) -> float:
     - linear, cosine: linear warm-up to the peak, then down to zero at max_updates
     - constant: linear warm-up, then the peak
     """
-    peak, warmup = options.learning_rate, options.warmup_updates
+    peak, warmup = options.learning_rate or 1.0, options.warmup_updates
     if options.schedule == "noam":
         return float(peak * d_model**-0.5 * min(update**-0.5, update * warmup**-1.5))
     if update < warmup:

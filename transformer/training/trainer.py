@@ -100,7 +100,9 @@ class Trainer:
             updates: Iterator[list[Batch]] = iter(self.stream)
             clock = time.perf_counter()
             while not self.finished() and not interrupt.received:
+                start = time.perf_counter()
                 self.train_update(next(updates))
+                self.interval.add_seconds(start)
                 if self.due(self.options.log_every):
                     self.log()
                 clock = self.count_seconds(clock)
@@ -117,7 +119,6 @@ class Trainer:
 
     def train_update(self, micro_batches: list[Batch]) -> None:
         """One optimizer step."""
-        start = time.perf_counter()
         tokens = sum(batch.num_target_tokens for batch in micro_batches)
         for micro_batch in micro_batches:
             batch = micro_batch.to(self.device)
@@ -135,7 +136,6 @@ class Trainer:
         self.state.update += 1
         self.state.target_tokens += tokens
         self.state.epoch, self.state.batch = self.stream.position.epoch, self.stream.position.batch
-        self.interval.add_seconds(start)
         self.advance()
 
     def learning_rate(self, update: int) -> float:

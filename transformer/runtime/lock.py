@@ -1,0 +1,35 @@
+"""One process at a time: a lock on a directory that the system lifts when its holder ends, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from transformer.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such lock; there nothing guards the directory
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the lock of a directory, which is made where it is not there.
+
+    Raises:
+        UserError: where another process holds it, or the directory cannot be written to.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        file = (directory / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be written to ({error.strerror}); name another directory") from None
+    with file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{directory}: another process is training this run; wait for it, or stop it") from None
+        yield
