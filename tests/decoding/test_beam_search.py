@@ -101,9 +101,6 @@ def plain_beam_search(step: Toy, sentence: int, limit: int, beam_size: int, alph
         penalty = ((5 + length) / 6) ** alpha
         finished += [(total / penalty, words[:-1]) for total, words in candidates[:beam_size] if words[-1] == EOS]
         live = [candidate for candidate in candidates if candidate[1][-1] != EOS][:beam_size]
-        finished.sort(reverse=True)
-        if live and len(finished) >= beam_size and finished[beam_size - 1][0] >= live[0][0] / penalty:
-            break
     return [words for _, words in sorted(finished, reverse=True)[:beam_size]]
 
 
@@ -210,17 +207,6 @@ def test_finished_sentences_leave_the_batch(toy_step: Toy, prefix_state: Toy) ->
     options = replace(OPTIONS, beam_size=2, n_best=1)
     search(Scripted(toy, end=-1000.0), prefix_state, [2, 4, 1, 4], options)
     assert toy.rows == [8, 6, 4, 4]
-
-
-def test_a_sentence_is_done_when_as_many_hypotheses_as_beams_are_and_none_leads(
-    toy_step: Toy, prefix_state: Toy
-) -> None:
-    """Without early stopping, ends that come first everywhere fill the beam: one at step 1, two at step 2."""
-    toy = toy_step(0, 6)
-    options = replace(OPTIONS, beam_size=3, n_best=1, early_stopping=False)
-    (found,) = search(Scripted(toy, end=0.0), prefix_state, [50], options)
-    assert [len(hypothesis.ids) for hypothesis in found] == [0]
-    assert toy.rows == [3, 3]
 
 
 def test_early_stopping_saves_steps(toy_step: Toy, prefix_state: Toy) -> None:

@@ -2,10 +2,9 @@
 
 B sentences still searched, R beam size, N = B·R rows, V vocabulary, T tokens so far.
 
-A hypothesis is finished when its end mark is among the R best continuations of its sentence. A sentence is done when
-R hypotheses are finished and the n best of them score no less than the best live one does as it stands (the count alone
-would let R hopeless ones end the search), or earlier when no live one can still reach the n best; then it leaves the
-batch.
+A hypothesis is finished when its end mark is among the R best continuations of its sentence. A sentence is done, and
+leaves the batch, when no live hypothesis can still reach the n best: not when R are finished, for these may be hopeless
+ones beside a live one that leads. A beam of one is greedy search: its first end is its end.
 """
 
 from __future__ import annotations
@@ -97,7 +96,6 @@ class _Search:
         tokens: (B, R, T) of the live hypotheses.
         log_probs: (B, R) of the live hypotheses, -inf where there is none.
         finished_tokens, finished_log_probs, finished_scores: (B, R, T), (B, R), (B, R), best first; score -inf: none.
-        num_finished: (B).
         results: by sentence, filled in as they are done.
     """
 
@@ -116,7 +114,6 @@ class _Search:
         self.finished_tokens = self.tokens
         self.finished_log_probs = torch.full((size, beam), _NEVER, device=device)
         self.finished_scores = torch.full((size, beam), _NEVER, dtype=precise, device=device)
-        self.num_finished = torch.zeros(size, dtype=torch.int64, device=device)
         self.results: list[list[Hypothesis]] = [[] for _ in range(size)]
 
     def __len__(self) -> int:
@@ -161,17 +158,16 @@ class _Search:
         self.finished_scores, order = scores.topk(beam, dim=1)  # (B, R) of the 2R
         self.finished_log_probs = torch.cat([self.finished_log_probs, log_probs], dim=1).gather(1, order)
         self.finished_tokens = _take(torch.cat([padded, tokens], dim=1), order)
-        self.num_finished = self.num_finished + ends.sum(dim=1)
 
     def _leave(self, length: int) -> Tensor:
         """Take the sentences that are done out of the batch; returns which of the old ones stay (B')."""
+        done = self.max_lengths <= length
         worst_wanted = self.finished_scores[:, self.options.n_best - 1]  # (B)
-        best_live = self.log_probs.amax(dim=1).to(self.finished_scores)  # (B)
-        as_it_stands = best_live / gnmt_length_penalty(length, self.options.alpha)
-        done = (self.num_finished >= self.options.beam_size) & (worst_wanted >= as_it_stands)
-        done = done | (self.max_lengths <= length)
-        if self.options.early_stopping:
-            done = done | (worst_wanted >= best_live / self.largest_penalties)
+        if self.options.beam_size == 1:
+            done = done | (worst_wanted > _NEVER)
+        elif self.options.early_stopping:
+            reachable = self.log_probs.amax(dim=1).to(self.largest_penalties) / self.largest_penalties  # (B)
+            done = done | (worst_wanted >= reachable)
         for index in done.nonzero().flatten().tolist():
             self.results[int(self.sentences[index])] = self._hypotheses(index)
         stay = (~done).nonzero().flatten()
@@ -201,7 +197,6 @@ _BY_SENTENCE = (
     "finished_tokens",
     "finished_log_probs",
     "finished_scores",
-    "num_finished",
 )
 
 
