@@ -105,7 +105,7 @@ def test_training_a_finished_run_again_changes_nothing(command: Callable[..., An
     before = {path: path.read_bytes() for path in kept}
     outcome = command("train", run_copy)
     assert outcome.code == 0
-    assert "done (limit reached) after 60 updates" in outcome.err
+    assert "done (training.max_updates=60 reached) after 60 updates" in outcome.err
     assert {path: path.read_bytes() for path in kept} == before
     assert set(run_copy.glob("checkpoints/*/*")) < set(kept)
 

@@ -168,7 +168,7 @@ def test_an_override_is_told_from_a_sentence() -> None:
 @given(
     directory=st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
     rate=st.floats(1e-12, 1e6),
-    threads=st.none() | st.integers(1, 10**6),
+    threads=st.none() | st.integers(1, 1024),
     shared=st.booleans(),
     fields=st.sampled_from([("a", "b"), (1, 2), ("1", "no"), ("translation.de", "null")]),
     betas=st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)),

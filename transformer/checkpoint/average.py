@@ -20,7 +20,10 @@ def average_checkpoints(directories: Sequence[Path]) -> dict[str, Tensor]:
     """
     total: dict[str, Tensor] = {}
     for directory in directories:
-        weights = read_checkpoint(directory).model
+        try:
+            weights = read_checkpoint(directory).model
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}; delete {directory} to average without it") from None
         if total and {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in total.items()}:
             raise CheckpointError(f"{directory}: another model than {directories[0]}; they cannot be averaged")
         for name, weight in weights.items():

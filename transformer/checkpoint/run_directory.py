@@ -65,6 +65,8 @@ class RunDirectory:
         name = which
         if which in ("best", "last"):
             pointed = self.pointed(which)
+            if pointed is None and self.updates():
+                raise CheckpointError(f"{self.path}: holds no {which}; choose of {self._held()}: decoding.checkpoint=…")
             if pointed is None:
                 raise CheckpointError(f"{self.path}: no checkpoint yet (it holds no {which}); train it first")
             name = pointed

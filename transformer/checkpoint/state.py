@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transformer.checkpoint.store import Checkpoint, CheckpointError
+from transformer.checkpoint.store import Checkpoint, CheckpointError, MisfitError
 from transformer.runtime.seeding import random_state, restore_random_state
 
 
@@ -63,18 +63,21 @@ def load_model_tensors(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Copy a checkpoint's weights into a model.
 
     Raises:
-        CheckpointError: where names or shapes differ; the message names the first.
+        MisfitError: where names or shapes differ; the message names the first.
     """
     own = dict(model.named_parameters())
     for name in sorted(own.keys() ^ checkpoint.model.keys()):
         where = "the checkpoint lacks" if name in own else "the model lacks"
-        raise CheckpointError(f"{checkpoint.directory}: does not fit the model of the config: {where} {name}")
+        raise MisfitError(
+            f"{checkpoint.directory}: does not fit the model of the config: {where} {name}; "
+            "put config.yaml back to what it was when the run began"
+        )
     for name, parameter in own.items():
         stored = checkpoint.model[name]
         if stored.shape != parameter.shape:
-            raise CheckpointError(
+            raise MisfitError(
                 f"{checkpoint.directory}: does not fit the model of the config: {name} is {tuple(stored.shape)} there, "
-                f"{tuple(parameter.shape)} here"
+                f"{tuple(parameter.shape)} here; put config.yaml back to what it was when the run began"
             )
         with torch.no_grad():
             parameter.copy_(stored)

@@ -29,6 +29,10 @@ class CheckpointError(UserError):
     """A checkpoint that is missing, damaged, foreign, or of a later format."""
 
 
+class MisfitError(CheckpointError):
+    """A whole checkpoint, of another model than the config describes."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What was read from a checkpoint directory.

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from transformer import __version__
@@ -19,7 +20,7 @@ VERBS = {
     "prepare": "train the tokenizer and encode the corpora of a config",
     "train": "train a config, or go on with a run",
     "translate": "translate sentences, a file or standard input with a run",
-    "evaluate": "score a run, or a file of translations, with BLEU, chrF++ and TER",
+    "evaluate": "score a run, or a file of translations, with BLEU, chrF2++ and TER",
     "score": "print a run's own log-probability of given translations",
     "average": "average the last checkpoints of a run",
     "config": "print the JSON Schema of configs, or a resolved config",
@@ -43,11 +44,14 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose refusals are one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{self.prog}: {message}; see {self.prog} --help")
+        hint = "put sentences after --, or " if "unrecognized" in message and "translate" in self.prog else ""
+        raise UserError(f"{self.prog}: {message}; {hint}see {self.prog} --help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code: 0, 2 for a user error, 128 + n where signal n ended it."""
+    if sys.stdout is None:  # closed by the caller, as in `>&-`
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open to the end, as a standard stream is
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # what it reads is UTF-8 too, whatever the locale says
     try:

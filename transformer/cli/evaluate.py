@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.samples < 0:
+        raise UserError(f"--samples {arguments.samples}: give 0 or more")
     config = run_config(arguments.run, arguments.overrides)
     for path in filter(None, (arguments.output, arguments.json)):
         check_writable(Path(path))
@@ -55,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(score)
     if arguments.json:
         report = _report(name, arguments, config, len(references), scores)
-        write_file(Path(arguments.json), json.dumps(report, indent=2, ensure_ascii=False).encode())
+        write_file(Path(arguments.json), (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
     return 0
 
 

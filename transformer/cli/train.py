@@ -18,7 +18,7 @@ from transformer import __version__
 from transformer.checkpoint.load import offer_good_checkpoint
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.checkpoint.state import TrainingState, load_model_tensors, restore_optimizer
-from transformer.checkpoint.store import CheckpointError, read_checkpoint
+from transformer.checkpoint.store import CheckpointError, MisfitError, read_checkpoint
 from transformer.cli.validation import Validation
 from transformer.cli.wiring import say
 from transformer.config import MAY_CHANGE_ON_RESUME, Config, changed_keys, dump_config, load_config, override_config
@@ -197,12 +197,18 @@ def resume(run: RunDirectory, model: torch.nn.Module, optimizer: torch.optim.Opt
     """
     updates = run.updates()
     if not updates:
+        if run.pointed("last") is not None:
+            raise CheckpointError(
+                f"{run.path}: its checkpoints are gone; put {run.checkpoints} back, or delete {run.path} to begin anew"
+            )
         return TrainingState()
     try:
         checkpoint = read_checkpoint(run.checkpoint(updates[-1]), with_optimizer=True)
         load_model_tensors(model, checkpoint)
         restore_optimizer(model, optimizer, checkpoint)
         state = TrainingState.from_checkpoint(checkpoint)
+    except MisfitError:
+        raise  # the checkpoint is whole; deleting it would be the wrong advice
     except CheckpointError as error:
         advice = f"delete {run.checkpoint(updates[-1])}, and training goes on from update {{update}}"
         raise offer_good_checkpoint(error, run, run.checkpoint(updates[-1]), advice) from None
@@ -220,6 +226,6 @@ def in_words(outcome: Outcome, trainer: Trainer) -> str:
         if not state.update:
             return f"{name}: stopped before the first update; nothing to save"
         return f"{name}: update {state.update:,} is saved; go on with: transformer train {trainer.run.path}"
-    why = "no better for too long" if outcome.reason == "patience" else "limit reached"
+    why = f"{trainer.limit()} reached" if outcome.reason == "limit" else "validation.patience is at its end"
     best = f"; best {config.validation.metric} {outcome.best:.2f}" if outcome.best is not None else ""
     return f"done ({why}) after {state.update:,} updates in {clock(state.seconds)}{best}: {trainer.run.path}"

@@ -12,14 +12,18 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from transformer.cli.wiring import open_translator
-from transformer.config import is_override
+from transformer.config import Config, is_override
 from transformer.data.corpus import decode_lines, read_lines
 from transformer.errors import UserError
+
+# a word before = and no space around it: a mistyped option sooner than a sentence
+_LIKE_AN_OPTION = re.compile(r"[A-Za-z_]+(\.[A-Za-z_0-9]+)*=\S*$")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,10 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     overrides = [argument for argument in arguments.sentences if is_override(argument)]
     sentences = [argument for argument in arguments.sentences if not is_override(argument)] + arguments.verbatim
-    if sentences and arguments.input:
+    for argument in arguments.sentences:
+        if _LIKE_AN_OPTION.match(argument) and not is_override(argument):
+            sections = ", ".join(Config.model_fields)
+            raise UserError(f"{argument}: no such option (sections are {sections}); as a sentence it goes after --")
+    if sentences and arguments.input is not None:
         raise UserError("give sentences or --input FILE, not both")
+    if not sentences and arguments.input is None and sys.stdin is None:
+        raise UserError("nothing to translate: standard input is closed; give sentences or --input FILE")
     translator = open_translator(arguments.run, overrides)
-    interactive = not sentences and not arguments.input and sys.stdin.isatty()
+    interactive = not sentences and arguments.input is None and sys.stdin.isatty()
     # sentences of like length are searched together, so a large chunk is fast; a person at a terminal waits for one
     chunk_size = 1 if interactive else 16 * translator.options.batch_size
     number = 0
@@ -54,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _lines(sentences: list[str], path: str | None) -> Iterable[str]:
     if sentences:
         return decode_lines([os.fsencode(sentence.replace("\n", " ")) for sentence in sentences], "command line")
-    return read_lines(Path(path)) if path else decode_lines(sys.stdin.buffer, "standard input")
+    return read_lines(Path(path)) if path is not None else decode_lines(sys.stdin.buffer, "standard input")
 
 
 def _chunks(lines: Iterable[str], size: int) -> Iterator[list[str]]:

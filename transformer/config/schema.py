@@ -44,7 +44,7 @@ class RunSection(Section):
     """Seeds initialisation, dropout and the order of the data."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """`auto` takes CUDA, else Apple's MPS, else the CPU."""
-    threads: Positive | None = None
+    threads: int | None = Field(default=None, gt=0, le=1024)
     """CPU threads; empty means one per physical core that this process may use."""
 
 
@@ -79,7 +79,7 @@ class TokenizerSection(Section):
 
     model_type: Literal["unigram", "bpe"] = "unigram"
     """Unigram language model (Kudo 2018) or byte-pair encoding (Sennrich et al. 2016)."""
-    vocab_size: int = Field(default=8000, gt=260)
+    vocab_size: int = Field(default=8000, gt=260, le=1_000_000)
     """Pieces, the 4 special and 256 byte pieces included; of each side where `shared` is false."""
     shared: bool = True
     """One vocabulary for both languages (needed for three-way tied embeddings), or one each."""
@@ -88,7 +88,7 @@ class TokenizerSection(Section):
     Chinese and Japanese."""
     normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = "nmt_nfkc"
     """SentencePiece's normalisation rule; `_cf` folds case, `identity` changes no character."""
-    training_sentences: Positive = 2_000_000
+    training_sentences: int = Field(default=2_000_000, ge=100, le=1_000_000_000)
     """At most this many sentences, drawn at random, train the tokenizer."""
     source_model: str | None = None
     """An existing SentencePiece model for the source side (both sides where `shared`), in place of training one."""
@@ -107,15 +107,15 @@ class TokenizerSection(Section):
 class ModelSection(Section):
     """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model (Table 3)."""
 
-    d_model: Positive = 512
+    d_model: int = Field(default=512, gt=0, le=65_536)
     """Width of the residual stream."""
-    d_ff: Positive = 2048
+    d_ff: int = Field(default=2048, gt=0, le=1_048_576)
     """Width of the feed-forward layer."""
-    num_heads: Positive = 8
+    num_heads: int = Field(default=8, gt=0, le=1024)
     """Attention heads; they divide d_model."""
-    num_encoder_layers: Positive = 6
+    num_encoder_layers: int = Field(default=6, gt=0, le=1000)
     """Encoder layers (N in the paper)."""
-    num_decoder_layers: Positive = 6
+    num_decoder_layers: int = Field(default=6, gt=0, le=1000)
     """Decoder layers (N in the paper)."""
     dropout: Probability = 0.1
     """Dropout on each sub-layer's output and on the embeddings (section 5.4)."""
@@ -223,19 +223,19 @@ class DecodingSection(Section):
 
     checkpoint: str = Field(default="best", pattern=r"^(best|last|averaged|\d{1,10})$", coerce_numbers_to_str=True)
     """Which weights: `best`, `last`, `averaged`, or an update's number."""
-    beam_size: Positive = 4
+    beam_size: int = Field(default=4, gt=0, le=1000)
     """Hypotheses kept a step; 1 is greedy search."""
-    gnmt_length_penalty: float = Field(default=0.6, ge=0)
+    gnmt_length_penalty: float = Field(default=0.6, ge=0, le=10)
     """α of ((5+L)/6)^α (Wu et al. 2016), by which a hypothesis' log-probability is divided; 0 means not at all."""
-    max_length_ratio: float = Field(default=1.0, ge=0)
+    max_length_ratio: float = Field(default=1.0, ge=0, le=100)
     """A translation has at most max_length_ratio × source tokens + max_length_extra tokens."""
-    max_length_extra: NonNegative = 50
+    max_length_extra: int = Field(default=50, ge=0, le=100_000)
     """See max_length_ratio."""
-    max_source_length: Positive = 1024
+    max_source_length: int = Field(default=1024, gt=0, le=100_000)
     """A source sentence of more tokens is cut there, with a warning: memory grows with the square of the length."""
     n_best: Positive = 1
     """How many hypotheses a sentence to return; at most beam_size."""
-    batch_size: Positive = 64
+    batch_size: int = Field(default=64, gt=0, le=100_000)
     """Sentences searched together; never changes a translation."""
 
     @model_validator(mode="after")

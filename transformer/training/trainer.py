@@ -150,15 +150,24 @@ class Trainer:
         self.state.seconds += now - since
         return now
 
+    def shares(self) -> dict[str, float]:
+        """How much of each limit is used up, by its option."""
+        state, options = self.state, self.options
+        shares = {f"training.max_updates={options.max_updates}": state.update / options.max_updates}
+        if options.max_epochs is not None:
+            shares[f"training.max_epochs={options.max_epochs}"] = state.epoch / options.max_epochs
+        if options.max_minutes is not None:
+            shares[f"training.max_minutes={options.max_minutes:g}"] = state.seconds / 60 / options.max_minutes
+        return shares
+
     def progress(self) -> float:
         """The share of the nearest limit that is used up: 1.0 means a limit is reached."""
-        state, options = self.state, self.options
-        shares = [state.update / options.max_updates]
-        if options.max_epochs is not None:
-            shares.append(state.epoch / options.max_epochs)
-        if options.max_minutes is not None:
-            shares.append(state.seconds / 60 / options.max_minutes)
-        return min(1.0, max(shares))
+        return min(1.0, max(self.shares().values()))
+
+    def limit(self) -> str:
+        """The nearest limit, as `section.key=value`."""
+        shares = self.shares()
+        return max(shares, key=lambda name: shares[name])
 
     def out_of_patience(self) -> bool:
         patience = self.config.validation.patience
