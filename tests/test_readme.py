@@ -155,7 +155,7 @@ def test_a_command_runs(
 
 
 def test_the_python_example_runs(workplace: Path) -> None:
-    (example,) = blocks(README, "python")
+    example = "\n".join(blocks(README, "python"))
     assert "load(" in example
     compiled = compile(example, "README.md", "exec")
     exec(compiled, {})  # noqa: S102 - the project's own text
