@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformer.checkpoint.run_directory import RunDirectory
+from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
 from transformer.checkpoint.state import load_model_tensors
 from transformer.checkpoint.store import CheckpointError, read_checkpoint
 from transformer.config import Config, load_config
@@ -44,9 +44,8 @@ def load_model(run_or_checkpoint: str | Path, which: str = "best") -> LoadedMode
         UserError: where the directory is no run.
         CheckpointError: where the checkpoint is missing or damaged; the message offers the newest good one.
     """
-    path = Path(run_or_checkpoint)
-    if path.resolve().parent.name == "checkpoints" and (path / "state.json").is_file():
-        which, path = path.resolve().name, path.resolve().parent.parent
+    path, name = split_checkpoint(Path(run_or_checkpoint))
+    which = name or which
     if not path.is_dir():
         raise UserError(f"{path}: no such run directory; check the path")
     config = load_config(path)

@@ -13,6 +13,14 @@ AVERAGED = "averaged"
 _CHECKPOINT_NAME = re.compile(r"^(\d{8,10}|averaged)$")
 
 
+def split_checkpoint(path: Path) -> tuple[Path, str | None]:
+    """The run and no name for a run directory; the run and the checkpoint's name for one of its checkpoints."""
+    resolved = path.resolve()
+    if resolved.parent.name == "checkpoints" and (path / "state.json").is_file():
+        return resolved.parent.parent, resolved.name
+    return path, None
+
+
 class RunDirectory:
     """Paths of a run. A pointer is a one-line text file with the name of a checkpoint."""
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformer.checkpoint.run_directory import RunDirectory
+from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
 from transformer.cli.wiring import open_translator, run_config, say
 from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_lines, read_pairs
@@ -108,9 +108,5 @@ def _report(name: str, arguments: argparse.Namespace, config: Config, size: int,
 
 def _checkpoint_name(arguments: argparse.Namespace, config: Config) -> str:
     """Whose weights were scored: `best` names another one tomorrow."""
-    path = Path(arguments.run)
-    return (
-        path.resolve().name
-        if (path / "state.json").is_file()
-        else RunDirectory(path).resolve(config.decoding.checkpoint).name
-    )
+    path, name = split_checkpoint(Path(arguments.run))
+    return name or RunDirectory(path).resolve(config.decoding.checkpoint).name

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from transformer.checkpoint.load import load_model
+from transformer.checkpoint.run_directory import split_checkpoint
 from transformer.config import Config, is_override, load_config, override_config
 from transformer.decoding.translator import Translator
 from transformer.errors import UserError
@@ -27,9 +28,7 @@ def run_config(run: str | Path, overrides: Sequence[str]) -> Config:
     for override in overrides:
         if is_override(override) and override.split(".", 1)[0] not in {"run", "decoding", "data"}:
             raise UserError(f"{override}: a trained run cannot change this; only run.*, data.* and decoding.* can")
-    path = Path(run)
-    if path.resolve().parent.name == "checkpoints" and (path / "state.json").is_file():
-        path = path.resolve().parent.parent
+    path, _ = split_checkpoint(Path(run))
     if not path.is_dir():
         raise UserError(f"{path}: no such run directory; check the path")
     return override_config(load_config(path), overrides)
