@@ -31,11 +31,11 @@ def assert_same(cached: Tensor, whole: Tensor) -> None:
 @pytest.mark.parametrize("norm", ["post", "pre"])
 @pytest.mark.parametrize("rows", [1, 3])
 def test_token_by_token_is_the_whole(make_model: MakeModel, norm: str, kernel: str, rows: int) -> None:
-    """40 tokens: the buffers grow past 16 and past 32."""
+    """40 tokens: the buffers grow past 16 and past 32 tokens of each beam."""
     model = make_model(norm=norm, attention_kernel=kernel)
     encoded = model.encode(SOURCE_IDS)
     target_ids = torch.randint(4, 20, (3 * rows, 40))
-    cache = model.new_cache()
+    cache = model.new_cache(rows)
     cached = stepwise(model, target_ids, encoded, cache)
     assert_same(cached, model.decode(target_ids, rows_of(encoded, torch.arange(3).repeat_interleave(rows))))
     assert cache.length == 40
@@ -44,7 +44,7 @@ def test_token_by_token_is_the_whole(make_model: MakeModel, norm: str, kernel: s
 @pytest.mark.parametrize("at", [1, 16, 20])
 def test_rows_change_places(make_model: MakeModel, at: int) -> None:
     model = make_model()
-    encoded, cache = model.encode(SOURCE_IDS), model.new_cache()
+    encoded, cache = model.encode(SOURCE_IDS), model.new_cache(2)
     begin, go_on = torch.randint(4, 20, (6, at)), torch.randint(4, 20, (6, 4))
     stepwise(model, begin, encoded, cache)
     order = torch.tensor([1, 1, 3, 2, 4, 4])  # two rows a sentence; some beams die, some split
@@ -57,7 +57,7 @@ def test_rows_change_places(make_model: MakeModel, at: int) -> None:
 @pytest.mark.parametrize("stay", [[0, 2], [1], [2]])
 def test_sentences_leave(make_model: MakeModel, stay: list[int]) -> None:
     model = make_model()
-    encoded, cache = model.encode(SOURCE_IDS), model.new_cache()
+    encoded, cache = model.encode(SOURCE_IDS), model.new_cache(2)
     begin = torch.randint(4, 20, (6, 3))
     stepwise(model, begin, encoded, cache)
     sentences = torch.tensor(stay)
@@ -71,7 +71,7 @@ def test_sentences_leave(make_model: MakeModel, stay: list[int]) -> None:
 
 def test_source_is_kept_once_a_sentence_and_computed_once(make_model: MakeModel) -> None:
     model = make_model()
-    encoded, cache = model.encode(SOURCE_IDS), model.new_cache()
+    encoded, cache = model.encode(SOURCE_IDS), model.new_cache(2)
     model.decode(torch.randint(4, 20, (6, 1)), encoded, cache)
     kept = cache.layers[1].cross_attention.keys
     assert kept is not None

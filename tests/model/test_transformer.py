@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from transformer.model.dropout import Dropout
 from transformer.model.masks import padding_mask
 from transformer.model.transformer import Transformer
 
@@ -111,7 +112,7 @@ def test_dropout_is_on_in_training_and_off_in_evaluation(make_model: MakeModel) 
 
 def test_dropout_stands_where_the_paper_has_it(make_model: MakeModel) -> None:
     """On both embeddings and on each sub-layer's output, of equal strength."""
-    rates = {name: m.p for name, m in make_model(dropout=0.2).named_modules() if isinstance(m, torch.nn.Dropout)}
+    rates = {name: m.p for name, m in make_model(dropout=0.2).named_modules() if isinstance(m, Dropout)}
     assert set(rates.values()) == {0.2}
     assert len(rates) == 2 + 2 * 2 + 2 * 3
 

@@ -38,13 +38,13 @@ class ModelState:
 
     def __init__(self, model: Transformer, source_ids: Tensor, beam_size: int) -> None:
         self.encoder_output = model.encode(source_ids)
-        self.cache = model.new_cache()
+        self.cache = model.new_cache(beam_size)
         self.beam_size = beam_size
 
     def reorder(self, index: Tensor) -> None:
         """See `State.reorder`. The source side moves only when sentences leave, not when beams change places."""
         sentences = index[:: self.beam_size] // self.beam_size  # (B')
-        unchanged = len(sentences) == len(self.encoder_output.hidden)  # sentences leave, they never change places
+        unchanged = len(sentences) == len(self.encoder_output.source_mask)  # sentences leave, they never change places
         self.cache.reorder(index, None if unchanged else sentences)
         if not unchanged:
             self.encoder_output = self.encoder_output.select(sentences)

@@ -1,6 +1,6 @@
 """Multi-head attention (Vaswani et al. 2017, section 3.2.2): of a sequence to itself, and of the target to the source.
 
-B batch, T queries, S keys, D d_model, H heads, K = D/H head dimension; in cached decoding N = B·R rows, R beams.
+B batch, T queries, S keys, D d_model, H heads, K = D/H head dimension; in cached decoding the T queries are R beams.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import contextlib
 from collections.abc import Iterator
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from transformer.model.attention_kernels import AttentionKernel, attention_weights
 from transformer.model.cache import CrossAttentionCache, SelfAttentionCache
+from transformer.model.layout import PADDED, Layout
 
 
 class StackedLinear(nn.Linear):
-    """Several projections of one input as one product: their matrices are stacked, and the result is cut apart.
+    """Several projections of one input as one product, (…, D) → (…, P·D); the layout cuts the result apart.
 
     Args:
         d_model: width D of the input and of each projection.
@@ -26,10 +26,6 @@ class StackedLinear(nn.Linear):
     def __init__(self, d_model: int, parts: int) -> None:
         super().__init__(d_model, parts * d_model)
         self.parts = parts
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        """(B, T, D) → `parts` times (B, T, D)."""
-        return F.linear(x, self.weight, self.bias).chunk(self.parts, dim=-1)
 
 
 class Attention(nn.Module):
@@ -49,14 +45,6 @@ class Attention(nn.Module):
         self.kernel = kernel
         self.output = nn.Linear(d_model, d_model)
 
-    def split_heads(self, x: Tensor) -> Tensor:
-        """(B, T, D) → (B, H, T, K)."""
-        return x.view(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
-
-    def merge_heads(self, x: Tensor) -> Tensor:
-        """(B, H, T, K) → (B, T, D), through the output projection."""
-        return self.output(x.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
-
 
 class SelfAttention(Attention):
     """A sequence attends to itself; Q, K and V come from one product."""
@@ -65,12 +53,15 @@ class SelfAttention(Attention):
         super().__init__(d_model, num_heads, kernel)
         self.query_key_value = StackedLinear(d_model, 3)
 
-    def forward(self, x: Tensor, mask: Tensor | None, cache: SelfAttentionCache | None = None) -> Tensor:
-        """(B, T, D) → (B, T, D); with a cache, x holds the newest tokens, which attend to all before them too."""
-        query, key, value = map(self.split_heads, self.query_key_value(x))  # each (B, H, T, K)
+    def forward(
+        self, x: Tensor, mask: Tensor | None, cache: SelfAttentionCache | None = None, layout: Layout = PADDED
+    ) -> Tensor:
+        """(B, T, D) → (B, T, D); with a cache, x holds the newest token of each beam, (B, R, D), and the mask says
+        which of the keys before it are its own past."""
+        query, key, value = layout.split_heads(self.query_key_value(x), 3, self.num_heads)  # each (B, H, T, K)
         if cache is not None:
             key, value = cache.append(key, value)
-        return self.merge_heads(self.kernel(query, key, value, mask))
+        return self.output(layout.merge_heads(self.kernel(query, key, value, mask)))  # type: ignore[no-any-return]
 
 
 class CrossAttention(Attention):
@@ -81,20 +72,24 @@ class CrossAttention(Attention):
         self.query = nn.Linear(d_model, d_model)
         self.key_value = StackedLinear(d_model, 2)
 
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor, cache: CrossAttentionCache | None = None) -> Tensor:
-        """Queries (N, T, D), memory (B, S, D), mask (B, 1, 1, S) → (N, T, D).
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor,
+        mask: Tensor,
+        cache: CrossAttentionCache | None = None,
+        layout: Layout = PADDED,
+        memory_layout: Layout = PADDED,
+    ) -> Tensor:
+        """Queries (B, T, D), memory (B, S, D), mask (B, 1, 1, S) → (B, T, D)."""
+        key, value = self._keys_values(memory, cache, memory_layout)  # (B, H, S, K)
+        (query,) = layout.split_heads(self.query(x), 1, self.num_heads)  # (B, H, T, K)
+        return self.output(layout.merge_heads(self.kernel(query, key, value, mask)))  # type: ignore[no-any-return]
 
-        N is B, or in beam search B·R: the R rows of a sentence are then queries of one attention over its source, which
-        is why its keys and values are never copied for each beam.
-        """
-        key, value = self._keys_values(memory, cache)  # (B, H, S, K)
-        query = self.split_heads(self.query(x).view(len(key), -1, x.shape[-1]))  # (B, H, R·T, K)
-        return self.merge_heads(self.kernel(query, key, value, mask)).view_as(x)
-
-    def _keys_values(self, memory: Tensor, cache: CrossAttentionCache | None) -> tuple[Tensor, Tensor]:
+    def _keys_values(self, memory: Tensor, cache: CrossAttentionCache | None, layout: Layout) -> tuple[Tensor, Tensor]:
         if cache is not None and cache.keys is not None and cache.values is not None:
             return cache.keys, cache.values
-        key, value = map(self.split_heads, self.key_value(memory))  # each (B, H, S, K)
+        key, value = layout.split_heads(self.key_value(memory), 2, self.num_heads)  # each (B, H, S, K)
         if cache is not None:
             cache.keys, cache.values = key, value
         return key, value

@@ -1,6 +1,6 @@
 """The decoder (Vaswani et al. 2017, section 3.1): M layers of masked self-attention, cross-attention and feed-forward.
 
-B batch, T target length, S source length, D d_model; in cached decoding N = B·R rows, R beams a sentence.
+B batch, T target length, S source length, D d_model; in cached decoding the T positions are the R beams of a sentence.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformer.model.attention import CrossAttention, SelfAttention
 from transformer.model.cache import DecoderCache, LayerCache
 from transformer.model.feed_forward import FeedForward
+from transformer.model.layout import PADDED, Layout
 from transformer.model.residual import Residual
 
 
@@ -42,11 +43,15 @@ class DecoderLayer(nn.Module):
         memory: Tensor,
         source_mask: Tensor,
         cache: LayerCache | None = None,
+        layout: Layout = PADDED,
+        source_layout: Layout = PADDED,
     ) -> Tensor:
-        """(N, T, D), masks (1, 1, T, T) and (B, 1, 1, S), memory (B, S, D) → (N, T, D)."""
+        """(B, T, D), masks (1, 1, T, T) and (B, 1, 1, S), memory (B, S, D) → (B, T, D)."""
         own, cross = (cache.self_attention, cache.cross_attention) if cache is not None else (None, None)
-        x = self.self_attention_residual(x, lambda h: self.self_attention(h, target_mask, own))
-        x = self.cross_attention_residual(x, lambda h: self.cross_attention(h, memory, source_mask, cross))
+        x = self.self_attention_residual(x, lambda h: self.self_attention(h, target_mask, own, layout))
+        x = self.cross_attention_residual(
+            x, lambda h: self.cross_attention(h, memory, source_mask, cross, layout, source_layout)
+        )
         return self.feed_forward_residual(x, self.feed_forward)  # type: ignore[no-any-return]
 
 
@@ -65,9 +70,11 @@ class Decoder(nn.Module):
         memory: Tensor,
         source_mask: Tensor,
         cache: DecoderCache | None = None,
+        layout: Layout = PADDED,
+        source_layout: Layout = PADDED,
     ) -> Tensor:
-        """(N, T, D), masks (1, 1, T, T) and (B, 1, 1, S), memory (B, S, D) → (N, T, D)."""
+        """(B, T, D), masks (1, 1, T, T) and (B, 1, 1, S), memory (B, S, D) → (B, T, D)."""
         caches = cache.layers if cache is not None else [None] * len(self.layers)
         for layer, layer_cache in zip(self.layers, caches, strict=True):
-            x = layer(x, target_mask, memory, source_mask, layer_cache)
+            x = layer(x, target_mask, memory, source_mask, layer_cache, layout, source_layout)
         return self.norm(x)  # type: ignore[no-any-return]

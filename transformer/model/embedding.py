@@ -5,9 +5,11 @@ B batch, T length, D d_model, V vocabulary.
 
 import math
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from transformer.model.dropout import Dropout
 from transformer.model.positions.sinusoidal import SinusoidalPositions
 
 
@@ -23,13 +25,18 @@ class TokenEmbedding(nn.Module):
         super().__init__()
         self.weight = weight
         self.positions = SinusoidalPositions(weight.shape[1])
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, ids: Tensor, offset: int = 0) -> Tensor:
         """(B, T) ids of positions `offset …` → (B, T, D)."""
         scale = math.sqrt(self.weight.shape[1])  # brings the embeddings to the size of the positions
         embedded = F.embedding(ids, self.weight) * scale  # (B, T, D)
-        return self.dropout(embedded + self.positions(ids.shape[1], offset))  # type: ignore[no-any-return]
+        embedded = embedded + self.positions(ids.shape[1], offset)
+        device = embedded.device.type
+        if torch.is_autocast_enabled(device):
+            # autocast leaves lookups in fp32, and the residual stream would stay so: twice the memory to move
+            embedded = embedded.to(torch.get_autocast_dtype(device))
+        return self.dropout(embedded)  # type: ignore[no-any-return]
 
 
 class OutputProjection(nn.Module):

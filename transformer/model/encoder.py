@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from transformer.model.attention import SelfAttention
 from transformer.model.feed_forward import FeedForward
+from transformer.model.layout import PADDED, Layout
 from transformer.model.residual import Residual
 
 
@@ -30,9 +31,9 @@ class EncoderLayer(nn.Module):
         self.self_attention_residual = self_attention_residual
         self.feed_forward_residual = feed_forward_residual
 
-    def forward(self, x: Tensor, source_mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, source_mask: Tensor, layout: Layout = PADDED) -> Tensor:
         """(B, S, D), mask (B, 1, 1, S) → (B, S, D)."""
-        x = self.self_attention_residual(x, lambda h: self.self_attention(h, source_mask))
+        x = self.self_attention_residual(x, lambda h: self.self_attention(h, source_mask, layout=layout))
         return self.feed_forward_residual(x, self.feed_forward)  # type: ignore[no-any-return]
 
 
@@ -44,8 +45,8 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.norm = norm
 
-    def forward(self, x: Tensor, source_mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, source_mask: Tensor, layout: Layout = PADDED) -> Tensor:
         """(B, S, D), mask (B, 1, 1, S) → (B, S, D)."""
         for layer in self.layers:
-            x = layer(x, source_mask)
+            x = layer(x, source_mask, layout)
         return self.norm(x)  # type: ignore[no-any-return]

@@ -5,6 +5,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from transformer.model.dropout import Dropout
+
 NormPosition = Literal["post", "pre"]
 
 
@@ -21,7 +23,7 @@ class Residual(nn.Module):
     def __init__(self, d_model: int, dropout: float, norm: NormPosition) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.pre = norm == "pre"
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:

@@ -14,6 +14,7 @@ from transformer.model.cache import DecoderCache
 from transformer.model.decoder import Decoder
 from transformer.model.embedding import OutputProjection, TokenEmbedding
 from transformer.model.encoder import Encoder
+from transformer.model.layout import Packed
 from transformer.model.masks import causal_mask, padding_mask
 
 
@@ -73,24 +74,48 @@ class Transformer(nn.Module):
         """Hidden states (N, T, D) before the output projection.
 
         Without a cache the ids (B, T) are whole prefixes, as in training. With one they are the next token of each row,
-        (N, 1), and what came before is in the cache.
+        (N, 1), R rows a sentence, and what came before is in the cache.
         """
-        length = decoder_input_ids.shape[1]
-        offset = cache.length if cache is not None else 0
-        if cache is not None and length != 1:
-            raise ValueError(f"cached decoding takes one token a row at a time, not {length}")
-        # padding stands after a row's tokens, so the causal mask hides it from them; one token sees all before it
-        mask = causal_mask(length, decoder_input_ids.device) if length > 1 else None  # (1, 1, T, T)
-        x = self.target_embedding(decoder_input_ids, offset)  # (N, T, D)
-        return self.decoder(x, mask, encoder_output.hidden, encoder_output.source_mask, cache)  # type: ignore[no-any-return]
+        if cache is not None:
+            return self._decode_step(decoder_input_ids, encoder_output, cache)
+        # padding stands after a row's tokens, so the causal mask hides it from them
+        mask = causal_mask(decoder_input_ids.shape[1], decoder_input_ids.device)  # (1, 1, T, T)
+        x = self.target_embedding(decoder_input_ids)  # (B, T, D)
+        return self.decoder(x, mask, encoder_output.hidden, encoder_output.source_mask)  # type: ignore[no-any-return]
+
+    def _decode_step(self, newest_ids: Tensor, encoder_output: EncoderOutput, cache: DecoderCache) -> Tensor:
+        """(N, 1) ids → (N, 1, D). Inside, the R beams of a sentence stand side by side as its R queries."""
+        if newest_ids.shape[1] != 1:
+            raise ValueError(f"cached decoding takes one token a row at a time, not {newest_ids.shape[1]}")
+        source, source_mask = encoder_output.hidden, encoder_output.source_mask
+        x = self.target_embedding(newest_ids, cache.length)  # (N, 1, D)
+        beams = x.view(-1, cache.beam_size, x.shape[2])  # (B, R, D)
+        mask = cache.advance(len(beams), x.device)  # (B, 1, R, T·R)
+        return self.decoder(beams, mask, source, source_mask, cache).view_as(x)  # type: ignore[no-any-return]
 
     def forward(self, source_ids: Tensor, decoder_input_ids: Tensor) -> Tensor:
         """Teacher forcing: (B, S), (B, T) → logits (B, T, V)."""
         return self.output(self.decode(decoder_input_ids, self.encode(source_ids)))  # type: ignore[no-any-return]
 
-    def new_cache(self) -> DecoderCache:
-        """An empty cache for decoding."""
-        return DecoderCache(len(self.decoder.layers))
+    def decode_packed(
+        self, source_ids: Tensor, decoder_input_ids: Tensor, num_source_tokens: int, num_target_tokens: int
+    ) -> Tensor:
+        """What `decode` gives for the tokens of (B, T), in reading order and without padding: (n, D).
+
+        Nothing is computed for padding but attention. The numbers of tokens are those of ids that are not padding.
+        """
+        source_mask = padding_mask(source_ids, self.pad_id)  # (B, 1, 1, S)
+        source = Packed(source_ids != self.pad_id, num_source_tokens)
+        target = Packed(decoder_input_ids != self.pad_id, num_target_tokens)
+        memory = self.encoder(source.pack(self.source_embedding(source_ids)), source_mask, source)  # (m, D)
+        mask = causal_mask(decoder_input_ids.shape[1], decoder_input_ids.device)  # (1, 1, T, T)
+        x = target.pack(self.target_embedding(decoder_input_ids))  # (m', D)
+        hidden = self.decoder(x, mask, memory, source_mask, layout=target, source_layout=source)  # (m', D)
+        return hidden[:num_target_tokens]  # type: ignore[no-any-return]
+
+    def new_cache(self, beam_size: int = 1) -> DecoderCache:
+        """An empty cache for decoding with `beam_size` rows a sentence."""
+        return DecoderCache(len(self.decoder.layers), beam_size)
 
     @property
     def device(self) -> torch.device:

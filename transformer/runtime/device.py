@@ -47,6 +47,7 @@ def autocast(device: torch.device, precision: torch.dtype) -> contextlib.Abstrac
 def configure_process(threads: int | None, device: torch.device) -> None:
     """Set threads, fp32 matrix products and the allocator; call once, before the first large tensor."""
     torch.set_num_threads(threads or physical_cores())
+    bound_plan_caches()
     flags = _cpu_flags()
     if device.type == "cpu" and "avx2" in flags and not flags & {"amx_tile", "amx_bf16"}:
         # "medium" sends fp32 products to oneDNN, twice as fast as MKL on AMD processors. It also allows bf16 inside
@@ -54,6 +55,17 @@ def configure_process(threads: int | None, device: torch.device) -> None:
         # fp32, so the default stays.
         torch.set_float32_matmul_precision("medium")
     keep_freed_memory()
+
+
+def bound_plan_caches() -> None:
+    """Have oneDNN keep the plans of few products.
+
+    It plans each product for its exact shape and keeps 1,024 plans, twice over. Attention meets other shapes in each
+    batch, so hardly a plan is used again; the memory they sit in is scattered over the heap, which then grows for
+    hours: without this a run takes twice the memory. Whoever sets the variables knows better.
+    """
+    for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(variable, "64")
 
 
 def keep_freed_memory() -> None:

@@ -27,7 +27,7 @@ from transformer.model.transformer import Transformer
 from transformer.runtime.device import autocast
 from transformer.runtime.interrupt import Interrupt
 from transformer.runtime.logging import Record, RecordListener
-from transformer.training.loss import cross_entropy
+from transformer.training.linear_cross_entropy import linear_cross_entropy
 from transformer.training.metrics import IntervalMetrics
 from transformer.training.schedule import learning_rate
 
@@ -123,8 +123,11 @@ class Trainer:
         for micro_batch in micro_batches:
             batch = micro_batch.to(self.device)
             with autocast(self.device, self.precision):
-                logits = self.model(batch.source_ids, batch.decoder_input_ids)
-            sums = cross_entropy(logits, batch.labels, self.options.label_smoothing, self.model.pad_id)
+                hidden = self.model.decode_packed(
+                    batch.source_ids, batch.decoder_input_ids, batch.num_source_tokens, batch.num_target_tokens
+                )  # (n, D)
+            smoothing, pad_id = self.options.label_smoothing, self.model.pad_id
+            sums = linear_cross_entropy(hidden, self.model.output.weight, batch.labels, smoothing, pad_id)
             (sums.loss / tokens).backward()  # type: ignore[no-untyped-call]
             self.interval.add(batch, sums)
         if self.options.max_gradient_norm is not None:

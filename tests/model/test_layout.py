@@ -1,0 +1,103 @@
+"""Hidden states without padding give what padded ones give, and padding touches nothing."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from transformer.model.layout import PADDED, Packed
+from transformer.model.transformer import Transformer
+
+MakeModel = Callable[..., Transformer]
+SOURCE_IDS = torch.tensor([[5, 6, 7, 8, 3], [9, 4, 3, 0, 0], [6, 3, 0, 0, 0]])
+TARGET_IDS = torch.tensor([[2, 11, 12, 13], [2, 14, 0, 0], [2, 15, 16, 0]])
+NUM_SOURCE, NUM_TARGET = 10, 9
+
+
+def long_batch() -> tuple[Tensor, int]:
+    """200 tokens in 20 sentences: more than one block of rows."""
+    lengths = [*range(1, 20), 10]
+    ids = torch.zeros(20, 19, dtype=torch.int64)
+    for row, length in enumerate(lengths):
+        ids[row, :length] = torch.randint(4, 20, (length,))
+    return ids, 200
+
+
+def test_packing_keeps_the_reading_order_and_fills_up_with_zeros() -> None:
+    is_token = SOURCE_IDS != 0
+    x = torch.randn(3, 5, 4)
+    packed = Packed(is_token, NUM_SOURCE).pack(x)
+    assert packed.shape == (128, 4)
+    assert torch.equal(packed[:NUM_SOURCE], x[is_token])
+    assert (packed[NUM_SOURCE:] == 0).all()
+
+
+@pytest.mark.parametrize("tokens", [127, 128, 129])
+def test_one_row_at_least_stands_for_padding(tokens: int) -> None:
+    layout = Packed(torch.arange(140)[None] < tokens, tokens)
+    assert layout.num_rows > tokens
+    assert layout.num_rows % 128 == 0
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_heads_are_those_of_the_padded_layout(parts: int) -> None:
+    ids, tokens = long_batch()
+    layout = Packed(ids != 0, tokens)
+    x = torch.randn(20, 19, parts * 8)
+    expected = PADDED.split_heads(x, parts, num_heads=2)
+    own = layout.split_heads(layout.pack(x), parts, num_heads=2)
+    assert len(own) == parts
+    real = (ids != 0)[:, None, :, None]
+    for a, b in zip(own, expected, strict=True):
+        assert a.shape == (20, 2, 19, 4)
+        assert torch.equal(a * real, b * real)
+        assert torch.equal(layout.merge_heads(b), layout.pack(PADDED.merge_heads(b)))
+
+
+def test_gradients_by_finite_differences() -> None:
+    is_token = SOURCE_IDS != 0
+    layout = Packed(is_token, NUM_SOURCE)
+
+    def through(x: Tensor) -> Tensor:
+        query, key = layout.split_heads(layout.pack(x), 2, 2)
+        return layout.merge_heads(query * key * is_token[:, None, :, None])
+
+    assert torch.autograd.gradcheck(through, torch.randn(3, 5, 8, dtype=torch.float64, requires_grad=True))
+
+
+@pytest.mark.parametrize("kernel", ["reference", "sdpa"])
+@pytest.mark.parametrize("norm", ["post", "pre"])
+def test_values_and_gradients_are_those_of_padded_batches(make_model: MakeModel, norm: str, kernel: str) -> None:
+    model = make_model(norm=norm, attention_kernel=kernel)
+    weights, real = list(model.parameters()), TARGET_IDS != 0
+    packed = model.decode_packed(SOURCE_IDS, TARGET_IDS, NUM_SOURCE, NUM_TARGET)
+    padded = model.decode(TARGET_IDS, model.encode(SOURCE_IDS))[real]
+    torch.testing.assert_close(packed, padded, rtol=1e-10, atol=1e-10)
+    labels = torch.randint(4, 20, (NUM_TARGET,))
+    own, expected = (
+        torch.autograd.grad(F.cross_entropy(model.output(hidden), labels), weights) for hidden in (packed, padded)
+    )
+    for a, b in zip(own, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_no_gradient_comes_from_the_rows_after_the_tokens(make_model: MakeModel) -> None:
+    """A sentence alone and beside others that fill the batch differently: the same gradient."""
+    model = make_model()
+    weights = list(model.parameters())
+
+    def gradient(rows: int) -> tuple[Tensor, ...]:
+        source, target = SOURCE_IDS[:rows], TARGET_IDS[:rows]
+        hidden = model.decode_packed(source, target, int((source != 0).sum()), int((target != 0).sum()))
+        return torch.autograd.grad(hidden[:4].square().sum(), weights)
+
+    for alone, beside in zip(gradient(1), gradient(3), strict=True):
+        torch.testing.assert_close(alone, beside, rtol=1e-9, atol=1e-12)
+
+
+def test_dropout_falls_on_packed_states_too(make_model: MakeModel) -> None:
+    model = make_model(dropout=0.5).train()
+    first, second = (model.decode_packed(SOURCE_IDS, TARGET_IDS, NUM_SOURCE, NUM_TARGET) for _ in range(2))
+    assert not torch.equal(first, second)
