@@ -270,3 +270,30 @@ def test_the_step_functions_own_memory_is_not_written_to(prefix_state: Toy) -> N
 
 def test_no_sentences_no_results(toy_step: Toy, prefix_state: Toy) -> None:
     assert search(toy_step(0, 6), prefix_state, [], OPTIONS) == []
+
+
+def test_patience_ends_a_sentence_when_so_many_have_ended() -> None:
+    """Half of the beam ends at once; patience stops there, the safe rule finds the better one that comes later."""
+
+    class Late:
+        """One hypothesis ends at once with log 0.3; the rest goes on and ends surely at the third token."""
+
+        def reorder(self, index: torch.Tensor) -> None:
+            pass
+
+    calls = []
+
+    def step(tokens: torch.Tensor, state: Late) -> tuple[torch.Tensor, Late]:
+        calls.append(len(tokens))
+        probabilities = {1: [0.0, 0.3, 0.0, 0.7], 2: [0.0, 0.2, 0.0, 0.8]}.get(len(calls), [0.0, 1.0, 0.0, 0.0])
+        return torch.tensor([probabilities] * len(tokens)).log(), state
+
+    def search(patience: float | None) -> list[int]:
+        calls.clear()
+        options = SearchOptions(beam_size=2, n_best=1, alpha=0.0, bos_id=2, eos_id=1, patience=patience)
+        return beam_search(step, Late(), [9], options)[0][0].ids
+
+    assert search(None) == [3, 3]
+    assert len(calls) == 3
+    assert search(0.5) == []
+    assert len(calls) == 1

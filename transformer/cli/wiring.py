@@ -9,9 +9,10 @@ from pathlib import Path
 from transformer.checkpoint.load import load_model
 from transformer.checkpoint.run_directory import split_checkpoint
 from transformer.config import Config, is_override, load_config, override_config
+from transformer.decoding.prepack import prepack
 from transformer.decoding.translator import Translator
 from transformer.errors import UserError
-from transformer.runtime.device import choose_device, configure_process
+from transformer.runtime.device import choose_device, choose_precision, configure_process
 
 
 def say(text: str) -> None:
@@ -40,6 +41,7 @@ def open_translator(run: str | Path, overrides: Sequence[str] = ()) -> Translato
     device = choose_device(config.run.device)
     configure_process(config.run.threads, device)
     loaded = load_model(run, config.decoding.checkpoint)
-    return Translator(
-        loaded.model.to(device), loaded.source_tokenizer, loaded.target_tokenizer, config.decoding, warn=say
-    )
+    model = loaded.model.to(device).eval()
+    model.to(choose_precision(config.decoding.precision, device))
+    prepack(model)
+    return Translator(model, loaded.source_tokenizer, loaded.target_tokenizer, config.decoding, warn=say)

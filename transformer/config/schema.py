@@ -227,6 +227,12 @@ class DecodingSection(Section):
     """Hypotheses kept a step; 1 is greedy search."""
     gnmt_length_penalty: float = Field(default=0.6, ge=0, le=10)
     """α of ((5+L)/6)^α (Wu et al. 2016), by which a hypothesis' log-probability is divided; 0 means not at all."""
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """Of weights and products when a trained run translates; validation while training is always in fp32. `auto` takes
+    bf16 where the processor multiplies in it."""
+    patience: float | None = Field(default=None, ge=0.1, le=1000)
+    """A sentence is done when patience × beam_size hypotheses are finished (Kasai et al. 2022); 1.0 is what most
+    toolkits do, and half as fast again as none. Empty: when no other hypothesis can win, by the model's own score."""
     max_length_ratio: float = Field(default=1.0, ge=0, le=100)
     """A translation has at most max_length_ratio × source tokens + max_length_extra tokens."""
     max_length_extra: int = Field(default=50, ge=0, le=100_000)

@@ -69,7 +69,7 @@ class Tokenizer:
         """Detokenized text, one line for each sequence; special ids leave no trace."""
         specials = set(SPECIALS.values())
         kept = [[token for token in sequence if token not in specials] for sequence in ids]
-        return [_LINE_BREAKS.sub(" ", text) for text in self._processor.decode(kept)]
+        return [_LINE_BREAKS.sub(" ", text) for text in self._processor.decode(kept, num_threads=1)]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The pieces as the vocabulary spells them, e.g. `▁house`."""

@@ -2,9 +2,10 @@
 
 B sentences still searched, R beam size, N = B·R rows, V vocabulary, T tokens so far.
 
-A hypothesis is finished when its end mark is among the R best continuations of its sentence. A sentence is done, and
-leaves the batch, when no live hypothesis can still reach the n best: not when R are finished, for these may be hopeless
-ones beside a live one that leads. A beam of one is greedy search: its first end is its end.
+A hypothesis is finished when its end mark is among the R best continuations of its sentence. A sentence is done when
+no live hypothesis can still reach the n best: not when R are finished (unless `patience` says so), for these may be
+hopeless ones beside a live one that leads. A beam of one is greedy search: its first end is its end. Done sentences
+leave the batch in groups.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from torch import Tensor
 
 from transformer.decoding.length_penalty import gnmt_length_penalty
 from transformer.decoding.step import StepFunction
+from transformer.decoding.top import top_k
 
 _NEVER = float("-inf")
+_GROUP = (
+    8  # done sentences leave so many at a time: leaving copies what the others keep, and makes products of a new size
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class SearchOptions:
         bos_id, eos_id: begin and end mark.
         forbidden_ids: tokens that are never written.
         early_stopping: leave a sentence when no live hypothesis can reach its n best; never changes the result.
+        patience: leave it in any case when `patience` · R hypotheses are finished (Kasai et al. 2022); None: never.
     """
 
     beam_size: int
@@ -57,6 +63,7 @@ class SearchOptions:
     eos_id: int
     forbidden_ids: tuple[int, ...] = ()
     early_stopping: bool = True
+    patience: float | None = None
 
 
 def beam_search(
@@ -80,23 +87,26 @@ def beam_search(
     """
     search = _Search(max_lengths, options, device)
     tokens = torch.full((len(max_lengths) * options.beam_size, 1), options.bos_id, device=device)  # (N, 1)
-    while len(search):
+    while search.remaining:
         log_probs, state = step(tokens, state)  # (N, V)
         rows = search.advance(log_probs)  # (N')
-        if len(search):
+        if search.remaining:
             state.reorder(rows)
             tokens = search.tokens[:, :, -1].reshape(-1, 1)  # (N', 1)
     return search.results
 
 
 class _Search:
-    """The live and the finished hypotheses of the sentences still searched.
+    """The live and the finished hypotheses of the sentences in the batch.
 
     Attributes:
         tokens: (B, R, T) of the live hypotheses.
         log_probs: (B, R) of the live hypotheses, -inf where there is none.
         finished_tokens, finished_log_probs, finished_scores: (B, R, T), (B, R), (B, R), best first; score -inf: none.
         results: by sentence, filled in as they are done.
+        searching: (B), False where a sentence is done and only waits to leave the batch.
+        remaining: how many are not done.
+        num_finished: (B) hypotheses that ended so far, those that were worse than R others included.
     """
 
     def __init__(self, max_lengths: Sequence[int], options: SearchOptions, device: torch.device | None) -> None:
@@ -115,19 +125,19 @@ class _Search:
         self.finished_log_probs = torch.full((size, beam), _NEVER, device=device)
         self.finished_scores = torch.full((size, beam), _NEVER, dtype=precise, device=device)
         self.results: list[list[Hypothesis]] = [[] for _ in range(size)]
-
-    def __len__(self) -> int:
-        return len(self.sentences)
+        self.searching = torch.ones(size, dtype=torch.bool, device=device)
+        self.remaining = size
+        self.num_finished = torch.zeros(size, dtype=torch.int64, device=device)
+        self.forbidden = torch.tensor(options.forbidden_ids, dtype=torch.int64, device=device)
 
     def advance(self, step_log_probs: Tensor) -> Tensor:
         """Extend every live hypothesis by its best tokens (N, V); returns which old row each new row continues (N')."""
-        beam, vocabulary = self.options.beam_size, step_log_probs.shape[-1]
-        length = self.tokens.shape[2] + 1
-        totals = self.log_probs[:, :, None] + step_log_probs.view(len(self), beam, vocabulary)  # (B, R, V)
-        self._forbid(totals, length)
+        beam, length = self.options.beam_size, self.tokens.shape[2] + 1
+        values, choices = self._choices(step_log_probs, length)  # (B, R, k)
+        totals = (self.log_probs[:, :, None] + values).flatten(1)  # (B, R·k)
         # at most one end mark a beam, so the best 2R continuations hold R that go on
-        best, flat = totals.flatten(1).topk(min(2 * beam, beam * vocabulary), dim=1)  # (B, 2R)
-        parents, tokens = flat // vocabulary, flat % vocabulary  # (B, 2R)
+        best, flat = totals.topk(min(2 * beam, totals.shape[1]), dim=1)  # (B, 2R)
+        parents, tokens = flat // values.shape[2], choices.flatten(1).gather(1, flat)  # (B, 2R)
         ends = tokens == self.options.eos_id  # (B, 2R)
 
         extended = torch.cat([_take(self.tokens, parents), tokens[:, :, None]], dim=2)  # (B, 2R, T)
@@ -135,23 +145,29 @@ class _Search:
         live, order = best.masked_fill(ends, _NEVER).topk(beam, dim=1)  # (B, R) of the 2R
         self.tokens, self.log_probs = _take(extended, order), live
 
-        rows = torch.arange(len(self), device=parents.device)[:, None] * beam + parents.gather(1, order)  # (B, R)
+        sentences = torch.arange(len(self.sentences), device=parents.device)[:, None]  # (B, 1)
+        rows = sentences * beam + parents.gather(1, order)  # (B, R)
         return rows[self._leave(length)].flatten()  # (N')
 
-    def _forbid(self, totals: Tensor, length: int) -> None:
-        """Write -inf into (B, R, V) where a token may not come: forbidden ones, and at the limit all but the end."""
-        if self.options.forbidden_ids:
-            totals[:, :, list(self.options.forbidden_ids)] = _NEVER
-        at_limit = self.max_lengths <= length  # (B)
-        if at_limit.any():
-            end = totals[at_limit, :, self.options.eos_id]  # a copy
-            totals[at_limit] = _NEVER
-            totals[at_limit, :, self.options.eos_id] = end
+    def _choices(self, step_log_probs: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """The log-probabilities and ids (B, R, k) of the tokens that can be among the 2R best of a sentence."""
+        count = min(2 * self.options.beam_size + len(self.forbidden), step_log_probs.shape[1])
+        values, choices = top_k(step_log_probs, count)  # (N, k)
+        values = values.masked_fill(torch.isin(choices, self.forbidden), _NEVER)
+        values, choices = (x.view(len(self.sentences), self.options.beam_size, count) for x in (values, choices))
+        at_limit = (self.max_lengths <= length)[:, None]  # (B, 1)
+        if at_limit.any():  # nothing but the end mark
+            end = step_log_probs[:, self.options.eos_id].view(values.shape[:2])  # (B, R)
+            values = values.masked_fill(at_limit[:, :, None], _NEVER)
+            values[:, :, 0] = torch.where(at_limit, end, values[:, :, 0])
+            choices = choices.masked_fill(at_limit[:, :, None], self.options.eos_id)
+        return values, choices
 
     def _finish(self, tokens: Tensor, log_probs: Tensor, ends: Tensor, length: int) -> None:
         """Put the candidates (B, R) that end among the finished hypotheses, and keep the best R of all."""
         beam = self.options.beam_size
         ends = ends & (log_probs > _NEVER)
+        self.num_finished = self.num_finished + ends.sum(dim=1)
         scores = log_probs.to(self.finished_scores) / gnmt_length_penalty(length, self.options.alpha)
         scores = torch.cat([self.finished_scores, scores.masked_fill(~ends, _NEVER)], dim=1)  # (B, 2R)
         padded = torch.nn.functional.pad(self.finished_tokens, (0, 1), value=self.options.eos_id)  # (B, R, T)
@@ -160,7 +176,8 @@ class _Search:
         self.finished_tokens = _take(torch.cat([padded, tokens], dim=1), order)
 
     def _leave(self, length: int) -> Tensor:
-        """Take the sentences that are done out of the batch; returns which of the old ones stay (B')."""
+        """Note the sentences that are done, and take them out of the batch when they are many; returns which of the old
+        ones stay (B')."""
         done = self.max_lengths <= length
         worst_wanted = self.finished_scores[:, self.options.n_best - 1]  # (B)
         if self.options.beam_size == 1:
@@ -168,12 +185,19 @@ class _Search:
         elif self.options.early_stopping:
             reachable = self.log_probs.amax(dim=1).to(self.largest_penalties) / self.largest_penalties  # (B)
             done = done | (worst_wanted >= reachable)
-        for index in done.nonzero().flatten().tolist():
+        if self.options.patience is not None:
+            done = done | (self.num_finished >= self.options.patience * self.options.beam_size)
+        for index in (done & self.searching).nonzero().flatten().tolist():
             self.results[int(self.sentences[index])] = self._hypotheses(index)
-        stay = (~done).nonzero().flatten()
-        if len(stay) < len(self):
-            for name in _BY_SENTENCE:
-                setattr(self, name, getattr(self, name).index_select(0, stay))
+        self.searching = self.searching & ~done
+        self.remaining = int(self.searching.sum())
+        size = -(-self.remaining // _GROUP) * _GROUP if self.remaining > _GROUP else self.remaining
+        if size >= len(self.sentences):
+            return torch.arange(len(self.sentences), device=done.device)
+        # those still searched, and as many done ones as fill up the size
+        stay = self.searching.int().sort(descending=True, stable=True).indices[:size].sort().values  # (B')
+        for name in _BY_SENTENCE:
+            setattr(self, name, getattr(self, name).index_select(0, stay))
         return stay
 
     def _hypotheses(self, index: int) -> list[Hypothesis]:
@@ -190,6 +214,8 @@ class _Search:
 # every tensor of a search whose first axis is B
 _BY_SENTENCE = (
     "sentences",
+    "searching",
+    "num_finished",
     "max_lengths",
     "largest_penalties",
     "tokens",

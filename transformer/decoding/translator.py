@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional as F
 
 from transformer.config import DecodingSection
 from transformer.data.batch import pad_rows
@@ -65,6 +66,7 @@ class Translator:
             bos_id=BOS,
             eos_id=EOS,
             forbidden_ids=(PAD, UNK, BOS),
+            patience=options.patience,
         )
 
     def translate(self, sentences: Sequence[str], advance: Callable[[int], None] | None = None) -> list[str]:
@@ -120,7 +122,9 @@ class Translator:
 
     @torch.inference_mode()
     def _search(self, sources: list[list[int]]) -> list[list[Hypothesis]]:
-        source_ids = pad_rows(sources, last=EOS).to(self.model.device)  # (B, S)
+        source_ids = pad_rows(sources, last=EOS)  # (B, S)
+        # few widths, so that products of the same size come again, whose plans are ready then
+        source_ids = F.pad(source_ids, (0, -source_ids.shape[1] % 8), value=PAD).to(self.model.device)
         state = ModelState(self.model, source_ids, self.options.beam_size)
         limits = [self._max_length(len(ids)) for ids in sources]
         return beam_search(ModelStep(self.model), state, limits, self.search_options, self.model.device)

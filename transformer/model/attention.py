@@ -90,8 +90,8 @@ class CrossAttention(Attention):
         if cache is not None and cache.keys is not None and cache.values is not None:
             return cache.keys, cache.values
         key, value = layout.split_heads(self.key_value(memory), 2, self.num_heads)  # each (B, H, S, K)
-        if cache is not None:
-            cache.keys, cache.values = key, value
+        if cache is not None:  # laid out as each step reads them
+            key, value = cache.keys, cache.values = key.contiguous(), value.contiguous()
         return key, value
 
 

@@ -6,14 +6,31 @@
 B batch, H heads, T queries, S keys, K head dimension.
 """
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 AttentionKernel = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+
+
+@contextlib.contextmanager
+def many_small_products(like: Tensor) -> Iterator[None]:
+    """On a CPU, fp32 products inside go to the BLAS library even where large ones go to oneDNN
+    (`torch.set_float32_matmul_precision`): oneDNN plans each new shape anew, and attention has a new one at each step,
+    ten times the cost of the product itself."""
+    precision = torch.get_float32_matmul_precision()
+    if precision == "highest" or like.device.type != "cpu" or like.dtype != torch.float32:
+        yield
+        return
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
 
 
 def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
@@ -27,7 +44,8 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor
 
 def reference(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """Two batched products and a softmax. The yardstick, and the fastest on a CPU where sentences are short."""
-    return attention_weights(query, key, mask).to(value.dtype) @ value  # (B, H, T, K)
+    with many_small_products(query):
+        return attention_weights(query, key, mask).to(value.dtype) @ value  # (B, H, T, K)
 
 
 def sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

@@ -119,4 +119,4 @@ class Transformer(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.output.weight.device
+        return self.source_embedding.weight.device

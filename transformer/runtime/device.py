@@ -47,7 +47,6 @@ def autocast(device: torch.device, precision: torch.dtype) -> contextlib.Abstrac
 def configure_process(threads: int | None, device: torch.device) -> None:
     """Set threads, fp32 matrix products and the allocator; call once, before the first large tensor."""
     torch.set_num_threads(threads or physical_cores())
-    bound_plan_caches()
     flags = _cpu_flags()
     if device.type == "cpu" and "avx2" in flags and not flags & {"amx_tile", "amx_bf16"}:
         # "medium" sends fp32 products to oneDNN, twice as fast as MKL on AMD processors. It also allows bf16 inside

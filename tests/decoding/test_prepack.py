@@ -1,0 +1,39 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from transformer.decoding.prepack import PrepackedLinear, prepack
+from transformer.model.transformer import Transformer
+
+SOURCE_IDS = torch.tensor([[5, 6, 7, 3], [9, 4, 3, 0]])
+TARGET_IDS = torch.tensor([[2, 7, 8], [2, 9, 0]])
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(1, 40), (3, 5, 40), (300, 40)])
+@torch.inference_mode()
+def test_fp32_stays_fp32(shape: tuple[int, ...], bias: bool) -> None:
+    linear, x = nn.Linear(40, 72, bias=bias), torch.randn(shape)
+    exact = linear.double()(x.double())
+    found = PrepackedLinear(linear.float().weight, linear.bias)(x)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_prepacked_model_gives_the_same_logits(tiny_model: Transformer) -> None:
+    model = copy.deepcopy(tiny_model)
+    prepack(model)
+    assert not [module for module in model.modules() if isinstance(module, nn.Linear)]
+    torch.testing.assert_close(model(SOURCE_IDS, TARGET_IDS), tiny_model(SOURCE_IDS, TARGET_IDS), rtol=1e-5, atol=1e-5)
+    assert model.device == tiny_model.device
+
+
+def test_without_the_operators_nothing_changes(tiny_model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transformer.decoding.prepack._has_operators", lambda: False)
+    model = copy.deepcopy(tiny_model)
+    before = [type(module) for module in model.modules()]
+    prepack(model)
+    assert [type(module) for module in model.modules()] == before
