@@ -76,6 +76,18 @@ def test_threads_default_to_the_physical_cores(restored: None) -> None:
     assert torch.get_num_threads() == physical_cores() >= 1
 
 
+def test_only_training_bounds_the_plans_and_only_where_nobody_else_did(
+    restored: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"
+    monkeypatch.delenv(ours, raising=False)
+    monkeypatch.setenv(theirs, "7")
+    configure_process(1, CPU)
+    assert ours not in os.environ
+    configure_process(1, CPU, training=True)
+    assert (int(os.environ[ours]), os.environ[theirs]) == (64, "7")
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [({"avx2"}, "medium"), ({"amx_tile"}, "highest"), ({"avx2", "amx_bf16"}, "highest"), (set(), "highest")],

@@ -58,7 +58,7 @@ def train(config: Config) -> Outcome:
     run = RunDirectory(Path(config.run.directory))
     check_run(run, config)
     device = choose_device(config.run.device)
-    configure_process(config.run.threads, device)
+    configure_process(config.run.threads, device, training=True)
     precision = choose_precision(config.training.precision, device)
     prepared = prepare(config, say)
     with locked(run.path):

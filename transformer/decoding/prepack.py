@@ -35,7 +35,8 @@ def prepack(model: Transformer) -> None:
 
     The model can no longer be trained or saved. fp32 products stay fp32.
     """
-    if model.device.type != "cpu" or not _has_operators():
+    dtype = model.source_embedding.weight.dtype
+    if model.device.type != "cpu" or dtype not in {torch.float32, torch.bfloat16} or not _has_operators():
         return
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):

@@ -44,9 +44,11 @@ def autocast(device: torch.device, precision: torch.dtype) -> contextlib.Abstrac
     return torch.autocast(device.type, dtype=precision)
 
 
-def configure_process(threads: int | None, device: torch.device) -> None:
+def configure_process(threads: int | None, device: torch.device, training: bool = False) -> None:
     """Set threads, fp32 matrix products and the allocator; call once, before the first large tensor."""
     torch.set_num_threads(threads or physical_cores())
+    if training:
+        bound_plan_caches()
     flags = _cpu_flags()
     if device.type == "cpu" and "avx2" in flags and not flags & {"amx_tile", "amx_bf16"}:
         # "medium" sends fp32 products to oneDNN, twice as fast as MKL on AMD processors. It also allows bf16 inside
@@ -59,9 +61,9 @@ def configure_process(threads: int | None, device: torch.device) -> None:
 def bound_plan_caches() -> None:
     """Have oneDNN keep the plans of few products.
 
-    It plans each product for its exact shape and keeps 1,024 plans, twice over. Attention meets other shapes in each
-    batch, so hardly a plan is used again; the memory they sit in is scattered over the heap, which then grows for
-    hours: without this a run takes twice the memory. Whoever sets the variables knows better.
+    It plans each product for its exact shape and keeps 1,024 plans, twice over. In training attention meets other
+    shapes in each batch, so that hardly a plan is used again; the memory they sit in is scattered over the heap, which
+    then grows for hours: without this a run takes twice the memory. Whoever sets the variables knows better.
     """
     for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(variable, "64")

@@ -1,0 +1,65 @@
+"""What preparing a corpus costs beside what SentencePiece alone needs to encode the same lines."""
+
+from __future__ import annotations
+
+import itertools
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from transformer.cli.wiring import say
+from transformer.config import Config
+from transformer.data.corpus import read_pairs
+from transformer.data.prepare import prepare
+
+_CHUNK = 10_000
+
+
+def preparing(config: Config) -> Callable[[], dict[str, float]]:
+    """A function that prepares the corpora anew with the tokenizer ready, and encodes the training lines alone."""
+    prepared = prepare(config, say)  # trains the tokenizer
+    tokenizers = prepared.source_tokenizer, prepared.target_tokenizer
+    threads = config.run.threads or 2
+
+    def chunks() -> Iterator[list[tuple[str, str]]]:
+        pairs = iter(read_pairs(config.data.train))
+        while chunk := list(itertools.islice(pairs, _CHUNK)):
+            yield chunk
+
+    def measure() -> dict[str, float]:
+        start, alone, lines = time.perf_counter(), 0.0, 0
+        for chunk in chunks():
+            begin = time.perf_counter()
+            for tokenizer, side in zip(tokenizers, zip(*chunk, strict=True), strict=True):
+                tokenizer.encode(side, threads=threads)
+            alone += time.perf_counter() - begin
+            lines += len(chunk)
+        with tempfile.TemporaryDirectory() as folder:
+            models = _save(prepared, Path(folder))
+            data = config.data.model_copy(update={"prepared_directory": str(Path(folder) / "prepared")})
+            anew = config.model_copy(update={"data": data, "tokenizer": config.tokenizer.model_copy(update=models)})
+            start = time.perf_counter()
+            prepare(anew, lambda line: None)
+            whole = time.perf_counter() - start
+        return {
+            "pairs": float(lines),
+            "prepare_seconds": whole,
+            "sentencepiece_alone_seconds": alone,
+            "ratio": whole / alone,
+            "peak_memory_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+
+    return measure
+
+
+def _save(prepared: object, folder: Path) -> dict[str, str]:
+    """Put the tokenizers into files that a config can name."""
+    source, target = prepared.source_tokenizer, prepared.target_tokenizer  # type: ignore[attr-defined]
+    source.save(folder / "source.model")
+    models = {"source_model": str(folder / "source.model")}
+    if target.model != source.model:
+        target.save(folder / "target.model")
+        models["target_model"] = str(folder / "target.model")
+    return models

@@ -1,0 +1,55 @@
+"""Draw the training losses of runs over their updates, for comparison.
+
+    python scripts/plot_losses.py FILE.png RUN [RUN …]
+
+Needs matplotlib (`pip install 'transformer[report]'`). Prints, for each run after the first, the mean difference of its
+logged losses from the first one's, and the largest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    arguments = parser.parse_args()
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("error: matplotlib is not installed; pip install 'transformer[report]'", file=sys.stderr)
+        return 2
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    first: dict[int, float] = {}
+    for run in arguments.runs:
+        try:
+            losses = training_losses(run)
+        except (OSError, ValueError, KeyError) as error:
+            print(f"error: {run}: no metrics of a training ({error})", file=sys.stderr)
+            return 2
+        axes.plot(list(losses), list(losses.values()), label=run.name, linewidth=1)
+        first = first or losses
+        differences = [losses[update] - first[update] for update in losses if update in first]
+        if losses is not first and differences:
+            mean, largest = sum(differences) / len(differences), max(map(abs, differences))
+            print(f"{run.name} against {arguments.runs[0].name}: mean {mean:+.4f}, largest {largest:.4f}")
+    axes.set(xlabel="update", ylabel="training loss")
+    axes.legend()
+    figure.savefig(arguments.file, dpi=110)
+    return 0
+
+
+def training_losses(run: Path) -> dict[int, float]:
+    """The logged loss by update."""
+    records = map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines())
+    return {record["update"]: record["loss"] for record in records if record["kind"] == "train"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
