@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from transformer.model.layout import PADDED, Packed
+from transformer.model.layout import PADDED, Packed, true_first
 from transformer.model.transformer import Transformer
 
 MakeModel = Callable[..., Transformer]
@@ -101,3 +101,12 @@ def test_dropout_falls_on_packed_states_too(make_model: MakeModel) -> None:
     model = make_model(dropout=0.5).train()
     first, second = (model.decode_packed(SOURCE_IDS, TARGET_IDS, NUM_SOURCE, NUM_TARGET) for _ in range(2))
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("count", [2, 3, 6, 9])
+def test_true_ones_come_first_and_in_order(count: int) -> None:
+    values = torch.tensor([False, True, False, True, True, False])
+    indices = true_first(values, count)
+    assert indices.shape == (count,)
+    assert indices[:3].tolist() == [1, 3, 4][:count]
+    assert ((indices >= 0) & (indices < 6)).all()

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 _ROWS_MULTIPLE = 128
 
@@ -60,7 +61,7 @@ class Packed:
         self.num_rows = (num_tokens // _ROWS_MULTIPLE + 1) * _ROWS_MULTIPLE
         flat = is_token.flatten()  # (B·S)
         # the place b·S + s of each row; after the tokens any place will do
-        self.places = torch.nonzero_static(flat, size=self.num_rows, fill_value=0).squeeze(1)  # (m)
+        self.places = true_first(flat, self.num_rows)  # (m)
         # the row of each place; padding is the first row after the tokens
         self.rows = torch.where(flat, flat.cumsum(0) - 1, num_tokens)  # (B·S)
         self._heads: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
@@ -99,6 +100,15 @@ class Packed:
             to_rows = (sentence * num_heads * length + column)[:, None, None] + of_part  # (m, P, H)
             self._heads[parts, num_heads] = to_heads.flatten(), to_rows.flatten()
         return self._heads[parts, num_heads]
+
+
+def true_first(values: Tensor, count: int) -> Tensor:
+    """The indices of the true ones among booleans (L), in order, then others until there are `count`.
+
+    What `nonzero` gives, but of a size that is known beforehand: no GPU is waited for.
+    """
+    order = values.int().argsort(descending=True, stable=True)[:count]
+    return F.pad(order, (0, count - len(order)))
 
 
 class _Gather(torch.autograd.Function):

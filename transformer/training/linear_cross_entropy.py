@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from transformer.model.layout import true_first
 from transformer.training.loss import LossSums
 
 _CHUNK_LOGITS = 2**23  # 16 MB in bf16: large enough for fast products, small enough for the last cache
@@ -33,7 +34,7 @@ def linear_cross_entropy(
         pad_id: see `labels`.
     """
     flat = labels.flatten()
-    places = torch.nonzero_static(flat != pad_id, size=len(hidden)).squeeze(1)  # (n), without asking a GPU for n
+    places = true_first(flat != pad_id, len(hidden))  # (n)
     loss, negative_log_likelihood = _LinearCrossEntropy.apply(hidden, weight, flat[places, None], label_smoothing)  # type: ignore[no-untyped-call]
     return LossSums(loss, negative_log_likelihood)
 
