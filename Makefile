@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: install ## train Chinese-English on a real corpus, score it, show translations (about 12 minutes on 2 cores)
+demo: install ## train Chinese-English on a real corpus, score it, show translations (about 10 minutes on 2 cores)
 	$(BIN)/python scripts/get_corpus.py tatoeba-zh-en data/tatoeba-zh-en
 	$(BIN)/transformer train configs/demo.yaml
 	$(BIN)/transformer evaluate runs/demo --samples 10

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import resource
 import statistics
@@ -25,7 +26,7 @@ from typing import Any
 
 import torch
 from benchmarks.decoding import decoding_of_run, decoding_untrained
-from benchmarks.peer import peer_speed
+from benchmarks.peer import SPEEDS, peer_speed
 from benchmarks.preparing import preparing
 from benchmarks.startup import startup
 from benchmarks.training import training
@@ -70,8 +71,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     if min(arguments.repeats, arguments.updates, arguments.sentences) < 1:
         raise UserError("--repeats, --updates and --sentences must be at least 1")
-    if arguments.against is not None and arguments.work not in _SPEED:
-        raise UserError(f"--against: {arguments.work} has no speed to compare; use it with {' or '.join(_SPEED)}")
+    if arguments.against is not None and arguments.work not in SPEEDS:
+        raise UserError(f"--against: {arguments.work} has no speed to compare; use it with {' or '.join(SPEEDS)}")
+    environment = dict(os.environ)  # before this program sets its own
     once = prepare_measure(arguments)
     if arguments.work != "startup":
         once()  # warm-up
@@ -79,7 +81,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     for _ in range(arguments.repeats):
         figures.append(once())
         if arguments.against is not None:
-            peers.append(peer_speed(arguments.against))
+            peers.append(peer_speed(arguments.against, arguments.work, environment))
     medians = {name: statistics.median(figure[name] for figure in figures) for name in figures[0]}
     report = {
         "work": arguments.work,

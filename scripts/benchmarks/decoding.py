@@ -19,7 +19,7 @@ from transformer.decoding.prepack import prepack
 from transformer.decoding.translator import Translator
 from transformer.evaluation.metrics import bleu_and_chrf
 from transformer.model.build import build_model
-from transformer.runtime.device import choose_device
+from transformer.runtime.device import choose_device, choose_precision
 from transformer.runtime.seeding import seed_everything
 
 Measure = Callable[[], dict[str, float]]
@@ -53,6 +53,7 @@ def decoding_untrained(config: Config, sentences: int) -> Measure:
     with torch.no_grad():
         # an even end mark meets normalised states at logit 0, far below the best of thousands: all run to their limit
         model.output.weight[EOS] = -1.0
+    model.to(choose_precision(config.decoding.precision, model.device))
     prepack(model)
     sources = [source for source, _ in itertools.islice(read_pairs(config.data.validation), sentences)]
     options = config.decoding.model_copy(update={"max_length_ratio": 1.0, "max_length_extra": 2})

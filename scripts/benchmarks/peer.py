@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping
 
 from transformer.errors import UserError
 
-_SPEEDS = ("tokens_per_s", "tokens_per_second", "sents_per_s", "sentences_per_second")
+# what a peer may call the speed at each kind of work
+SPEEDS = {"train": ("tokens_per_s", "tokens_per_second"), "decode": ("sents_per_s", "sentences_per_second")}
+_PAIR = re.compile(r"(\w+)=([0-9.]+(?:e[+-]?[0-9]+)?)(?=\s|$)")
 
 
-def peer_speed(command: str) -> float:
-    """Run a shell command that prints `key=value` pairs, and return its speed: the last line's `tokens_per_s`, or in a
-    decoding benchmark `sents_per_s` (sentences come first where both are there).
+def peer_speed(command: str, work: str, environment: Mapping[str, str]) -> float:
+    """Run a shell command whose last line holds `key=value` pairs, and return the speed among them.
+
+    Args:
+        command: run by the shell.
+        work: `train` or `decode`, which decides the key (`SPEEDS`).
+        environment: of the command: the caller's own, without what this program set for itself.
 
     Raises:
         UserError: where it fails or prints no speed.
     """
-    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, env=dict(environment))
     if done.returncode:
         last = (done.stderr.strip() or "no message").splitlines()[-1]
         raise UserError(f"--against {command!r}: ended with code {done.returncode}: {last}")
-    pairs = dict(re.findall(r"(\w+)=([0-9.]+)", done.stdout))
-    for name in reversed(_SPEEDS):
+    pairs = dict(_PAIR.findall((done.stdout.strip().splitlines() or [""])[-1]))
+    for name in SPEEDS[work]:
         if name in pairs:
             return float(pairs[name])
-    raise UserError(f"--against {command!r}: printed none of {', '.join(_SPEEDS)}=NUMBER")
+    raise UserError(f"--against {command!r}: its last line has none of {', '.join(SPEEDS[work])}=NUMBER")

@@ -13,6 +13,7 @@ from transformer.cli.wiring import say
 from transformer.config import Config
 from transformer.data.corpus import read_pairs
 from transformer.data.prepare import prepare
+from transformer.runtime.device import physical_cores
 
 _CHUNK = 10_000
 
@@ -21,7 +22,7 @@ def preparing(config: Config) -> Callable[[], dict[str, float]]:
     """A function that prepares the corpora anew with the tokenizer ready, and encodes the training lines alone."""
     prepared = prepare(config, say)  # trains the tokenizer
     tokenizers = prepared.source_tokenizer, prepared.target_tokenizer
-    threads = config.run.threads or 2
+    threads = config.run.threads or physical_cores()
 
     def chunks() -> Iterator[list[tuple[str, str]]]:
         pairs = iter(read_pairs(config.data.train))
@@ -29,7 +30,7 @@ def preparing(config: Config) -> Callable[[], dict[str, float]]:
             yield chunk
 
     def measure() -> dict[str, float]:
-        start, alone, lines = time.perf_counter(), 0.0, 0
+        alone, lines = 0.0, 0
         for chunk in chunks():
             begin = time.perf_counter()
             for tokenizer, side in zip(tokenizers, zip(*chunk, strict=True), strict=True):

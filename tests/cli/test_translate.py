@@ -200,3 +200,8 @@ def test_load_is_the_same_from_python(tiny_run: Path, expected: list[str], sourc
     assert load(tiny_run).translate(sources) == load(str(tiny_run), "run.device=cpu").translate(sources) == expected
     with pytest.raises(transformer.errors.UserError, match="no such run"):
         load("absent")
+
+
+def test_bf16_weights_translate_too(output: Callable[..., str], tiny_run: Path) -> None:
+    plain = output("translate", tiny_run, "der Hund sieht das Haus")
+    assert output("translate", tiny_run, "der Hund sieht das Haus", "decoding.precision=bf16") == plain

@@ -297,3 +297,25 @@ def test_patience_ends_a_sentence_when_so_many_have_ended() -> None:
     assert len(calls) == 3
     assert search(0.5) == []
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("patience", [None, 1.0])
+@pytest.mark.parametrize("beam_size", [1, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_leaving_in_groups_changes_nothing(
+    toy_step: Toy, prefix_state: Toy, monkeypatch: pytest.MonkeyPatch, seed: int, beam_size: int, patience: float | None
+) -> None:
+    """Twenty sentences: done ones stay until eight can leave, or leave at once."""
+    step, limits = toy_step(seed, vocabulary=8), [1 + (7 * number) % 11 for number in range(20)]
+    options = replace(OPTIONS, beam_size=beam_size, patience=patience)
+    found = []
+    for group in (8, 1):
+        monkeypatch.setattr("transformer.decoding.beam_search._GROUP", group)
+        found.append(search(step, prefix_state, limits, options))
+    assert found[0] == found[1]
+
+
+def test_patience_waits_for_the_n_best(toy_step: Toy, prefix_state: Toy) -> None:
+    options = replace(OPTIONS, beam_size=4, n_best=4, patience=0.25)
+    for hypotheses in search(toy_step(1, vocabulary=8), prefix_state, [9, 9], options):
+        assert len(hypotheses) == 4

@@ -17,7 +17,12 @@ TARGET_IDS = torch.tensor([[2, 7, 8], [2, 9, 0]])
 def test_fp32_stays_fp32(shape: tuple[int, ...], bias: bool) -> None:
     linear, x = nn.Linear(40, 72, bias=bias), torch.randn(shape)
     exact = linear.double()(x.double())
-    found = PrepackedLinear(linear.float().weight, linear.bias)(x)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")  # as `configure_process` leaves it
+    try:
+        found = PrepackedLinear(linear.float().weight, linear.bias)(x)
+    finally:
+        torch.set_float32_matmul_precision(before)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5)
 
@@ -30,6 +35,16 @@ def test_a_prepacked_model_gives_the_same_logits(tiny_model: Transformer) -> Non
     assert not [module for module in model.modules() if isinstance(module, nn.Linear)]
     torch.testing.assert_close(model(SOURCE_IDS, TARGET_IDS), plain(SOURCE_IDS, TARGET_IDS), rtol=1e-5, atol=1e-5)
     assert model.device == tiny_model.device
+
+
+@torch.inference_mode()
+def test_bf16_weights_give_nearly_the_same(tiny_model: Transformer) -> None:
+    plain = copy.deepcopy(tiny_model).float()
+    model = copy.deepcopy(plain).bfloat16()
+    prepack(model)
+    logits, exact = model(SOURCE_IDS, TARGET_IDS), plain(SOURCE_IDS, TARGET_IDS)
+    assert logits.dtype == torch.bfloat16
+    assert float((logits.float() - exact).norm() / exact.norm()) < 0.03
 
 
 def test_without_the_operators_nothing_changes(tiny_model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:

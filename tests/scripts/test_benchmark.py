@@ -1,6 +1,7 @@
 """scripts/benchmark.py: each kind of work on a tiny project, operations as PyTorch counts them, peers in turn."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,17 +55,29 @@ def test_the_ceiling_is_what_a_product_reaches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("printed", "speed"),
-    [("peer=x tokens_per_s=12.5 loss=3", 12.5), ("tokens_per_s=3 sents_per_s=7 bleu=1.0", 7.0)],
+    ("work", "printed", "speed"),
+    [
+        ("train", "peer=x tokens_per_s=12.5 loss=3", 12.5),
+        ("train", "tokens_per_s=3 sents_per_s=7", 3.0),
+        ("decode", "tokens_per_s=3 sents_per_s=7 bleu=1.0", 7.0),
+        ("decode", "sents_per_s=1.5e3", 1500.0),
+    ],
 )
-def test_a_peers_speed_is_read(printed: str, speed: float) -> None:
-    assert peer_speed(f"echo {printed}") == speed
+def test_a_peers_speed_is_read_from_its_last_line(work: str, printed: str, speed: float) -> None:
+    assert peer_speed(f"echo tokens_per_s=9 sents_per_s=9; echo {printed}", work, os.environ) == speed
 
 
-@pytest.mark.parametrize(("command", "why"), [("echo hello", "printed none"), ("echo no way >&2; exit 3", "no way")])
+def test_a_peer_runs_in_the_environment_that_is_given() -> None:
+    assert peer_speed("echo tokens_per_s=$SPEED", "train", {**os.environ, "SPEED": "4"}) == 4.0
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [("echo hello", "none of"), ("echo sents_per_s=3", "none of"), ("echo no way >&2; exit 3", "no way")],
+)
 def test_a_peer_without_a_speed_is_refused(command: str, why: str) -> None:
     with pytest.raises(UserError, match=why):
-        peer_speed(command)
+        peer_speed(command, "train", os.environ)
 
 
 def test_training_against_a_peer(tiny_project: Path, tmp_path: Path) -> None:

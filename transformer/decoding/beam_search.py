@@ -53,7 +53,7 @@ class SearchOptions:
         bos_id, eos_id: begin and end mark.
         forbidden_ids: tokens that are never written.
         early_stopping: leave a sentence when no live hypothesis can reach its n best; never changes the result.
-        patience: leave it in any case when `patience` · R hypotheses are finished (Kasai et al. 2022); None: never.
+        patience: leave it in any case when `patience` · R hypotheses, and the n best, are finished (Kasai et al. 2022).
     """
 
     beam_size: int
@@ -186,7 +186,8 @@ class _Search:
             reachable = self.log_probs.amax(dim=1).to(self.largest_penalties) / self.largest_penalties  # (B)
             done = done | (worst_wanted >= reachable)
         if self.options.patience is not None:
-            done = done | (self.num_finished >= self.options.patience * self.options.beam_size)
+            enough = max(self.options.patience * self.options.beam_size, self.options.n_best)
+            done = done | (self.num_finished >= enough)
         for index in (done & self.searching).nonzero().flatten().tolist():
             self.results[int(self.sentences[index])] = self._hypotheses(index)
         self.searching = self.searching & ~done

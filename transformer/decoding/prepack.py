@@ -38,6 +38,8 @@ def prepack(model: Transformer) -> None:
     dtype = model.source_embedding.weight.dtype
     if model.device.type != "cpu" or dtype not in {torch.float32, torch.bfloat16} or not _has_operators():
         return
+    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear):
@@ -47,6 +49,5 @@ def prepack(model: Transformer) -> None:
 
 
 def _has_operators() -> bool:
-    return torch._C._has_mkldnn and all(
-        hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise")
-    )
+    operators = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
+    return torch._C._has_mkldnn and all(hasattr(torch.ops.mkldnn, name) for name in operators)

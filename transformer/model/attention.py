@@ -81,7 +81,7 @@ class CrossAttention(Attention):
         layout: Layout = PADDED,
         memory_layout: Layout = PADDED,
     ) -> Tensor:
-        """Queries (B, T, D), memory (B, S, D), mask (B, 1, 1, S) → (B, T, D)."""
+        """Queries (B, T, D), memory (B, S, D), mask (B, 1, 1, S) → (B, T, D); rows (m, D) where packed."""
         key, value = self._keys_values(memory, cache, memory_layout)  # (B, H, S, K)
         (query,) = layout.split_heads(self.query(x), 1, self.num_heads)  # (B, H, T, K)
         return self.output(layout.merge_heads(self.kernel(query, key, value, mask)))  # type: ignore[no-any-return]
@@ -101,7 +101,8 @@ def recorded_attention(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
 
     Yields:
         `{module name: [(B,H,T,S) of each call]}`, e.g. `decoder.layers.0.cross_attention`, computed by the readable
-        formula whichever kernel is in use.
+        formula whichever kernel is in use. While a search runs, the T queries of a step are its R beams, the keys of
+        self-attention are those of all its beams (see `cache`), and S counts the source's padding.
     """
     recorded: dict[str, list[Tensor]] = {}
     modules = {name: module for name, module in model.named_modules() if isinstance(module, Attention)}

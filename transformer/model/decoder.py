@@ -46,7 +46,7 @@ class DecoderLayer(nn.Module):
         layout: Layout = PADDED,
         source_layout: Layout = PADDED,
     ) -> Tensor:
-        """(B, T, D), masks (1, 1, T, T) and (B, 1, 1, S), memory (B, S, D) → (B, T, D)."""
+        """(B, T, D), masks (1, 1, T, T) and (B, 1, 1, S), memory (B, S, D) → (B, T, D); rows (m, D) where packed."""
         own, cross = (cache.self_attention, cache.cross_attention) if cache is not None else (None, None)
         x = self.self_attention_residual(x, lambda h: self.self_attention(h, target_mask, own, layout))
         x = self.cross_attention_residual(
@@ -73,7 +73,7 @@ class Decoder(nn.Module):
         layout: Layout = PADDED,
         source_layout: Layout = PADDED,
     ) -> Tensor:
-        """(B, T, D), masks (1, 1, T, T) and (B, 1, 1, S), memory (B, S, D) → (B, T, D)."""
+        """(B, T, D), masks (1, 1, T, T) and (B, 1, 1, S), memory (B, S, D) → (B, T, D); rows (m, D) where packed."""
         caches = cache.layers if cache is not None else [None] * len(self.layers)
         for layer, layer_cache in zip(self.layers, caches, strict=True):
             x = layer(x, target_mask, memory, source_mask, layer_cache, layout, source_layout)

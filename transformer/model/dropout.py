@@ -16,7 +16,8 @@ _LEVELS = 2**16  # 16 random bits decide an element
 class Dropout(nn.Module):
     """Sets each element to zero with probability p and divides the others by 1 - p; does nothing in evaluation mode.
 
-    On a CPU p is rounded to a multiple of 2^-16, and the divisor with it, so that the expectation is exact.
+    On a CPU p is rounded to a multiple of 2^-16, and the divisor with it, so that the expectation stays; in bf16 the
+    divisor has three digits, as PyTorch's own has.
 
     Args:
         p: probability, 0 ≤ p < 1.

@@ -32,7 +32,7 @@ class EncoderLayer(nn.Module):
         self.feed_forward_residual = feed_forward_residual
 
     def forward(self, x: Tensor, source_mask: Tensor, layout: Layout = PADDED) -> Tensor:
-        """(B, S, D), mask (B, 1, 1, S) → (B, S, D)."""
+        """(B, S, D), or (m, D) in a packed layout; mask (B, 1, 1, S) → the same shape."""
         x = self.self_attention_residual(x, lambda h: self.self_attention(h, source_mask, layout=layout))
         return self.feed_forward_residual(x, self.feed_forward)  # type: ignore[no-any-return]
 
@@ -46,7 +46,7 @@ class Encoder(nn.Module):
         self.norm = norm
 
     def forward(self, x: Tensor, source_mask: Tensor, layout: Layout = PADDED) -> Tensor:
-        """(B, S, D), mask (B, 1, 1, S) → (B, S, D)."""
+        """(B, S, D), or (m, D) in a packed layout; mask (B, 1, 1, S) → the same shape."""
         for layer in self.layers:
             x = layer(x, source_mask, layout)
         return self.norm(x)  # type: ignore[no-any-return]

@@ -18,5 +18,5 @@ class FeedForward(nn.Module):
         self.contract = nn.Linear(d_ff, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) → (B, T, D)."""
+        """(…, D) → (…, D)."""
         return self.contract(F.relu(self.expand(x)))  # type: ignore[no-any-return]

@@ -48,7 +48,7 @@ PADDED = Padded()
 class Packed:
     """(m, D): n tokens in reading order, then rows that stand for all padding and keep m a multiple of 128.
 
-    The rows after the tokens hold zeros wherever a sub-layer begins, and so do their gradients: they touch no weight.
+    The rows after the tokens hold anything finite, but their gradients are zero everywhere: they touch no weight.
 
     Args:
         is_token: (B, S), False at padding.

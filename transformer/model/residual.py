@@ -27,7 +27,7 @@ class Residual(nn.Module):
         self.pre = norm == "pre"
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
-        """(B, T, D) → (B, T, D)."""
+        """(…, D) → (…, D)."""
         if self.pre:
             return x + self.dropout(sublayer(self.norm(x)))  # type: ignore[no-any-return]
         return self.norm(x + self.dropout(sublayer(x)))  # type: ignore[no-any-return]

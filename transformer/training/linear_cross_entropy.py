@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from transformer.model.layout import true_first
@@ -79,6 +80,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (1 - label_smoothing) * -of_labels - label_smoothing / vocabulary * of_all, negative_log_likelihood
 
     @staticmethod
+    @once_differentiable  # the gradient is a constant to autograd
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         hidden_gradient, weight_gradient = ctx.saved_tensors
         scale = gradients[0]

@@ -127,6 +127,8 @@ class Trainer:
                     batch.source_ids, batch.decoder_input_ids, batch.num_source_tokens, batch.num_target_tokens
                 )  # (n, D)
             smoothing, pad_id = self.options.label_smoothing, self.model.pad_id
+            # on a GPU autocast leaves the last norm in fp32, and the largest product would be fp32 with it
+            hidden = hidden.to(self.precision)
             sums = linear_cross_entropy(hidden, self.model.output.weight, batch.labels, smoothing, pad_id)
             (sums.loss / tokens).backward()  # type: ignore[no-untyped-call]
             self.interval.add(batch, sums)
