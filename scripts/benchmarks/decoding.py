@@ -10,17 +10,16 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.untrained import untrained_model
 from transformer.cli.wiring import open_translator, run_config, say
 from transformer.config import Config
 from transformer.data.corpus import read_pairs
 from transformer.data.prepare import prepare
-from transformer.data.tokenizer import EOS, PAD
+from transformer.data.tokenizer import EOS
 from transformer.decoding.prepack import prepack
 from transformer.decoding.translator import Translator
 from transformer.evaluation.metrics import bleu_and_chrf
-from transformer.model.build import build_model
-from transformer.runtime.device import choose_device, choose_precision
-from transformer.runtime.seeding import seed_everything
+from transformer.runtime.device import choose_precision
 
 Measure = Callable[[], dict[str, float]]
 _LATENCY_SENTENCES = 100
@@ -47,9 +46,7 @@ def decoding_untrained(config: Config, sentences: int) -> Measure:
     """A function that translates with an untrained model; all translations run to a fixed length, so that the work is
     the same on each machine."""
     prepared = prepare(config, say)
-    seed_everything(config.run.seed)
-    sizes = prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size
-    model = build_model(config.model, *sizes, PAD).to(choose_device(config.run.device)).eval()
+    model = untrained_model(config, prepared)
     with torch.no_grad():
         # an even end mark meets normalised states at logit 0, far below the best of thousands: all run to their limit
         model.output.weight[EOS] = -1.0

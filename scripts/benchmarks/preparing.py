@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,8 @@ from pathlib import Path
 from transformer.cli.wiring import say
 from transformer.config import Config
 from transformer.data.corpus import read_pairs
-from transformer.data.prepare import prepare
+from transformer.data.prepare import Prepared, prepare
+from transformer.data.tokenizer import save_tokenizers
 from transformer.runtime.device import physical_cores
 
 _CHUNK = 10_000
@@ -38,7 +38,7 @@ def preparing(config: Config) -> Callable[[], dict[str, float]]:
             alone += time.perf_counter() - begin
             lines += len(chunk)
         with tempfile.TemporaryDirectory() as folder:
-            models = _save(prepared, Path(folder))
+            models = _tokenizer_files(prepared, Path(folder))
             data = config.data.model_copy(update={"prepared_directory": str(Path(folder) / "prepared")})
             anew = config.model_copy(update={"data": data, "tokenizer": config.tokenizer.model_copy(update=models)})
             start = time.perf_counter()
@@ -49,18 +49,14 @@ def preparing(config: Config) -> Callable[[], dict[str, float]]:
             "prepare_seconds": whole,
             "sentencepiece_alone_seconds": alone,
             "ratio": whole / alone,
-            "peak_memory_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         }
 
     return measure
 
 
-def _save(prepared: object, folder: Path) -> dict[str, str]:
-    """Put the tokenizers into files that a config can name."""
-    source, target = prepared.source_tokenizer, prepared.target_tokenizer  # type: ignore[attr-defined]
-    source.save(folder / "source.model")
-    models = {"source_model": str(folder / "source.model")}
-    if target.model != source.model:
-        target.save(folder / "target.model")
-        models["target_model"] = str(folder / "target.model")
-    return models
+def _tokenizer_files(prepared: Prepared, folder: Path) -> dict[str, str]:
+    """Put the tokenizers into files, and return the options that name them."""
+    save_tokenizers(folder, prepared.source_tokenizer, prepared.target_tokenizer)
+    if (folder / "shared.model").is_file():
+        return {"source_model": str(folder / "shared.model")}
+    return {f"{side}_model": str(folder / f"{side}.model") for side in ("source", "target")}

@@ -9,16 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.ceiling import product_ceiling, training_flops
+from benchmarks.untrained import untrained_model
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.checkpoint.state import TrainingState
 from transformer.cli.wiring import say
 from transformer.config import Config
 from transformer.data.batching import UpdateStream
 from transformer.data.prepare import prepare
-from transformer.data.tokenizer import PAD
-from transformer.model.build import build_model
-from transformer.runtime.device import choose_device, choose_precision
-from transformer.runtime.seeding import seed_everything
+from transformer.runtime.device import choose_precision
 from transformer.training.optimizer import build_optimizer
 from transformer.training.trainer import Trainer
 
@@ -29,11 +27,8 @@ def training(config: Config, updates: int) -> Measure:
     """A function that trains for so many updates and tells target tokens (padding not counted) and operations a second,
     as a share of the machine's ceiling too (MFU), and how long the loader was waited for."""
     prepared = prepare(config, say)
-    options, device = config.training, choose_device(config.run.device)
-    precision = choose_precision(options.precision, device)
-    seed_everything(config.run.seed)
-    sizes = prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size
-    model = build_model(config.model, *sizes, PAD).to(device)
+    options, model = config.training, untrained_model(config, prepared)
+    precision = choose_precision(options.precision, model.device)
     window = config.data.bucket_window
     stream = UpdateStream(
         prepared.corpus("train"), options.batch_tokens, options.micro_batch_tokens, window, config.run.seed
@@ -51,7 +46,7 @@ def training(config: Config, updates: int) -> Measure:
         precision=precision,
     )
     todo = iter(stream)
-    ceiling = product_ceiling(device, precision)
+    ceiling = product_ceiling(model.device, precision)
 
     def measure() -> dict[str, float]:
         trainer.interval = type(trainer.interval)(model.device)
@@ -62,7 +57,7 @@ def training(config: Config, updates: int) -> Measure:
             (micro_batches,) = itertools.islice(todo, 1)
             waited += time.perf_counter() - asked
             trainer.train_update(micro_batches)
-            flops += training_flops(config.model, sizes[1], micro_batches)
+            flops += training_flops(config.model, prepared.target_tokenizer.vocab_size, micro_batches)
         summary = trainer.interval.summary()  # waits for the device
         seconds = time.perf_counter() - start
         return {

@@ -41,7 +41,6 @@ def open_translator(run: str | Path, overrides: Sequence[str] = ()) -> Translato
     device = choose_device(config.run.device)
     configure_process(config.run.threads, device)
     loaded = load_model(run, config.decoding.checkpoint)
-    model = loaded.model.to(device).eval()
-    model.to(choose_precision(config.decoding.precision, device))
+    model = loaded.model.to(device, choose_precision(config.decoding.precision, device))
     prepack(model)
     return Translator(model, loaded.source_tokenizer, loaded.target_tokenizer, config.decoding, warn=say)
