@@ -20,15 +20,16 @@ BOS, EOS = 0, 1
 class PrefixState:
     """Knows the sentence of each row and every token fed to it; a wrong `reorder` shows in what it says."""
 
-    def __init__(self, num_sentences: int, beam_size: int) -> None:
-        self.beam_size = beam_size
-        self.sentences = torch.arange(num_sentences).repeat_interleave(beam_size)  # (N)
+    def __init__(self, num_sentences: int) -> None:
+        self.sentences = torch.arange(num_sentences)  # (N)
         self.fed = torch.empty(len(self.sentences), 0, dtype=torch.int64)  # (N, T)
 
-    def reorder(self, index: Tensor) -> None:
-        self.sentences, self.fed = self.sentences[index], self.fed[index]
-        runs = self.sentences.view(-1, self.beam_size)
-        assert (runs == runs[:, :1]).all(), "a row is given to another sentence"
+    def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
+        before = self.sentences.unique_consecutive()
+        self.sentences, self.fed = self.sentences[rows], self.fed[rows]
+        stay = before if sentences is None else before[sentences]
+        runs = self.sentences.view(len(stay), -1)
+        assert (runs == stay[:, None]).all(), "a row is given to another sentence"
 
 
 class ToyStep:

@@ -17,7 +17,7 @@ Toy = Any  # the classes of conftest.py
 
 
 def search(toy: Any, state: Toy, limits: list[int], options: SearchOptions) -> list[list[Hypothesis]]:
-    return beam_search(toy, state(len(limits), options.beam_size), limits, options)
+    return beam_search(toy, state(len(limits)), limits, options)
 
 
 class Chain:
@@ -192,13 +192,13 @@ def test_batch_mates_and_their_order_change_nothing(toy_step: Toy, prefix_state:
     limits = [6, 2, 9, 4, 7]
     together = search(toy_step(1, 6), prefix_state, limits, options)
     order = [3, 0, 4, 2, 1]
-    state = prefix_state(5, 3)
-    state.sentences = torch.tensor(order).repeat_interleave(3)
+    state = prefix_state(5)
+    state.sentences = torch.tensor(order)
     shuffled = beam_search(toy_step(1, 6), state, [limits[sentence] for sentence in order], options)
     assert shuffled == [together[sentence] for sentence in order]
     for sentence, limit in enumerate(limits):
-        alone = prefix_state(1, 3)
-        alone.sentences = torch.full((3,), sentence)
+        alone = prefix_state(1)
+        alone.sentences = torch.tensor([sentence])
         assert beam_search(toy_step(1, 6), alone, [limit], options) == [together[sentence]]
 
 
@@ -206,7 +206,7 @@ def test_finished_sentences_leave_the_batch(toy_step: Toy, prefix_state: Toy) ->
     toy = toy_step(0, 6)
     options = replace(OPTIONS, beam_size=2, n_best=1)
     search(Scripted(toy, end=-1000.0), prefix_state, [2, 4, 1, 4], options)
-    assert toy.rows == [8, 6, 4, 4]
+    assert toy.rows == [4, 6, 4, 4]
 
 
 def test_early_stopping_saves_steps(toy_step: Toy, prefix_state: Toy) -> None:
@@ -257,17 +257,6 @@ def test_hopeless_ends_do_not_end_a_search_that_is_led_by_a_live_hypothesis(pref
         assert [hypothesis.ids for hypothesis in found] == [[A] * 5]
 
 
-def test_the_step_functions_own_memory_is_not_written_to(prefix_state: Toy) -> None:
-    kept = torch.tensor([0.1, 0.2, 0.3, 0.4]).log()
-    given = kept.clone()
-    options = replace(OPTIONS, beam_size=2, n_best=2)
-    found = beam_search(
-        lambda tokens, state: (given.expand(len(tokens), 4), state), prefix_state(2, 2), [3, 2], options
-    )
-    assert torch.equal(given, kept)
-    assert [best[0].ids for best in found] == [[B, B], [B]]
-
-
 def test_no_sentences_no_results(toy_step: Toy, prefix_state: Toy) -> None:
     assert search(toy_step(0, 6), prefix_state, [], OPTIONS) == []
 
@@ -278,7 +267,7 @@ def test_patience_ends_a_sentence_when_so_many_have_ended() -> None:
     class Late:
         """One hypothesis ends at once with log 0.3; the rest goes on and ends surely at the third token."""
 
-        def reorder(self, index: torch.Tensor) -> None:
+        def reorder(self, rows: torch.Tensor, sentences: torch.Tensor | None) -> None:
             pass
 
     calls = []

@@ -15,7 +15,7 @@ SOURCES = [[5, 6, 7], [9], [8, 8, 4, 10, 11]]
 def test_scoring_what_the_search_found_gives_the_searchs_own_score(tiny_model: Transformer) -> None:
     """Every one of the n best, those that the limit ended included."""
     options = SearchOptions(beam_size=5, n_best=5, alpha=0.6, bos_id=BOS, eos_id=EOS, forbidden_ids=(PAD, UNK, BOS))
-    state = ModelState(tiny_model, pad_rows(SOURCES, last=EOS), beam_size=5)
+    state = ModelState(tiny_model, pad_rows(SOURCES, last=EOS))
     found = beam_search(ModelStep(tiny_model), state, [7, 3, 9], options)
     pairs = [(source, hypothesis) for source, best in zip(SOURCES, found, strict=True) for hypothesis in best]
     assert len(pairs) == 15

@@ -10,16 +10,17 @@ leave the batch in groups.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from transformer.decoding.length_penalty import gnmt_length_penalty
 from transformer.decoding.step import StepFunction
-from transformer.decoding.top import top_k
+from transformer.decoding.top import best_continuations
 
 _NEVER = float("-inf")
 _GROUP = (
@@ -77,7 +78,7 @@ def beam_search(
 
     Args:
         step: the model.
-        state: its state for B·R rows: R for each sentence, sentence after sentence.
+        state: its state for B rows, one a sentence: R equal beginnings are one hypothesis.
         max_lengths: for each sentence the most tokens, end mark included; the last one can only be the end mark.
         options: see `SearchOptions`.
         device: where the step function wants its tokens.
@@ -86,13 +87,13 @@ def beam_search(
         For each sentence, up to `n_best` hypotheses, best first.
     """
     search = _Search(max_lengths, options, device)
-    tokens = torch.full((len(max_lengths) * options.beam_size, 1), options.bos_id, device=device)  # (N, 1)
+    tokens = torch.full((len(max_lengths), 1), options.bos_id, device=device)  # (B, 1)
     while search.remaining:
         log_probs, state = step(tokens, state)  # (N, V)
-        rows = search.advance(log_probs)  # (N')
+        rows, sentences = search.advance(log_probs)  # (N'), (B')
         if search.remaining:
-            state.reorder(rows)
-            tokens = search.tokens[:, :, -1].reshape(-1, 1)  # (N', 1)
+            state.reorder(rows, sentences)
+            tokens = search.newest_tokens  # (N', 1)
     return search.results
 
 
@@ -100,86 +101,78 @@ class _Search:
     """The live and the finished hypotheses of the sentences in the batch.
 
     Attributes:
-        tokens: (B, R, T) of the live hypotheses.
-        log_probs: (B, R) of the live hypotheses, -inf where there is none.
-        finished_tokens, finished_log_probs, finished_scores: (B, R, T), (B, R), (B, R), best first; score -inf: none.
+        length: T, tokens of the live hypotheses.
+        tokens, parents: (B, R, limit): what each live hypothesis of step t appended, and to which one of the step before.
+        log_probs: (B, R) of the live hypotheses, -inf where there is none; at first (B, 1).
+        finished: the best R that ended.
         results: by sentence, filled in as they are done.
         searching: (B), False where a sentence is done and only waits to leave the batch.
         remaining: how many are not done.
-        num_finished: (B) hypotheses that ended so far, those that were worse than R others included.
     """
 
     def __init__(self, max_lengths: Sequence[int], options: SearchOptions, device: torch.device | None) -> None:
         size, beam = len(max_lengths), options.beam_size
         self.options = options
+        self.length = 0
         self.sentences = torch.arange(size, device=device)  # (B) which sentence each still searched one is
         self.max_lengths = torch.tensor(max_lengths, device=device)  # (B)
+        self.shortest_limit = min(max_lengths, default=0)
         # the best score that a hypothesis of log-probability p ≤ 0 can still reach is p / this: the penalty never falls
         longest = [gnmt_length_penalty(length, options.alpha) for length in max_lengths]
         precise = torch.float32 if device is not None and device.type == "mps" else torch.float64  # MPS has no float64
         self.largest_penalties = torch.tensor(longest, dtype=precise, device=device)  # (B)
-        self.tokens = torch.empty(size, beam, 0, dtype=torch.int64, device=device)
-        self.log_probs = torch.full((size, beam), _NEVER, device=device)
-        self.log_probs[:, 0] = 0.0  # R equal beginnings are one hypothesis
-        self.finished_tokens = self.tokens
-        self.finished_log_probs = torch.full((size, beam), _NEVER, device=device)
-        self.finished_scores = torch.full((size, beam), _NEVER, dtype=precise, device=device)
+        self.tokens = torch.empty(size, beam, max(max_lengths, default=0), dtype=torch.int64, device=device)
+        self.parents = torch.empty_like(self.tokens)
+        self.log_probs = torch.zeros(size, 1, device=device)
+        self.finished = _Finished(size, beam, precise, device)
         self.results: list[list[Hypothesis]] = [[] for _ in range(size)]
         self.searching = torch.ones(size, dtype=torch.bool, device=device)
         self.remaining = size
-        self.num_finished = torch.zeros(size, dtype=torch.int64, device=device)
         self.forbidden = torch.tensor(options.forbidden_ids, dtype=torch.int64, device=device)
 
-    def advance(self, step_log_probs: Tensor) -> Tensor:
-        """Extend every live hypothesis by its best tokens (N, V); returns which old row each new row continues (N')."""
-        beam, length = self.options.beam_size, self.tokens.shape[2] + 1
-        values, choices = self._choices(step_log_probs, length)  # (B, R, k)
-        totals = (self.log_probs[:, :, None] + values).flatten(1)  # (B, R·k)
-        # at most one end mark a beam, so the best 2R continuations hold R that go on
-        best, flat = totals.topk(min(2 * beam, totals.shape[1]), dim=1)  # (B, 2R)
-        parents, tokens = flat // values.shape[2], choices.flatten(1).gather(1, flat)  # (B, 2R)
+    @property
+    def newest_tokens(self) -> Tensor:
+        """(N, 1)."""
+        return self.tokens[:, :, self.length - 1].reshape(-1, 1)
+
+    def advance(self, step_log_probs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Extend every live hypothesis by its best tokens, given (N, V).
+
+        Returns:
+            Which old row each new row continues (N'); which sentences stay (B'), None: all.
+        """
+        beam, live = self.options.beam_size, self.log_probs.shape[1]
+        self._forbid(step_log_probs)
+        # at most one end mark a hypothesis, so the best 2R continuations hold R that go on
+        best, parents, tokens = best_continuations(step_log_probs, self.log_probs, 2 * beam)  # each (B, 2R)
+        if best.shape[1] < beam:  # a tiny vocabulary, the first step
+            missing = (0, beam - best.shape[1])
+            best, parents, tokens = F.pad(best, missing, value=_NEVER), F.pad(parents, missing), F.pad(tokens, missing)
         ends = tokens == self.options.eos_id  # (B, 2R)
+        self.finished.add(best[:, :beam], ends[:, :beam], parents[:, :beam], self.length, self.options.alpha)
+        self.log_probs, order = best.masked_fill(ends, _NEVER).topk(beam, dim=1)  # (B, R) of the 2R
+        parents = parents.gather(1, order)
+        self.tokens[:, :, self.length] = tokens.gather(1, order)
+        self.parents[:, :, self.length] = parents
+        self.length += 1
+        rows = torch.arange(0, len(parents) * live, live, device=parents.device)[:, None] + parents  # (B, R)
+        stay = None if self.finished.is_empty else self._leave()
+        return (rows if stay is None else rows[stay]).flatten(), stay
 
-        extended = torch.cat([_take(self.tokens, parents), tokens[:, :, None]], dim=2)  # (B, 2R, T)
-        self._finish(extended[:, :beam], best[:, :beam], ends[:, :beam], length)
-        live, order = best.masked_fill(ends, _NEVER).topk(beam, dim=1)  # (B, R) of the 2R
-        self.tokens, self.log_probs = _take(extended, order), live
+    def _forbid(self, step_log_probs: Tensor) -> None:
+        """Hide in (N, V) what may not be written: some ids, and at the last place all but the end mark."""
+        step_log_probs.index_fill_(1, self.forbidden, _NEVER)
+        if self.length + 1 >= self.shortest_limit:
+            at_limit = (self.max_lengths <= self.length + 1).repeat_interleave(self.log_probs.shape[1])  # (N)
+            ends = step_log_probs[:, self.options.eos_id].clone()  # (N)
+            step_log_probs.masked_fill_(at_limit[:, None], _NEVER)
+            step_log_probs[:, self.options.eos_id] = ends
 
-        sentences = torch.arange(len(self.sentences), device=parents.device)[:, None]  # (B, 1)
-        rows = sentences * beam + parents.gather(1, order)  # (B, R)
-        return rows[self._leave(length)].flatten()  # (N')
-
-    def _choices(self, step_log_probs: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        """The log-probabilities and ids (B, R, k) of the tokens that can be among the 2R best of a sentence."""
-        count = min(2 * self.options.beam_size + len(self.forbidden), step_log_probs.shape[1])
-        values, choices = top_k(step_log_probs, count)  # (N, k)
-        values = values.masked_fill(torch.isin(choices, self.forbidden), _NEVER)
-        values, choices = (x.view(len(self.sentences), self.options.beam_size, count) for x in (values, choices))
-        at_limit = (self.max_lengths <= length)[:, None]  # (B, 1)
-        if at_limit.any():  # nothing but the end mark
-            end = step_log_probs[:, self.options.eos_id].view(values.shape[:2])  # (B, R)
-            values = values.masked_fill(at_limit[:, :, None], _NEVER)
-            values[:, :, 0] = torch.where(at_limit, end, values[:, :, 0])
-            choices = choices.masked_fill(at_limit[:, :, None], self.options.eos_id)
-        return values, choices
-
-    def _finish(self, tokens: Tensor, log_probs: Tensor, ends: Tensor, length: int) -> None:
-        """Put the candidates (B, R) that end among the finished hypotheses, and keep the best R of all."""
-        beam = self.options.beam_size
-        ends = ends & (log_probs > _NEVER)
-        self.num_finished = self.num_finished + ends.sum(dim=1)
-        scores = log_probs.to(self.finished_scores) / gnmt_length_penalty(length, self.options.alpha)
-        scores = torch.cat([self.finished_scores, scores.masked_fill(~ends, _NEVER)], dim=1)  # (B, 2R)
-        padded = torch.nn.functional.pad(self.finished_tokens, (0, 1), value=self.options.eos_id)  # (B, R, T)
-        self.finished_scores, order = scores.topk(beam, dim=1)  # (B, R) of the 2R
-        self.finished_log_probs = torch.cat([self.finished_log_probs, log_probs], dim=1).gather(1, order)
-        self.finished_tokens = _take(torch.cat([padded, tokens], dim=1), order)
-
-    def _leave(self, length: int) -> Tensor:
+    def _leave(self) -> Tensor | None:
         """Note the sentences that are done, and take them out of the batch when they are many; returns which of the old
-        ones stay (B')."""
-        done = self.max_lengths <= length
-        worst_wanted = self.finished_scores[:, self.options.n_best - 1]  # (B)
+        ones stay (B'), None: all."""
+        done = self.max_lengths <= self.length
+        worst_wanted = self.finished.scores[:, self.options.n_best - 1]  # (B)
         if self.options.beam_size == 1:
             done = done | (worst_wanted > _NEVER)
         elif self.options.early_stopping:
@@ -187,46 +180,86 @@ class _Search:
             done = done | (worst_wanted >= reachable)
         if self.options.patience is not None:
             enough = max(self.options.patience * self.options.beam_size, self.options.n_best)
-            done = done | (self.num_finished >= enough)
+            done = done | (self.finished.count >= enough)
         for index in (done & self.searching).nonzero().flatten().tolist():
             self.results[int(self.sentences[index])] = self._hypotheses(index)
         self.searching = self.searching & ~done
         self.remaining = int(self.searching.sum())
         size = -(-self.remaining // _GROUP) * _GROUP if self.remaining > _GROUP else self.remaining
         if size >= len(self.sentences):
-            return torch.arange(len(self.sentences), device=done.device)
+            return None
         # those still searched, and as many done ones as fill up the size
         stay = self.searching.int().sort(descending=True, stable=True).indices[:size].sort().values  # (B')
         for name in _BY_SENTENCE:
             setattr(self, name, getattr(self, name).index_select(0, stay))
+        self.finished.select(stay)
         return stay
 
     def _hypotheses(self, index: int) -> list[Hypothesis]:
-        found = []
-        for rank in range(self.options.n_best):
-            score = float(self.finished_scores[index, rank])
-            if score > _NEVER:
-                ids = self.finished_tokens[index, rank].tolist()
-                log_prob = float(self.finished_log_probs[index, rank])
-                found.append(Hypothesis(ids[: ids.index(self.options.eos_id)], log_prob, score))
-        return found
+        """The n best finished hypotheses of a sentence, read backwards from their ends."""
+        tokens, parents = self.tokens[index].tolist(), self.parents[index].tolist()
+        return [
+            Hypothesis(_read_back(tokens, parents, length, parent), log_prob, score)
+            for score, log_prob, length, parent in self.finished.of(index, self.options.n_best)
+        ]
 
 
 # every tensor of a search whose first axis is B
-_BY_SENTENCE = (
-    "sentences",
-    "searching",
-    "num_finished",
-    "max_lengths",
-    "largest_penalties",
-    "tokens",
-    "log_probs",
-    "finished_tokens",
-    "finished_log_probs",
-    "finished_scores",
-)
+_BY_SENTENCE = ("sentences", "searching", "max_lengths", "largest_penalties", "tokens", "parents", "log_probs")
 
 
-def _take(values: Tensor, index: Tensor) -> Tensor:
-    """Rows `index` (B, r) of `values` (B, R, T), sentence by sentence: (B, r, T)."""
-    return values.gather(1, index[:, :, None].expand(-1, -1, values.shape[2]))
+class _Finished:
+    """The best R hypotheses that ended, of each sentence, best first.
+
+    Attributes:
+        scores: (B, R), -inf where there is none.
+        log_probs: (B, R).
+        lengths: (B, R), tokens before the end mark.
+        parents: (B, R), the live hypothesis of that length that ended.
+        count: (B) hypotheses that ended so far, those that were worse than R others included.
+        is_empty: none has ended in any sentence.
+    """
+
+    def __init__(self, size: int, beam: int, precise: torch.dtype, device: torch.device | None) -> None:
+        self.log_probs = torch.full((size, beam), _NEVER, device=device)
+        self.scores = self.log_probs.to(precise)
+        self.lengths = torch.zeros(size, beam, dtype=torch.int64, device=device)
+        self.parents = torch.zeros_like(self.lengths)
+        self.count = self.lengths[:, 0]
+        self.is_empty = True
+
+    def add(self, log_probs: Tensor, ends: Tensor, parents: Tensor, length: int, alpha: float) -> None:
+        """Put the candidates (B, R) that end after `length` tokens among the others, and keep the best R of all."""
+        ends = ends & (log_probs > _NEVER)  # (B, R)
+        if not ends.any():
+            return
+        self.is_empty = False
+        beam = ends.shape[1]
+        self.count = self.count + ends.sum(dim=1)
+        scores = log_probs.to(self.scores) / gnmt_length_penalty(length + 1, alpha)  # (B, R)
+        scores = torch.cat([self.scores, scores.masked_fill(~ends, _NEVER)], dim=1)  # (B, 2R)
+        self.scores, order = scores.topk(beam, dim=1)  # (B, R) of the 2R
+        lengths = torch.full_like(parents, length)
+        self.log_probs = torch.cat([self.log_probs, log_probs], dim=1).gather(1, order)
+        self.lengths = torch.cat([self.lengths, lengths], dim=1).gather(1, order)
+        self.parents = torch.cat([self.parents, parents], dim=1).gather(1, order)
+
+    def select(self, sentences: Tensor) -> None:
+        """Keep the given sentences, in that order: (B',)."""
+        for name in ("scores", "log_probs", "lengths", "parents", "count"):
+            setattr(self, name, getattr(self, name).index_select(0, sentences))
+
+    def of(self, sentence: int, n_best: int) -> Iterator[tuple[float, float, int, int]]:
+        """Score, log-probability, length and parent of up to `n_best` hypotheses of a sentence."""
+        columns = (self.scores, self.log_probs, self.lengths, self.parents)
+        rows = zip(*(column[sentence, :n_best].tolist() for column in columns), strict=True)
+        return (row for row in rows if row[0] > _NEVER)
+
+
+def _read_back(tokens: list[list[int]], parents: list[list[int]], length: int, beam: int) -> list[int]:
+    """The `length` tokens that end at a beam: (R, limit) tokens and parents."""
+    words = []
+    for step in range(length - 1, -1, -1):
+        words.append(tokens[beam][step])
+        beam = parents[beam][step]
+    return words[::-1]

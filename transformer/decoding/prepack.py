@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from transformer.model.embedding import OutputProjection
+from transformer.model.feed_forward import FeedForward
 from transformer.model.transformer import Transformer
 
 
@@ -25,9 +26,22 @@ class PrepackedLinear(nn.Module):
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
         self.bias = None if bias is None else bias.detach()
 
+    def forward(self, x: Tensor, then: str = "none") -> Tensor:
+        """(…, in) → (…, out), followed by `then`, one of oneDNN's element-wise functions, in the same call."""
+        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, then, [], "")  # type: ignore[no-any-return]
+
+
+class PrepackedFeedForward(nn.Module):
+    """`FeedForward` in two calls."""
+
+    def __init__(self, feed_forward: FeedForward) -> None:
+        super().__init__()
+        self.expand = PrepackedLinear(feed_forward.expand.weight, feed_forward.expand.bias)
+        self.contract = PrepackedLinear(feed_forward.contract.weight, feed_forward.contract.bias)
+
     def forward(self, x: Tensor) -> Tensor:
-        """(…, in) → (…, out)."""
-        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")  # type: ignore[no-any-return]
+        """(…, D) → (…, D)."""
+        return self.contract(self.expand(x, "relu"))  # type: ignore[no-any-return]
 
 
 def prepack(model: Transformer) -> None:
@@ -42,7 +56,9 @@ def prepack(model: Transformer) -> None:
         return
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear):
+            if isinstance(child, FeedForward):
+                setattr(parent, name, PrepackedFeedForward(child))
+            elif isinstance(child, nn.Linear):
                 setattr(parent, name, PrepackedLinear(child.weight, child.bias))
             elif isinstance(child, OutputProjection):
                 setattr(parent, name, PrepackedLinear(child.weight, None))

@@ -16,15 +16,18 @@ from transformer.model.transformer import Transformer
 class State(Protocol):
     """What a step function carries from token to token."""
 
-    def reorder(self, index: Tensor) -> None:
-        """Keep rows `index` (N',) in that order; each run of R rows comes from one sentence, as before."""
+    def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
+        """Go on from the old rows `rows` (N',), each run of R of one sentence; keep the `sentences` (B',); None: all."""
 
 
 class StepFunction(Protocol):
     """One token further."""
 
     def __call__(self, token_ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """(N, 1) newest tokens → log-probabilities (N, V) of the next, and the state after it."""
+        """(N, 1) newest tokens → log-probabilities (N, V) of the next, and the state after it; at first N = B.
+
+        The search writes into the log-probabilities: they must be new ones each time.
+        """
 
 
 class ModelState:
@@ -33,20 +36,16 @@ class ModelState:
     Args:
         model: in evaluation mode.
         source_ids: (B, S) ids with padding.
-        beam_size: R.
     """
 
-    def __init__(self, model: Transformer, source_ids: Tensor, beam_size: int) -> None:
+    def __init__(self, model: Transformer, source_ids: Tensor) -> None:
         self.encoder_output = model.encode(source_ids)
-        self.cache = model.new_cache(beam_size)
-        self.beam_size = beam_size
+        self.cache = model.new_cache()
 
-    def reorder(self, index: Tensor) -> None:
+    def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
         """See `State.reorder`. The source side moves only when sentences leave, not when beams change places."""
-        sentences = index[:: self.beam_size] // self.beam_size  # (B')
-        unchanged = len(sentences) == len(self.encoder_output.source_mask)  # sentences leave, they never change places
-        self.cache.reorder(index, None if unchanged else sentences)
-        if not unchanged:
+        self.cache.reorder(rows, sentences)
+        if sentences is not None:
             self.encoder_output = self.encoder_output.select(sentences)
 
 

@@ -1,4 +1,4 @@
-"""The best few of many, for each row at once."""
+"""The best continuations of each sentence, among those of all its hypotheses at once."""
 
 from __future__ import annotations
 
@@ -8,21 +8,37 @@ from torch import Tensor
 _WIDTH = 32  # about the square root of a vocabulary over a beam: blocks and their contents are then equally many
 
 
-def top_k(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """`values.topk(k)` of (N, V), best first: values and indices (N, k).
+def best_continuations(log_probs: Tensor, so_far: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The `count` best of the R·V continuations of each sentence, or all where there are fewer.
 
-    PyTorch's sorts pairs of value and index over the whole row. The k best lie in the k blocks whose largest values are
+    PyTorch's `topk` sorts pairs of value and index over whole rows. The best lie in the blocks whose largest values are
     largest, so that only those blocks need sorting; what is left over beside whole blocks is taken in any case.
+
+    Args:
+        log_probs: (B·R, V) of the next token.
+        so_far: (B, R) log-probabilities of the hypotheses.
+        count: c, how many.
+
+    Returns:
+        The sums (B, c), best first; which of the R each continues, (B, c); its token, (B, c).
     """
-    rows, length = values.shape
-    num_blocks = length // _WIDTH
-    if num_blocks <= 2 * k:
-        return values.topk(k, dim=1)
-    blocks = values[:, : num_blocks * _WIDTH].view(rows, num_blocks, _WIDTH)  # (N, V/w, w)
-    chosen = blocks.amax(dim=2).topk(k, dim=1).indices  # (N, k)
-    starts = chosen * _WIDTH  # (N, k)
-    inside = torch.arange(_WIDTH, device=values.device)  # (w)
-    rest = torch.arange(num_blocks * _WIDTH, length, device=values.device).expand(rows, -1)
-    indices = torch.cat([(starts[:, :, None] + inside).flatten(1), rest], dim=1)  # (N, k·w + rest)
-    best, order = values.gather(1, indices).topk(k, dim=1)
-    return best, indices.gather(1, order)
+    sentences, beams = so_far.shape
+    vocabulary = log_probs.shape[1]
+    num_blocks = vocabulary // _WIDTH
+    if num_blocks * beams <= 2 * count:
+        sums = (log_probs.view(sentences, beams, vocabulary) + so_far[:, :, None]).flatten(1)  # (B, R·V)
+        best, places = sums.topk(min(count, sums.shape[1]), dim=1)  # (B, c)
+        return best, places // vocabulary, places % vocabulary
+    blocks = log_probs[:, : num_blocks * _WIDTH].view(sentences, beams, num_blocks, _WIDTH)  # (B, R, V/w, w)
+    largest = (blocks.amax(dim=3) + so_far[:, :, None]).flatten(1)  # (B, R·V/w)
+    chosen = largest.topk(count, dim=1).indices  # (B, c)
+    starts = chosen // num_blocks * vocabulary + chosen % num_blocks * _WIDTH  # (B, c) among R·V
+    device = log_probs.device
+    inside = (starts[:, :, None] + torch.arange(_WIDTH, device=device)).flatten(1)  # (B, c·w)
+    rest = torch.arange(num_blocks * _WIDTH, vocabulary, device=device)
+    rest = (torch.arange(beams, device=device)[:, None] * vocabulary + rest).flatten()  # (R·rest)
+    places = torch.cat([inside, rest.expand(sentences, -1)], dim=1)  # (B, m)
+    sums = log_probs.view(sentences, -1).gather(1, places) + so_far.gather(1, places // vocabulary)  # (B, m)
+    best, order = sums.topk(count, dim=1)  # (B, c)
+    places = places.gather(1, order)
+    return best, places // vocabulary, places % vocabulary

@@ -125,7 +125,7 @@ class Translator:
         source_ids = pad_rows(sources, last=EOS)  # (B, S)
         # few widths, so that products of the same size come again, whose plans are ready then
         source_ids = F.pad(source_ids, (0, -source_ids.shape[1] % 8), value=PAD).to(self.model.device)
-        state = ModelState(self.model, source_ids, self.options.beam_size)
+        state = ModelState(self.model, source_ids)
         limits = [self._max_length(len(ids)) for ids in sources]
         return beam_search(ModelStep(self.model), state, limits, self.search_options, self.model.device)
 

@@ -57,7 +57,7 @@ class SelfAttention(Attention):
         self, x: Tensor, mask: Tensor | None, cache: SelfAttentionCache | None = None, layout: Layout = PADDED
     ) -> Tensor:
         """(B, T, D) → (B, T, D); with a cache, x holds the newest token of each beam, (B, R, D), and the mask says
-        which of the keys before it are its own past."""
+        which of all keys are its own past."""
         query, key, value = layout.split_heads(self.query_key_value(x), 3, self.num_heads)  # each (B, H, T, K)
         if cache is not None:
             key, value = cache.append(key, value)
@@ -90,9 +90,7 @@ class CrossAttention(Attention):
         if cache is not None and cache.keys is not None and cache.values is not None:
             return cache.keys, cache.values
         key, value = layout.split_heads(self.key_value(memory), 2, self.num_heads)  # each (B, H, S, K)
-        if cache is not None:  # laid out as each step reads them
-            key, value = cache.keys, cache.values = key.contiguous(), value.contiguous()
-        return key, value
+        return (key, value) if cache is None else cache.set(key, value)
 
 
 @contextlib.contextmanager

@@ -1,9 +1,11 @@
 """Keys and values that decoding keeps between steps.
 
 The R beams of a sentence are R queries over one set of keys: those that any of its beams ever wrote. A mask says which
-of them are a beam's own past, so that beams which change places move a few numbers, never the keys and values.
+of them are a beam's own past, so that beams which change places move a few numbers, never the keys and values. The
+number of keys is rounded up, the mask hides the rest: products of few sizes come again and again, whose plans are ready.
 
-B sentences, R beams a sentence, N = B·R rows, H heads, S source length, T tokens so far, K head dimension.
+B sentences, R beams a sentence (1 before the first step: all are the same), N = B·R rows, H heads, S source length,
+S' keys, the rest included, K head dimension.
 """
 
 from __future__ import annotations
@@ -13,30 +15,41 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from transformer.model.masks import HIDDEN, additive
+
+_KEYS_MULTIPLE = 32
+
 
 @dataclass
 class SelfAttentionCache:
-    """Keys and values (B,H,T·R,K) of the tokens so far, step after step, in buffers that grow by doubling."""
+    """Keys and values of the tokens so far, step after step, in buffers that grow by doubling.
+
+    Attributes:
+        keys: (B,H,K,C), transposed as the product with the queries reads them.
+        values: (B,H,C,K).
+        length: how many of the C are keys.
+    """
 
     keys: Tensor | None = None
     values: Tensor | None = None
     length: int = 0
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the keys and values (B,H,n,K) of n new tokens and return those of all tokens."""
+        """Add the keys and values (B,H,R,K) of R new tokens and return those of all, zeros after them: (B,H,S',K)."""
         end = self.length + keys.shape[2]
-        self.keys = _fit(self.keys, keys, self.length, end)
-        self.values = _fit(self.values, values, self.length, end)
-        self.keys[:, :, self.length : end] = keys
+        padded = _rounded(end)
+        self.keys = _fit(self.keys, keys.transpose(2, 3), 3, padded)
+        self.values = _fit(self.values, values, 2, padded)
+        self.keys[..., self.length : end] = keys.transpose(2, 3)
         self.values[:, :, self.length : end] = values
         self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        return self.keys[..., :padded].transpose(2, 3), self.values[:, :, :padded]
 
     def select(self, sentences: Tensor) -> None:
         """Keep the given sentences, in that order: (B',)."""
         if self.keys is not None and self.values is not None:
-            self.keys = self.keys[:, :, : self.length].index_select(0, sentences)
-            self.values = self.values[:, :, : self.length].index_select(0, sentences)
+            self.keys = self.keys.index_select(0, sentences)
+            self.values = self.values.index_select(0, sentences)
 
 
 @dataclass
@@ -46,11 +59,16 @@ class CrossAttentionCache:
     keys: Tensor | None = None
     values: Tensor | None = None
 
+    def set(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep them, laid out as each step reads them."""
+        self.keys = keys.transpose(2, 3).contiguous().transpose(2, 3)
+        self.values = values.contiguous()
+        return self.keys, self.values
+
     def select(self, sentences: Tensor) -> None:
         """Keep the given sentences, in that order: (B',)."""
         if self.keys is not None and self.values is not None:
-            self.keys = self.keys.index_select(0, sentences)
-            self.values = self.values.index_select(0, sentences)
+            self.set(self.keys.index_select(0, sentences), self.values.index_select(0, sentences))
 
 
 @dataclass
@@ -66,24 +84,29 @@ class DecoderCache:
 
     Args:
         num_layers: of the decoder.
-        beam_size: R.
     """
 
-    def __init__(self, num_layers: int, beam_size: int = 1) -> None:
+    def __init__(self, num_layers: int) -> None:
         self.layers = [LayerCache() for _ in range(num_layers)]
-        self.beam_size = beam_size
-        self.length = 0
-        self._writers: Tensor | None = None  # (B, R, T): which beam wrote the key that is this beam's past at step t
+        self.length = 0  # tokens a beam has
+        self._num_keys = 0
+        self._mask: Tensor | None = None  # (B, R, C), additive: which keys are which beam's past
 
-    def advance(self, num_sentences: int, device: torch.device) -> Tensor | None:
-        """Count one token more and return the mask (B,1,R,T·R) over the keys, the newest included; None: see all."""
+    def advance(self, newest: Tensor) -> Tensor:
+        """Count one token more, (B,R,D), and return the additive mask (B,1,R,S') over all keys."""
+        num_sentences, beams, _ = newest.shape
+        start, end = self._num_keys, self._num_keys + beams
+        padded = _rounded(end)
+        if self._mask is None or self._mask.shape[2] < padded:
+            grown = newest.new_full((num_sentences, beams, max(padded, 2 * start)), HIDDEN)
+            if self._mask is not None:
+                grown[:, :, :start] = self._mask[:, :, :start]
+            self._mask = grown
+        own = torch.eye(beams, dtype=torch.bool, device=newest.device)  # each beam writes a key of its own
+        self._mask[:, :, start:end] = additive(own, newest.dtype)  # (R, R)
         self.length += 1
-        if self.beam_size == 1:
-            return None
-        beams = torch.arange(self.beam_size, device=device)  # (R)
-        newest = beams[:, None].expand(num_sentences, -1, 1)  # (B, R, 1): each beam writes its own
-        self._writers = newest if self._writers is None else torch.cat([self._writers, newest], dim=2)
-        return (self._writers[..., None] == beams).flatten(2)[:, None]  # (B, 1, R, T·R)
+        self._num_keys = end
+        return self._mask[:, None, :, :padded]
 
     def reorder(self, rows: Tensor, sentences: Tensor | None = None) -> None:
         """Let each beam go on from one of the old rows (N',); keep only some sentences (B',) where they are given."""
@@ -91,17 +114,23 @@ class DecoderCache:
             for layer in self.layers:
                 layer.self_attention.select(sentences)
                 layer.cross_attention.select(sentences)
-        if self._writers is not None:
-            writers = self._writers.flatten(0, 1).index_select(0, rows)  # (N', T)
-            self._writers = writers.view(-1, self.beam_size, writers.shape[1])  # (B', R, T)
+        if self._mask is not None:
+            num_sentences = len(self._mask) if sentences is None else len(sentences)
+            mask = self._mask.flatten(0, 1).index_select(0, rows)  # (N', C)
+            self._mask = mask.view(num_sentences, -1, mask.shape[1])  # (B', R, C)
 
 
-def _fit(buffer: Tensor | None, new: Tensor, used: int, needed: int) -> Tensor:
-    """A buffer with room for `needed` tokens that holds the first `used` ones of the old buffer."""
-    if buffer is not None and buffer.shape[2] >= needed:
+def _rounded(num_keys: int) -> int:
+    return -(-num_keys // _KEYS_MULTIPLE) * _KEYS_MULTIPLE
+
+
+def _fit(buffer: Tensor | None, new: Tensor, axis: int, needed: int) -> Tensor:
+    """A buffer with room for `needed` keys along an axis that holds those of the old buffer, and zeros."""
+    if buffer is not None and buffer.shape[axis] >= needed:
         return buffer
-    sentences, heads, count, width = new.shape
-    grown = new.new_empty(sentences, heads, max(16 * count, 2 * used, needed), width)
+    size = list(new.shape)
+    size[axis] = needed if buffer is None else max(needed, 2 * buffer.shape[axis])
+    grown = new.new_zeros(size)
     if buffer is not None:
-        grown[:, :, :used] = buffer[:, :, :used]
+        grown.narrow(axis, 0, buffer.shape[axis]).copy_(buffer)
     return grown

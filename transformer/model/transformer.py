@@ -15,7 +15,7 @@ from transformer.model.decoder import Decoder
 from transformer.model.embedding import OutputProjection, TokenEmbedding
 from transformer.model.encoder import Encoder
 from transformer.model.layout import Packed
-from transformer.model.masks import causal_mask, padding_mask
+from transformer.model.masks import additive, causal_mask, padding_mask
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Transformer(nn.Module):
         """(B, S) ids → hidden states; the mask defaults to hiding the padding."""
         if source_mask is None:
             source_mask = padding_mask(source_ids, self.pad_id)  # (B, 1, 1, S)
-        return EncoderOutput(self.encoder(self.source_embedding(source_ids), source_mask), source_mask)
+        x = self.source_embedding(source_ids)  # (B, S, D)
+        return EncoderOutput(self.encoder(x, additive(source_mask, x.dtype)), source_mask)
 
     def decode(
         self, decoder_input_ids: Tensor, encoder_output: EncoderOutput, cache: DecoderCache | None = None
@@ -81,17 +82,18 @@ class Transformer(nn.Module):
         # padding stands after a row's tokens, so the causal mask hides it from them
         mask = causal_mask(decoder_input_ids.shape[1], decoder_input_ids.device)  # (1, 1, T, T)
         x = self.target_embedding(decoder_input_ids)  # (B, T, D)
-        return self.decoder(x, mask, encoder_output.hidden, encoder_output.source_mask)  # type: ignore[no-any-return]
+        mask, source_mask = additive(mask, x.dtype), additive(encoder_output.source_mask, x.dtype)
+        return self.decoder(x, mask, encoder_output.hidden, source_mask)  # type: ignore[no-any-return]
 
     def _decode_step(self, newest_ids: Tensor, encoder_output: EncoderOutput, cache: DecoderCache) -> Tensor:
         """(N, 1) ids → (N, 1, D). Inside, the R beams of a sentence stand side by side as its R queries."""
         if newest_ids.shape[1] != 1:
             raise ValueError(f"cached decoding takes one token a row at a time, not {newest_ids.shape[1]}")
-        source, source_mask = encoder_output.hidden, encoder_output.source_mask
         x = self.target_embedding(newest_ids, cache.length)  # (N, 1, D)
-        beams = x.view(-1, cache.beam_size, x.shape[2])  # (B, R, D)
-        mask = cache.advance(len(beams), x.device)  # (B, 1, R, T·R)
-        return self.decoder(beams, mask, source, source_mask, cache).view_as(x)  # type: ignore[no-any-return]
+        beams = x.view(len(encoder_output.hidden), -1, x.shape[2])  # (B, R, D)
+        mask = cache.advance(beams)  # (B, 1, R, S')
+        source_mask = additive(encoder_output.source_mask, x.dtype)  # (B, 1, 1, S)
+        return self.decoder(beams, mask, encoder_output.hidden, source_mask, cache).view_as(x)  # type: ignore[no-any-return]
 
     def forward(self, source_ids: Tensor, decoder_input_ids: Tensor) -> Tensor:
         """Teacher forcing: (B, S), (B, T) → logits (B, T, V)."""
@@ -104,18 +106,19 @@ class Transformer(nn.Module):
 
         Nothing is computed for padding but attention. The numbers of tokens are those of ids that are not padding.
         """
-        source_mask = padding_mask(source_ids, self.pad_id)  # (B, 1, 1, S)
         source = Packed(source_ids != self.pad_id, num_source_tokens)
         target = Packed(decoder_input_ids != self.pad_id, num_target_tokens)
-        memory = self.encoder(source.pack(self.source_embedding(source_ids)), source_mask, source)  # (m, D)
-        mask = causal_mask(decoder_input_ids.shape[1], decoder_input_ids.device)  # (1, 1, T, T)
+        embedded = source.pack(self.source_embedding(source_ids))  # (m, D)
+        source_mask = additive(padding_mask(source_ids, self.pad_id), embedded.dtype)  # (B, 1, 1, S)
+        memory = self.encoder(embedded, source_mask, source)  # (m, D)
+        mask = additive(causal_mask(decoder_input_ids.shape[1], embedded.device), embedded.dtype)  # (1, 1, T, T)
         x = target.pack(self.target_embedding(decoder_input_ids))  # (m', D)
         hidden = self.decoder(x, mask, memory, source_mask, layout=target, source_layout=source)  # (m', D)
         return hidden[:num_target_tokens]  # type: ignore[no-any-return]
 
-    def new_cache(self, beam_size: int = 1) -> DecoderCache:
-        """An empty cache for decoding with `beam_size` rows a sentence."""
-        return DecoderCache(len(self.decoder.layers), beam_size)
+    def new_cache(self) -> DecoderCache:
+        """An empty cache for decoding token by token."""
+        return DecoderCache(len(self.decoder.layers))
 
     @property
     def device(self) -> torch.device:
