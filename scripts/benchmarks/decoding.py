@@ -11,15 +11,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.untrained import untrained_model
-from transformer.cli.wiring import open_translator, run_config, say
+from transformer.cli.wiring import freeze_weights, open_translator, run_config, say
 from transformer.config import Config
 from transformer.data.corpus import read_pairs
 from transformer.data.prepare import prepare
 from transformer.data.tokenizer import EOS
-from transformer.decoding.prepack import prepack
 from transformer.decoding.translator import Translator
 from transformer.evaluation.metrics import bleu_and_chrf
-from transformer.runtime.device import choose_precision
 
 Measure = Callable[[], dict[str, float]]
 _LATENCY_SENTENCES = 100
@@ -50,8 +48,7 @@ def decoding_untrained(config: Config, sentences: int) -> Measure:
     with torch.no_grad():
         # an even end mark meets normalised states at logit 0, far below the best of thousands: all run to their limit
         model.output.weight[EOS] = -1.0
-    model.to(choose_precision(config.decoding.precision, model.device))
-    prepack(model)
+    freeze_weights(model, config.decoding.precision)
     sources = [source for source, _ in itertools.islice(read_pairs(config.data.validation), sentences)]
     options = config.decoding.model_copy(update={"max_length_ratio": 1.0, "max_length_extra": 2})
     translator = Translator(model, prepared.source_tokenizer, prepared.target_tokenizer, options)

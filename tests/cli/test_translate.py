@@ -202,6 +202,7 @@ def test_load_is_the_same_from_python(tiny_run: Path, expected: list[str], sourc
         load("absent")
 
 
-def test_bf16_weights_translate_too(output: Callable[..., str], tiny_run: Path) -> None:
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_rounded_weights_translate_too(output: Callable[..., str], tiny_run: Path, precision: str) -> None:
     plain = output("translate", tiny_run, "der Hund sieht das Haus")
-    assert output("translate", tiny_run, "der Hund sieht das Haus", "decoding.precision=bf16") == plain
+    assert output("translate", tiny_run, "der Hund sieht das Haus", f"decoding.precision={precision}") == plain

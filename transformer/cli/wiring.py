@@ -9,9 +9,10 @@ from pathlib import Path
 from transformer.checkpoint.load import load_model
 from transformer.checkpoint.run_directory import split_checkpoint
 from transformer.config import Config, is_override, load_config, override_config
-from transformer.decoding.prepack import prepack
+from transformer.decoding.prepack import prepack, prepack_int8
 from transformer.decoding.translator import Translator
 from transformer.errors import UserError
+from transformer.model.transformer import Transformer
 from transformer.runtime.device import choose_device, choose_precision, configure_process
 
 
@@ -41,6 +42,15 @@ def open_translator(run: str | Path, overrides: Sequence[str] = ()) -> Translato
     device = choose_device(config.run.device)
     configure_process(config.run.threads, device)
     loaded = load_model(run, config.decoding.checkpoint)
-    model = loaded.model.to(device, choose_precision(config.decoding.precision, device))
-    prepack(model)
+    model = loaded.model.to(device)
+    freeze_weights(model, config.decoding.precision)
     return Translator(model, loaded.source_tokenizer, loaded.target_tokenizer, config.decoding, warn=say)
+
+
+def freeze_weights(model: Transformer, precision: str) -> None:
+    """Bring a model on its device to `decoding.precision`, laid out for decoding and nothing else."""
+    if precision == "int8":
+        prepack_int8(model)
+    else:
+        model.to(choose_precision(precision, model.device))
+        prepack(model)

@@ -228,9 +228,10 @@ class DecodingSection(Section):
     batch_size."""
     gnmt_length_penalty: float = Field(default=0.6, ge=0, le=10)
     """α of ((5+L)/6)^α (Wu et al. 2016), by which a hypothesis' log-probability is divided; 0 means not at all."""
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "fp32"
     """Of weights and products when a trained run translates; validation while training is always in fp32. `auto` takes
-    bf16 where the processor multiplies in it."""
+    bf16 where the processor multiplies in it; `int8` rounds to 8 bits, on CPUs only. What each costs in BLEU:
+    docs/performance.md."""
     patience: float | None = Field(default=None, ge=0.1, le=1000)
     """A sentence is done when patience × beam_size hypotheses are finished (Kasai et al. 2022); 1.0 is what most
     toolkits do, about 1.4 times as fast at beam 5. Empty: when no other hypothesis can win by the model's score."""

@@ -102,7 +102,7 @@ class _Search:
 
     Attributes:
         length: T, tokens of the live hypotheses.
-        tokens, parents: (B, R, limit): what each live hypothesis of step t appended, and to which one of the step before.
+        tokens, parents: (B, R, limit): what each live hypothesis appended at a step, and to which of the one before.
         log_probs: (B, R) of the live hypotheses, -inf where there is none; at first (B, 1).
         finished: the best R that ended.
         results: by sentence, filled in as they are done.

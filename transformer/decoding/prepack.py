@@ -1,20 +1,38 @@
-"""Weights laid out once as a CPU's products read them, in place of anew at each product."""
+"""Weights laid out once as a CPU's products read them, in place of anew at each product; in 8 bits where wished.
+
+The operators are those that PyTorch's own compiler and quantizer call for frozen linear layers.
+"""
 
 from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from transformer.errors import UserError
 from transformer.model.embedding import OutputProjection
 from transformer.model.feed_forward import FeedForward
 from transformer.model.transformer import Transformer
 
 
+class FrozenLinear(Protocol):
+    """`x @ weight.T + bias` for inference only."""
+
+    def __call__(self, x: Tensor, relu: bool = False) -> Tensor:
+        """(…, in) → (…, out); negative results become 0 where asked."""
+
+
+MakeLinear = Callable[[Tensor, Tensor | None], nn.Module]
+
+
 class PrepackedLinear(nn.Module):
-    """`x @ weight.T + bias` by oneDNN, with the weight in the blocks that oneDNN chose for it; for inference only.
+    """By oneDNN, with the weight in the blocks that oneDNN chose for it.
 
     At the few rows of a search step laying the weight out costs more than the product: 342 µs against 71 µs for 5 rows
-    by 8,000 words. The two operators are those that PyTorch's own compiler calls for frozen linear layers.
+    by 8,000 words.
 
     Args:
         weight: (out, in), fp32 or bf16, on a CPU.
@@ -26,22 +44,51 @@ class PrepackedLinear(nn.Module):
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), None)
         self.bias = None if bias is None else bias.detach()
 
-    def forward(self, x: Tensor, then: str = "none") -> Tensor:
-        """(…, in) → (…, out), followed by `then`, one of oneDNN's element-wise functions, in the same call."""
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """See `FrozenLinear`."""
+        then = "relu" if relu else "none"
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, then, [], "")  # type: ignore[no-any-return]
 
 
-class PrepackedFeedForward(nn.Module):
+class Int8Linear(nn.Module):
+    """Products of 8-bit numbers: weights rounded once, each output by a scale of its own; inputs as they come,
+    each call by one scale. Sums, bias and result are fp32.
+
+    Args:
+        weight: (out, in), fp32, on a CPU.
+        bias: (out).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        weight = weight.detach()
+        scales = (weight.abs().amax(dim=1).double() / 127).clamp_min(1e-12)  # (out)
+        zeros = torch.zeros(len(weight), dtype=torch.int64)
+        with warnings.catch_warnings():  # PyTorch is to drop such tensors; `prepack_int8` says so where they are gone
+            warnings.filterwarnings("ignore", message=".*quantize_per_channel", category=UserWarning)
+            rounded = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+        engine = torch.backends.quantized.engine
+        torch.backends.quantized.engine = _int8_engine()
+        self.packed = torch.ops.quantized.linear_prepack(rounded, None if bias is None else bias.detach())
+        torch.backends.quantized.engine = engine
+
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """See `FrozenLinear`."""
+        product = torch.ops.quantized.linear_relu_dynamic if relu else torch.ops.quantized.linear_dynamic
+        return product(x, self.packed)  # type: ignore[no-any-return]
+
+
+class FrozenFeedForward(nn.Module):
     """`FeedForward` in two calls."""
 
-    def __init__(self, feed_forward: FeedForward) -> None:
+    def __init__(self, feed_forward: FeedForward, make: MakeLinear) -> None:
         super().__init__()
-        self.expand = PrepackedLinear(feed_forward.expand.weight, feed_forward.expand.bias)
-        self.contract = PrepackedLinear(feed_forward.contract.weight, feed_forward.contract.bias)
+        self.expand = make(feed_forward.expand.weight, feed_forward.expand.bias)
+        self.contract = make(feed_forward.contract.weight, feed_forward.contract.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, D) → (…, D)."""
-        return self.contract(self.expand(x, "relu"))  # type: ignore[no-any-return]
+        return self.contract(self.expand(x, relu=True))  # type: ignore[no-any-return]
 
 
 def prepack(model: Transformer) -> None:
@@ -54,16 +101,43 @@ def prepack(model: Transformer) -> None:
         return
     if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return
+    _replace_projections(model, PrepackedLinear)
+
+
+def prepack_int8(model: Transformer) -> None:
+    """Replace every projection of an fp32 model on a CPU by one in 8 bits. It can no longer be trained or saved.
+
+    Raises:
+        UserError: where the device or this build of PyTorch has no such products.
+    """
+    if model.device.type != "cpu" or not _int8_engine():
+        raise UserError(
+            f"decoding.precision=int8: not on {model.device.type} with this build of PyTorch; use fp32 or bf16"
+        )
+    _replace_projections(model, Int8Linear)
+
+
+def _replace_projections(model: Transformer, make: MakeLinear) -> None:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, FeedForward):
-                setattr(parent, name, PrepackedFeedForward(child))
+                setattr(parent, name, FrozenFeedForward(child, make))
             elif isinstance(child, nn.Linear):
-                setattr(parent, name, PrepackedLinear(child.weight, child.bias))
+                setattr(parent, name, make(child.weight, child.bias))
             elif isinstance(child, OutputProjection):
-                setattr(parent, name, PrepackedLinear(child.weight, None))
+                setattr(parent, name, make(child.weight, None))
 
 
 def _has_operators() -> bool:
     operators = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
     return torch._C._has_mkldnn and all(hasattr(torch.ops.mkldnn, name) for name in operators)
+
+
+def _int8_engine() -> str:
+    """The library for 8-bit products; empty: none. oneDNN's are the fastest here for more than a few rows."""
+    operators = ("linear_prepack", "linear_dynamic", "linear_relu_dynamic")
+    if not hasattr(torch, "quantize_per_channel") or not all(hasattr(torch.ops.quantized, name) for name in operators):
+        return ""
+    return next(
+        (name for name in ("onednn", "x86", "qnnpack") if name in torch.backends.quantized.supported_engines), ""
+    )

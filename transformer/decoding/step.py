@@ -17,7 +17,7 @@ class State(Protocol):
     """What a step function carries from token to token."""
 
     def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
-        """Go on from the old rows `rows` (N',), each run of R of one sentence; keep the `sentences` (B',); None: all."""
+        """Go on from the old rows `rows` (N',), each run of R of one sentence; keep `sentences` (B',), or all."""
 
 
 class StepFunction(Protocol):

@@ -2,7 +2,7 @@
 
 The R beams of a sentence are R queries over one set of keys: those that any of its beams ever wrote. A mask says which
 of them are a beam's own past, so that beams which change places move a few numbers, never the keys and values. The
-number of keys is rounded up, the mask hides the rest: products of few sizes come again and again, whose plans are ready.
+number of keys is rounded up, the mask hides the rest: products of few sizes come again, whose plans are ready then.
 
 B sentences, R beams a sentence (1 before the first step: all are the same), N = B·R rows, H heads, S source length,
 S' keys, the rest included, K head dimension.
