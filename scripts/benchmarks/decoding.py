@@ -26,7 +26,7 @@ _LATENCY_SENTENCES = 100
 def decoding_of_run(run: Path, overrides: Sequence[str], sentences: int) -> Measure:
     """A function that translates the run's test sentences: all together, then the first ones one by one."""
     config = run_config(run, overrides)
-    translator = open_translator(run, overrides)
+    translator = open_translator(run, overrides, use_all_cores=True)
     pairs = list(itertools.islice(read_pairs(config.data.test), sentences))
     sources, references = [source for source, _ in pairs], [target for _, target in pairs]
 
@@ -50,7 +50,13 @@ def decoding_untrained(config: Config, sentences: int) -> Measure:
         model.output.weight[EOS] = -1.0
     freeze_weights(model, config.decoding.precision)
     sources = [source for source, _ in itertools.islice(read_pairs(config.data.validation), sentences)]
-    options = config.decoding.model_copy(update={"max_length_ratio": 1.0, "max_length_extra": 2})
+    options = config.decoding.model_copy(
+        update={
+            "max_length_ratio": 1.0,
+            "max_length_extra": 2,
+            "workers": config.decoding.workers or torch.get_num_threads(),
+        }
+    )
     translator = Translator(model, prepared.source_tokenizer, prepared.target_tokenizer, options)
 
     def measure() -> dict[str, float]:

@@ -165,8 +165,20 @@ def test_micro_batches_hold_the_updates_pairs(corpus: EncodedCorpus) -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 9), max_size=20), st.integers(1, 6))
 def test_searching_together_takes_longest_first(lengths: list[int], batch_size: int) -> None:
-    batches = list(batch_by_length(lengths, batch_size))
+    batches = list(batch_by_length(lengths, batch_size, batch_tokens=1000))
     flat = list(itertools.chain(*batches))
     assert sorted(flat) == list(range(len(lengths)))
     assert [lengths[index] for index in flat] == sorted(lengths, reverse=True)
     assert all(len(batch) == batch_size for batch in batches[:-1])
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 9), max_size=20), st.integers(1, 30))
+def test_long_sentences_make_smaller_batches(lengths: list[int], batch_tokens: int) -> None:
+    batches = list(batch_by_length(lengths, 6, batch_tokens))
+    assert sorted(itertools.chain(*batches)) == list(range(len(lengths)))
+    for batch, following in itertools.pairwise([*batches, []]):
+        padded = max(lengths[index] for index in batch)
+        assert len(batch) == 1 or padded * len(batch) <= batch_tokens
+        if following and len(batch) < 6:  # one more would have been too many
+            assert max(1, padded) * (len(batch) + 1) > batch_tokens

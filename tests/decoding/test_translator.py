@@ -9,6 +9,7 @@ from transformer.config import DecodingSection
 from transformer.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from transformer.decoding.score import score_pairs
 from transformer.decoding.translator import Translator
+from transformer.decoding.workers import can_fork
 from transformer.model.transformer import Transformer
 
 MakeTranslator = Callable[..., Translator]
@@ -49,6 +50,15 @@ def test_batch_size_never_changes_a_translation(make_translator: MakeTranslator,
     assert [[t.text for t in best] for best in found] == [[t.text for t in best] for best in expected]
     for best, best_expected in zip(found, expected, strict=True):
         assert [t.score for t in best] == pytest.approx([t.score for t in best_expected], rel=1e-5)
+
+
+@pytest.mark.skipif(not can_fork(torch.device("cpu")), reason="processes are forked on Linux only")
+def test_processes_side_by_side_change_nothing(make_translator: MakeTranslator) -> None:
+    expected = make_translator(batch_size=3).translate_n_best(SENTENCES)
+    translator, advanced = make_translator(batch_size=3, workers=2), list[int]()
+    assert translator.translate_n_best(SENTENCES, advanced.append) == expected
+    assert translator.translate_n_best(SENTENCES[:1]) == expected[:1]  # a single batch, in this process
+    assert sum(advanced) == len(SENTENCES)
 
 
 def test_n_best_are_distinct_best_first_and_detokenized(make_translator: MakeTranslator, tokenizer: Tokenizer) -> None:

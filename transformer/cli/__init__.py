@@ -23,6 +23,7 @@ VERBS = {
     "evaluate": "score a run, or a file of translations, with BLEU, chrF2++ and TER",
     "score": "print a run's own log-probability of given translations",
     "average": "average the last checkpoints of a run",
+    "shortlist": "learn which words a run's translations can need, to decode faster",
     "config": "print the JSON Schema of configs, or a resolved config",
 }
 

@@ -79,7 +79,7 @@ def _corpus(arguments: argparse.Namespace, config: Config) -> tuple[str, list[st
 
 
 def _translate(arguments: argparse.Namespace, sources: list[str]) -> list[str]:
-    translator = open_translator(arguments.run, arguments.overrides)
+    translator = open_translator(arguments.run, arguments.overrides, use_all_cores=True)
     say(f"translating {len(sources):,} sentences, beam {translator.options.beam_size}")
     console = Console(total=len(sources), unit="sentence")
     try:

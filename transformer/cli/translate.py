@@ -44,10 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("give sentences or --input FILE, not both")
     if not sentences and arguments.input is None and sys.stdin is None:
         raise UserError("nothing to translate: standard input is closed; give sentences or --input FILE")
-    translator = open_translator(arguments.run, overrides)
+    translator = open_translator(arguments.run, overrides, use_all_cores=True)
     interactive = not sentences and arguments.input is None and sys.stdin.isatty()
     # sentences of like length are searched together, so a large chunk is fast; a person at a terminal waits for one
-    chunk_size = 1 if interactive else 16 * translator.options.batch_size
+    chunk_size = 1 if interactive else 16 * translator.options.batch_size * (translator.options.workers or 1)
     number = 0
     for chunk in _chunks(_lines(sentences, arguments.input), chunk_size):
         for translations in translator.translate_n_best(chunk, first_number=number + 1):

@@ -6,10 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from transformer.checkpoint.load import load_model
 from transformer.checkpoint.run_directory import split_checkpoint
 from transformer.config import Config, is_override, load_config, override_config
 from transformer.decoding.prepack import prepack, prepack_int8
+from transformer.decoding.shortlist import read_shortlist
 from transformer.decoding.translator import Translator
 from transformer.errors import UserError
 from transformer.model.transformer import Transformer
@@ -36,15 +39,29 @@ def run_config(run: str | Path, overrides: Sequence[str]) -> Config:
     return override_config(load_config(path), overrides)
 
 
-def open_translator(run: str | Path, overrides: Sequence[str] = ()) -> Translator:
-    """Load a run's model onto its device; sets the threads and the allocator of the whole process."""
+def open_translator(run: str | Path, overrides: Sequence[str] = (), use_all_cores: bool = False) -> Translator:
+    """Load a run's model onto its device; sets the threads and the allocator of the whole process.
+
+    Args:
+        run: a run directory, or one of its checkpoints.
+        overrides: `section.key=value`.
+        use_all_cores: where `decoding.workers` is empty, one worker for each thread.
+    """
     config = run_config(run, overrides)
     device = choose_device(config.run.device)
     configure_process(config.run.threads, device)
     loaded = load_model(run, config.decoding.checkpoint)
     model = loaded.model.to(device)
     freeze_weights(model, config.decoding.precision)
-    return Translator(model, loaded.source_tokenizer, loaded.target_tokenizer, config.decoding, warn=say)
+    tokenizers = loaded.source_tokenizer, loaded.target_tokenizer
+    shortlist = None
+    if config.decoding.shortlist:
+        directory, _ = split_checkpoint(Path(run))
+        shortlist = read_shortlist(directory, *(tokenizer.vocab_size for tokenizer in tokenizers))
+    options = config.decoding
+    if use_all_cores and options.workers is None:
+        options = options.model_copy(update={"workers": torch.get_num_threads()})
+    return Translator(model, *tokenizers, options, warn=say, shortlist=shortlist)
 
 
 def freeze_weights(model: Transformer, precision: str) -> None:

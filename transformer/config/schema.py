@@ -232,6 +232,9 @@ class DecodingSection(Section):
     """Of weights and products when a trained run translates; validation while training is always in fp32. `auto` takes
     bf16 where the processor multiplies in it; `int8` rounds to 8 bits, on CPUs only. What each costs in BLEU:
     docs/performance.md."""
+    shortlist: bool = False
+    """Let a sentence be translated only by pieces of its lexical shortlist, which `transformer shortlist RUN` learns
+    once: faster, for a little quality."""
     patience: float | None = Field(default=None, ge=0.1, le=1000)
     """A sentence is done when patience × beam_size hypotheses are finished (Kasai et al. 2022); 1.0 is what most
     toolkits do, about 1.4 times as fast at beam 5. Empty: when no other hypothesis can win by the model's score."""
@@ -244,7 +247,12 @@ class DecodingSection(Section):
     n_best: Positive = 1
     """How many hypotheses a sentence to return; at most beam_size."""
     batch_size: int = Field(default=64, gt=0, le=100_000)
-    """Sentences searched together; never changes a translation."""
+    """The most sentences searched together; never changes a translation."""
+    batch_tokens: Positive = 8192
+    """The most source tokens searched together, padding included: long sentences make smaller batches."""
+    workers: Positive | None = None
+    """Processes that search batches side by side and share the threads, on CPUs under Linux; never changes a
+    translation. Empty: as many as threads where `translate` and `evaluate` run, 1 in Python."""
 
     @model_validator(mode="after")
     def _n_best_fits(self) -> DecodingSection:

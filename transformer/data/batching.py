@@ -127,8 +127,18 @@ class UpdateStream:
         return [collate(self.corpus.sources(part), self.corpus.targets(part)) for part in parts]
 
 
-def batch_by_length(lengths: list[int], batch_size: int) -> Iterator[list[int]]:
-    """Yield indices of sentences to search together, longest first, `batch_size` at a time."""
+def batch_by_length(lengths: list[int], batch_size: int, batch_tokens: int) -> Iterator[list[int]]:
+    """Yield indices of sentences to search together, longest first.
+
+    Args:
+        lengths: tokens of each sentence.
+        batch_size: the most sentences of a batch.
+        batch_tokens: the most tokens of a batch, padding included; a longer sentence stands alone.
+    """
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    start = 0
+    while start < len(order):
+        longest = max(1, lengths[order[start]])
+        size = max(1, min(batch_size, batch_tokens // longest))
+        yield order[start : start + size]
+        start += size

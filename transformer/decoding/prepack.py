@@ -91,6 +91,24 @@ class FrozenFeedForward(nn.Module):
         return self.contract(self.expand(x, relu=True))  # type: ignore[no-any-return]
 
 
+class FrozenOutput(nn.Module):
+    """`OutputProjection`; also to some of the vocabulary."""
+
+    def __init__(self, weight: Tensor, make: MakeLinear) -> None:
+        super().__init__()
+        self.weight = weight.detach()
+        self.make = make
+        self.linear = make(weight, None)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(…, D) → (…, V)."""
+        return self.linear(hidden)  # type: ignore[no-any-return]
+
+    def select(self, ids: Tensor) -> nn.Module:
+        """See `OutputProjection.select`."""
+        return self.make(self.weight[ids], None)
+
+
 def prepack(model: Transformer) -> None:
     """Replace every projection of a model on a CPU; elsewhere, or where this PyTorch lacks the operators, do nothing.
 
@@ -125,7 +143,7 @@ def _replace_projections(model: Transformer, make: MakeLinear) -> None:
             elif isinstance(child, nn.Linear):
                 setattr(parent, name, make(child.weight, child.bias))
             elif isinstance(child, OutputProjection):
-                setattr(parent, name, make(child.weight, None))
+                setattr(parent, name, FrozenOutput(child.weight, make))
 
 
 def _has_operators() -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn import functional as F
@@ -15,7 +15,9 @@ from transformer.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from transformer.decoding.beam_search import Hypothesis, SearchOptions, beam_search
 from transformer.decoding.length_penalty import gnmt_length_penalty
 from transformer.decoding.score import score_pairs
+from transformer.decoding.shortlist import Shortlist
 from transformer.decoding.step import ModelState, ModelStep
+from transformer.decoding.workers import Workers, can_fork
 from transformer.model.transformer import Transformer
 
 
@@ -44,6 +46,7 @@ class Translator:
         source_tokenizer, target_tokenizer: of the run.
         options: beam size, penalty, limits.
         warn: hears of a sentence that had to be cut.
+        shortlist: see `decoding.shortlist`.
     """
 
     def __init__(
@@ -53,12 +56,15 @@ class Translator:
         target_tokenizer: Tokenizer,
         options: DecodingSection,
         warn: Callable[[str], None] | None = None,
+        shortlist: Shortlist | None = None,
     ) -> None:
         self.model = model.eval()
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.options = options
         self.warn = warn
+        self.shortlist = shortlist
+        self._workers: Workers[list[list[int]], list[list[Hypothesis]]] | None = None
         self.search_options = SearchOptions(
             beam_size=options.beam_size,
             n_best=options.n_best,
@@ -95,9 +101,11 @@ class Translator:
         filled = [index for index, ids in enumerate(sources) if ids]
         if advance is not None and len(filled) < len(sources):
             advance(len(sources) - len(filled))
-        for batch in batch_by_length([len(sources[index]) for index in filled], self.options.batch_size):
-            indices = [filled[position] for position in batch]
-            for index, hypotheses in zip(indices, self._search([sources[i] for i in indices]), strict=True):
+        batches = self._batches([len(sources[index]) for index in filled])
+        work = [[sources[filled[position]] for position in batch] for batch in batches]
+        for number, found in self._search_all(work):
+            indices = [filled[position] for position in batches[number]]
+            for index, hypotheses in zip(indices, found, strict=True):
                 texts = self.target_tokenizer.decode([h.ids for h in hypotheses])
                 results[index] = [
                     Translation(text, h.score, h.log_prob, h.ids) for text, h in zip(texts, hypotheses, strict=True)
@@ -113,21 +121,38 @@ class Translator:
         source_ids = [self._limited(ids, number) for number, ids in enumerate(self.source_tokenizer.encode(sources), 1)]
         target_ids = self.target_tokenizer.encode(targets)
         scored: dict[int, Translation] = {}
-        for batch in batch_by_length([len(ids) for ids in target_ids], self.options.batch_size):
+        for batch in self._batches([len(ids) for ids in target_ids]):
             log_probs = score_pairs(self.model, [source_ids[i] for i in batch], [target_ids[i] for i in batch])
             for index, log_prob in zip(batch, log_probs, strict=True):
                 penalty = gnmt_length_penalty(len(target_ids[index]) + 1, self.options.gnmt_length_penalty)
                 scored[index] = Translation(targets[index], log_prob / penalty, log_prob, target_ids[index])
         return [scored[index] for index in range(len(sources))]
 
+    def _batches(self, lengths: list[int]) -> list[list[int]]:
+        return list(batch_by_length(lengths, self.options.batch_size, self.options.batch_tokens))
+
+    def _search_all(self, work: list[list[list[int]]]) -> Iterable[tuple[int, list[list[Hypothesis]]]]:
+        """The number and the hypotheses of each batch, in any order."""
+        count = self.options.workers or 1
+        if count == 1 or len(work) == 1 or not can_fork(self.model.device):
+            return ((number, self._search(batch)) for number, batch in enumerate(work))
+        if self._workers is None:
+            self._workers = Workers(self._search, count, max(1, torch.get_num_threads() // count))
+        return self._workers.map(work)
+
     @torch.inference_mode()
     def _search(self, sources: list[list[int]]) -> list[list[Hypothesis]]:
         source_ids = pad_rows(sources, last=EOS)  # (B, S)
         # few widths, so that products of the same size come again, whose plans are ready then
         source_ids = F.pad(source_ids, (0, -source_ids.shape[1] % 8), value=PAD).to(self.model.device)
-        state = ModelState(self.model, source_ids)
         limits = [self._max_length(len(ids)) for ids in sources]
-        return beam_search(ModelStep(self.model), state, limits, self.search_options, self.model.device)
+        shortlist = None if self.shortlist is None else self.shortlist.of_batch(sources, self.model.device)
+        state = ModelState(self.model, source_ids, shortlist)
+        found = beam_search(ModelStep(self.model, shortlist), state, limits, self.search_options, self.model.device)
+        if shortlist is None:
+            return found
+        ids = shortlist.ids.tolist()
+        return [[replace(h, ids=[ids[place] for place in h.ids]) for h in hypotheses] for hypotheses in found]
 
     def _max_length(self, source_length: int) -> int:
         """The most tokens of a translation, end mark included."""

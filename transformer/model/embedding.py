@@ -53,3 +53,7 @@ class OutputProjection(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """(…, D) → (…, V)."""
         return F.linear(hidden, self.weight)
+
+    def select(self, ids: Tensor) -> nn.Module:
+        """The projection to some of the vocabulary: (…, D) → (…, V')."""
+        return OutputProjection(nn.Parameter(self.weight[ids], requires_grad=False))
