@@ -92,7 +92,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "peak_memory_megabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "machine": platform.platform(),
+        "machine": machine(),
     }
     if peers:
         ratio = medians[_SPEED[arguments.work]] / statistics.median(peers)
@@ -116,6 +116,18 @@ def prepare_measure(arguments: argparse.Namespace) -> Callable[[], Figures]:
     if arguments.work == "data":
         return preparing(config)
     return decoding_untrained(config, arguments.sentences)
+
+
+def machine() -> str:
+    """Processor, GPU and system, as far as they tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor() or platform.machine()
+    gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    return ", ".join([f"{os.cpu_count()} × {processor}", *gpu, platform.platform()])
 
 
 def rounded(figures: Figures) -> Figures:

@@ -31,7 +31,7 @@ def training(config: Config, updates: int) -> Measure:
     precision = choose_precision(options.precision, model.device)
     window = config.data.bucket_window
     stream = UpdateStream(
-        prepared.corpus("train"), options.batch_tokens, options.micro_batch_tokens, window, config.run.seed
+        prepared.corpus("train"), options.batch_tokens, options.known_micro_batch_tokens, window, config.run.seed
     )
     trainer = Trainer(
         config=config,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from transformer.model.attention_kernels import Runs, has_variable_length, reference
 from transformer.model.layout import PADDED, Packed, true_first
 from transformer.model.transformer import Transformer
 
@@ -110,3 +111,52 @@ def test_true_ones_come_first_and_in_order(count: int) -> None:
     assert indices.shape == (count,)
     assert indices[:3].tolist() == [1, 3, 4][:count]
     assert ((indices >= 0) & (indices < 6)).all()
+
+
+def by_loops(query: Tensor, key: Tensor, value: Tensor, queries: Runs, keys: Runs, causal: bool) -> Tensor:
+    """`variable_length` on a CPU, sentence by sentence."""
+    attended = []
+    own, other = (torch.stack([runs.starts[:-1], runs.starts[1:]], dim=1).tolist() for runs in (queries, keys))
+    assert queries.starts.dtype == torch.int32
+    for (begin, end), (first, last) in zip(own, other, strict=True):
+        assert end - begin <= queries.longest
+        assert last - first <= keys.longest
+        q, k, v = query[begin:end], key[first:last], value[first:last]  # (T, H, K), (S, H, K)
+        mask = torch.ones(len(q), len(k), dtype=torch.bool).tril() if causal else None
+        attended.append(reference(q.transpose(0, 1)[None], k.transpose(0, 1)[None], v.transpose(0, 1)[None], mask))
+    return torch.cat([heads[0].transpose(0, 1) for heads in attended])  # (n, H, K)
+
+
+def test_sentences_one_after_another_give_what_padded_ones_give(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU computes, with its kernel replaced by loops: the same states, and the same gradients."""
+    model = make_model()
+    weights = list(model.parameters())
+    padded = model.decode(TARGET_IDS, model.encode(SOURCE_IDS))[TARGET_IDS != 0]
+    monkeypatch.setattr("transformer.model.attention.has_variable_length", lambda x: True)
+    monkeypatch.setattr("transformer.model.attention.variable_length", by_loops)
+    monkeypatch.setattr(Packed, "split_heads", None)  # nothing is laid side by side
+    rows = model.decode_packed(SOURCE_IDS, TARGET_IDS, NUM_SOURCE, NUM_TARGET)
+    torch.testing.assert_close(rows, padded, rtol=1e-10, atol=1e-10)
+    labels = torch.randint(0, 20, (NUM_TARGET,))
+    gradients = [torch.autograd.grad(F.cross_entropy(model.output(h), labels), weights) for h in (rows, padded)]
+    for own, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(own, expected, rtol=1e-8, atol=1e-10)
+
+
+def test_the_rows_after_the_tokens_are_a_sentence_too() -> None:
+    layout = Packed(SOURCE_IDS != 0, NUM_SOURCE)
+    assert layout.runs.starts.tolist() == [0, 5, 8, 10, 128]
+    assert layout.runs.longest == 118
+
+
+def test_another_kernel_is_obeyed_on_a_gpu_too(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transformer.model.attention.has_variable_length", lambda x: True)
+    monkeypatch.setattr("transformer.model.attention.variable_length", None)
+    make_model(attention_kernel="sdpa").decode_packed(SOURCE_IDS, TARGET_IDS, NUM_SOURCE, NUM_TARGET)
+
+
+def test_variable_length_is_for_16_bits_on_a_gpu() -> None:
+    assert not has_variable_length(torch.zeros(2, dtype=torch.bfloat16))
+    assert not has_variable_length(torch.zeros(2, device="meta"))

@@ -124,7 +124,12 @@ def make_trainer(tmp_path: Path, corpus: EncodedCorpus, make_config: Callable[..
         options = config.training
         place = Position(state.epoch, state.batch)
         stream = UpdateStream(
-            corpus, options.batch_tokens, options.micro_batch_tokens, config.data.bucket_window, config.run.seed, place
+            corpus,
+            options.batch_tokens,
+            options.known_micro_batch_tokens,
+            config.data.bucket_window,
+            config.run.seed,
+            place,
         )
         validate = validate or Scripted(1.0)
         return Trainer(

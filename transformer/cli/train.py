@@ -33,6 +33,7 @@ from transformer.runtime.lock import locked
 from transformer.runtime.logging import Console, JsonLines, clock
 from transformer.runtime.seeding import seed_everything
 from transformer.training.optimizer import build_optimizer
+from transformer.training.probe import micro_batch_tokens_that_fit
 from transformer.training.trainer import Outcome, Trainer
 
 _PACKAGES = ("torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pyarrow")
@@ -78,7 +79,7 @@ def train_prepared(
     stream = UpdateStream(
         prepared.corpus("train"),
         config.training.batch_tokens,
-        config.training.micro_batch_tokens,
+        config.training.known_micro_batch_tokens,
         config.data.bucket_window,
         config.run.seed,
         Position(state.epoch, state.batch),
@@ -100,6 +101,15 @@ def train_prepared(
         advance=console.advance,
         precision=precision,
     )
+    if config.training.micro_batch_tokens == "auto" and device.type == "cuda":
+        stream.micro_batch_tokens = micro_batch_tokens_that_fit(
+            model,
+            lambda batch: trainer.add_gradients(batch, batch.num_target_tokens),
+            config.training.batch_tokens,
+            config.data.max_length,
+            token_id=target_size - 1,
+        )
+        say(f"micro-batches: {stream.micro_batch_tokens or 'a whole update'} padded tokens a side fit into memory")
     try:
         outcome = trainer.fit()
     finally:

@@ -53,7 +53,9 @@ class Validation:
         rows = np.lexsort((source_lengths, target_lengths))
         total, tokens = 0.0, 0
         for part in cut_by_tokens(rows, target_lengths[rows] + 1, self.config.training.batch_tokens):
-            for piece in split_update(part, source_lengths, target_lengths, self.config.training.micro_batch_tokens):
+            for piece in split_update(
+                part, source_lengths, target_lengths, self.config.training.known_micro_batch_tokens
+            ):
                 batch = collate(self.corpus.sources(piece), self.corpus.targets(piece)).to(model.device)
                 logits = model(batch.source_ids, batch.decoder_input_ids)
                 total += float(cross_entropy(logits, batch.labels, 0.0, model.pad_id).negative_log_likelihood)

@@ -148,9 +148,10 @@ class TrainingSection(Section):
     """Stop after this much training time, resumed parts included."""
     batch_tokens: Positive = 4096
     """An update takes about this many target tokens, end marks counted, padding not."""
-    micro_batch_tokens: Positive | None = None
+    micro_batch_tokens: Positive | Literal["auto"] | None = None
     """Upper bound on the padded tokens of one forward and backward on either side; an update is split into as many
-    micro-batches as that needs, without changing its gradient. Empty: never split."""
+    micro-batches as that needs, without changing its gradient. Empty: never split. `auto`: as many as fit into a GPU's
+    memory, found by trying the worst batch before the first update; elsewhere never split."""
     optimizer: Literal["adam", "adamw"] = "adam"
     """Adam (Kingma and Ba 2015), or AdamW with decoupled weight decay (Loshchilov and Hutter 2019)."""
     betas: tuple[Probability, Probability] = (0.9, 0.98)
@@ -181,6 +182,11 @@ class TrainingSection(Section):
     average_checkpoints: NonNegative = 5
     """At the end the last so many checkpoints are averaged and, where the validation metric prefers the average, it
     becomes the best (section 6.1). 0 or 1: no averaging."""
+
+    @property
+    def known_micro_batch_tokens(self) -> int | None:
+        """`micro_batch_tokens`, None where it is still to be found."""
+        return None if self.micro_batch_tokens == "auto" else self.micro_batch_tokens
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainingSection:

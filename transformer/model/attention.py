@@ -10,9 +10,15 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from transformer.model.attention_kernels import AttentionKernel, attention_weights
+from transformer.model.attention_kernels import (
+    AttentionKernel,
+    attention_weights,
+    fastest,
+    has_variable_length,
+    variable_length,
+)
 from transformer.model.cache import CrossAttentionCache, SelfAttentionCache
-from transformer.model.layout import PADDED, Layout
+from transformer.model.layout import PADDED, Layout, Packed
 
 
 class StackedLinear(nn.Linear):
@@ -45,12 +51,22 @@ class Attention(nn.Module):
         self.kernel = kernel
         self.output = nn.Linear(d_model, d_model)
 
+    def takes_rows(self, projected: Tensor) -> bool:
+        """Whether packed sentences need not be laid side by side."""
+        return self.kernel is fastest and has_variable_length(projected)
+
 
 class SelfAttention(Attention):
-    """A sequence attends to itself; Q, K and V come from one product."""
+    """A sequence attends to itself; Q, K and V come from one product.
 
-    def __init__(self, d_model: int, num_heads: int, kernel: AttentionKernel) -> None:
+    Args:
+        d_model, num_heads, kernel: see `Attention`.
+        causal: a position sees no later one, as the mask says too.
+    """
+
+    def __init__(self, d_model: int, num_heads: int, kernel: AttentionKernel, causal: bool = False) -> None:
         super().__init__(d_model, num_heads, kernel)
+        self.causal = causal
         self.query_key_value = StackedLinear(d_model, 3)
 
     def forward(
@@ -58,7 +74,12 @@ class SelfAttention(Attention):
     ) -> Tensor:
         """(B, T, D) → (B, T, D); with a cache, x holds the newest token of each beam, (B, R, D), and the mask says
         which of all keys are its own past."""
-        query, key, value = layout.split_heads(self.query_key_value(x), 3, self.num_heads)  # each (B, H, T, K)
+        projected = self.query_key_value(x)  # (…, 3·D)
+        if isinstance(layout, Packed) and self.takes_rows(projected):
+            query, key, value = layout.split_rows(projected, 3, self.num_heads)  # each (m, H, K)
+            attended = variable_length(query, key, value, layout.runs, layout.runs, self.causal)  # (m, H, K)
+            return self.output(attended.flatten(1))  # type: ignore[no-any-return]
+        query, key, value = layout.split_heads(projected, 3, self.num_heads)  # each (B, H, T, K)
         if cache is not None:
             key, value = cache.append(key, value)
         return self.output(layout.merge_heads(self.kernel(query, key, value, mask)))  # type: ignore[no-any-return]
@@ -82,8 +103,14 @@ class CrossAttention(Attention):
         memory_layout: Layout = PADDED,
     ) -> Tensor:
         """Queries (B, T, D), memory (B, S, D), mask (B, 1, 1, S) → (B, T, D); rows (m, D) where packed."""
+        projected = self.query(x)  # (…, D)
+        if isinstance(layout, Packed) and isinstance(memory_layout, Packed) and self.takes_rows(projected):
+            (query,) = layout.split_rows(projected, 1, self.num_heads)  # (m, H, K)
+            key, value = memory_layout.split_rows(self.key_value(memory), 2, self.num_heads)  # each (m', H, K)
+            attended = variable_length(query, key, value, layout.runs, memory_layout.runs, causal=False)  # (m, H, K)
+            return self.output(attended.flatten(1))  # type: ignore[no-any-return]
         key, value = self._keys_values(memory, cache, memory_layout)  # (B, H, S, K)
-        (query,) = layout.split_heads(self.query(x), 1, self.num_heads)  # (B, H, T, K)
+        (query,) = layout.split_heads(projected, 1, self.num_heads)  # (B, H, T, K)
         return self.output(layout.merge_heads(self.kernel(query, key, value, mask)))  # type: ignore[no-any-return]
 
     def _keys_values(self, memory: Tensor, cache: CrossAttentionCache | None, layout: Layout) -> tuple[Tensor, Tensor]:

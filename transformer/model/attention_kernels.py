@@ -8,8 +8,10 @@ B batch, H heads, T queries, S keys, K head dimension.
 """
 
 import contextlib
+import inspect
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,8 +19,26 @@ from torch.nn import functional as F
 
 from transformer.model.masks import additive
 
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # before PyTorch 2.10
+    varlen_attn = None  # type: ignore[assignment]
+
 AttentionKernel = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 _LARGE = 1_500_000  # multiplications; measured on two cores of Zen 5
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Sentences that lie one after another.
+
+    Attributes:
+        starts: (B + 1), int32: the first row of each, and the end.
+        longest: at least the length of the longest.
+    """
+
+    starts: Tensor
+    longest: int
 
 
 @contextlib.contextmanager
@@ -59,6 +79,30 @@ def sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tens
     if mask is not None and mask.dtype != torch.bool:
         mask = mask.to(query.dtype)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
+def has_variable_length(x: Tensor) -> bool:
+    """Whether `variable_length` can take such projections: 16-bit numbers on a GPU, PyTorch 2.11 or later."""
+    known = varlen_attn is not None and "window_size" in inspect.signature(varlen_attn).parameters
+    return known and x.device.type == "cuda" and x.dtype in {torch.bfloat16, torch.float16}
+
+
+def variable_length(query: Tensor, key: Tensor, value: Tensor, queries: Runs, keys: Runs, causal: bool) -> Tensor:
+    """Attention of sentences that lie one after another, n queries and m keys in all: no padding anywhere.
+
+    Args:
+        query: (n, H, K).
+        key, value: (m, H, K).
+        queries, keys: where each sentence lies among the rows of either side.
+        causal: a query sees the keys up to its own place.
+
+    Returns:
+        (n, H, K).
+    """
+    window = (-1, 0) if causal else (-1, -1)
+    return varlen_attn(  # type: ignore[return-value]
+        query, key, value, queries.starts, keys.starts, queries.longest, keys.longest, window_size=window
+    )
 
 
 def fastest(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

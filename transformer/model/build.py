@@ -35,7 +35,7 @@ def build_model(options: ModelSection, source_vocab_size: int, target_vocab_size
         return EncoderLayer(attention, FeedForward(o.d_model, o.d_ff), residual(), residual())
 
     def decoder_layer() -> DecoderLayer:
-        attention = SelfAttention(o.d_model, o.num_heads, kernel)
+        attention = SelfAttention(o.d_model, o.num_heads, kernel, causal=True)
         cross = CrossAttention(o.d_model, o.num_heads, kernel)
         return DecoderLayer(attention, cross, FeedForward(o.d_model, o.d_ff), residual(), residual(), residual())
 

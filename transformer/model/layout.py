@@ -10,11 +10,14 @@ B batch, S length, D d_model, H heads, K = D/H head dimension, P projections sid
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from transformer.model.attention_kernels import Runs
 
 _ROWS_MULTIPLE = 128
 
@@ -56,6 +59,7 @@ class Packed:
     """
 
     def __init__(self, is_token: Tensor, num_tokens: int) -> None:
+        self.is_token = is_token
         self.shape = is_token.shape
         self.num_tokens = num_tokens
         self.num_rows = (num_tokens // _ROWS_MULTIPLE + 1) * _ROWS_MULTIPLE
@@ -85,6 +89,18 @@ class Packed:
         to_heads, to_rows = self._indices(1, num_heads)
         rows = _Gather.apply(x.reshape(-1, width), to_rows, to_heads, self.num_tokens * num_heads, None)  # type: ignore[no-untyped-call]
         return rows.view(self.num_rows, num_heads * width)  # type: ignore[no-any-return]
+
+    def split_rows(self, x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
+        """(m, P·D) → P times (m, H, K): the heads of each row, where attention takes sentences of any length."""
+        return x.view(self.num_rows, parts, num_heads, -1).unbind(1)
+
+    @functools.cached_property
+    def runs(self) -> Runs:
+        """Where each sentence lies. The rows after the tokens count as one more, so that they too hold something
+        finite."""
+        ends = self.is_token.sum(dim=1).cumsum(0)  # (B)
+        starts = F.pad(F.pad(ends, (1, 0)), (0, 1), value=self.num_rows)  # (B + 2)
+        return Runs(starts.int(), max(self.shape[1], self.num_rows - self.num_tokens))
 
     def _indices(self, parts: int, num_heads: int) -> tuple[Tensor, Tensor]:
         """Where each entry of (P, B, H, S) stands in (m, P, H), and the other way round."""

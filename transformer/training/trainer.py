@@ -28,6 +28,7 @@ from transformer.runtime.device import autocast
 from transformer.runtime.interrupt import Interrupt
 from transformer.runtime.logging import Record, RecordListener
 from transformer.training.linear_cross_entropy import linear_cross_entropy
+from transformer.training.loss import LossSums
 from transformer.training.metrics import IntervalMetrics
 from transformer.training.schedule import learning_rate
 
@@ -121,17 +122,7 @@ class Trainer:
         """One optimizer step."""
         tokens = sum(batch.num_target_tokens for batch in micro_batches)
         for micro_batch in micro_batches:
-            batch = micro_batch.to(self.device)
-            with autocast(self.device, self.precision):
-                hidden = self.model.decode_packed(
-                    batch.source_ids, batch.decoder_input_ids, batch.num_source_tokens, batch.num_target_tokens
-                )  # (n, D)
-            smoothing, pad_id = self.options.label_smoothing, self.model.pad_id
-            # on a GPU autocast leaves the last norm in fp32, and the largest product would be fp32 with it
-            hidden = hidden.to(self.precision)
-            sums = linear_cross_entropy(hidden, self.model.output.weight, batch.labels, smoothing, pad_id)
-            (sums.loss / tokens).backward()  # type: ignore[no-untyped-call]
-            self.interval.add(batch, sums)
+            self.interval.add(micro_batch, self.add_gradients(micro_batch, tokens))
         if self.options.max_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.max_gradient_norm)
         for group in self.optimizer.param_groups:
@@ -142,6 +133,20 @@ class Trainer:
         self.state.target_tokens += tokens
         self.state.epoch, self.state.batch = self.stream.position.epoch, self.stream.position.batch
         self.advance()
+
+    def add_gradients(self, micro_batch: Batch, tokens: int) -> LossSums:
+        """Forward and backward; `tokens` are the target tokens of the whole update."""
+        batch = micro_batch.to(self.device)
+        with autocast(self.device, self.precision):
+            hidden = self.model.decode_packed(
+                batch.source_ids, batch.decoder_input_ids, batch.num_source_tokens, batch.num_target_tokens
+            )  # (n, D)
+        smoothing, pad_id = self.options.label_smoothing, self.model.pad_id
+        # on a GPU autocast leaves the last norm in fp32, and the largest product would be fp32 with it
+        hidden = hidden.to(self.precision)
+        sums = linear_cross_entropy(hidden, self.model.output.weight, batch.labels, smoothing, pad_id)
+        (sums.loss / tokens).backward()  # type: ignore[no-untyped-call]
+        return sums
 
     def learning_rate(self, update: int) -> float:
         return learning_rate(self.options, self.config.model.d_model, update)

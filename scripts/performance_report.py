@@ -1,0 +1,117 @@
+"""Write the measured tables of docs/performance.md anew from the JSON files of scripts/benchmark.py.
+
+    python scripts/performance_report.py runs/benchmarks docs/performance.md
+
+Replaces what stands between the lines `<!-- measured -->` and `<!-- end of measured -->`; the rest stays as it is. Each
+JSON file is one row, named after the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformer.errors import UserError
+from transformer.runtime.atomic import write_file
+
+BEGIN, END = "<!-- measured -->\n", "<!-- end of measured -->\n"
+SPEEDS = {"train": ("target_tokens_per_second", "target tokens/s"), "decode": ("sentences_per_second", "sentences/s")}
+Report = dict[str, Any]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the JSON files lie")
+    parser.add_argument("page", type=Path, help="the page to rewrite")
+    arguments = parser.parse_args()
+    try:
+        reports = read_reports(arguments.folder)
+        page = arguments.page.read_text("utf-8") if arguments.page.exists() else f"# Performance\n\n{BEGIN}{END}"
+        write_file(arguments.page, rewritten(page, reports, arguments.page).encode())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def read_reports(folder: Path) -> dict[str, Report]:
+    """The reports by name.
+
+    Raises:
+        UserError: where there are none, or a file is none.
+    """
+    reports = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            report = json.loads(path.read_text("utf-8"))
+            reports[path.stem] = {key: report[key] for key in report} | {"median": dict(report["median"])}
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path}: not a report of scripts/benchmark.py ({error!r})") from None
+    if not reports:
+        raise UserError(f"{folder}: holds no report of scripts/benchmark.py; run make bench")
+    return reports
+
+
+def rewritten(page: str, reports: dict[str, Report], path: Path) -> str:
+    """The page with its measured part made of the reports."""
+    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
+        raise UserError(f"{path}: needs the line {BEGIN.strip()} once, and after it {END.strip()}")
+    before, rest = page.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}{measured(reports)}{END}{after}"
+
+
+def measured(reports: dict[str, Report]) -> str:
+    """Machine, versions and tables."""
+    machines = {
+        f"{report['machine']}, {report['threads']} threads, torch {report['torch']}" for report in reports.values()
+    }
+    lines = [f"Written by `make bench` on {datetime.date.today()}: {'; '.join(sorted(machines))}.", ""]
+    lines += ["Medians, and each repeat in brackets; a peer ran in turn with ours.", ""]
+    for work, (key, unit) in SPEEDS.items():
+        rows = [speed_row(name, report, key) for name, report in reports.items() if report["work"] == work]
+        lines += table([work, f"{unit}", "peer", "ratio", "MFU", "BLEU", "latency, ms", "peak memory"], rows)
+    for work in ("data", "startup"):
+        found = [report for report in reports.values() if report["work"] == work]
+        rows = [[key.replace("_", " "), f"{value:g}"] for report in found for key, value in report["median"].items()]
+        lines += table([work, "median"], rows)
+    return "\n".join(lines)
+
+
+def speed_row(name: str, report: Report, key: str) -> list[str]:
+    median, against = report["median"], report.get("against")
+    ratio, peer = "–", "–"
+    if against:
+        ratio = f"{against['ratio']:.2f}"
+        peer = f"{sorted(against['speeds'])[len(against['speeds']) // 2]:,.0f} ({listed(against['speeds'])})"
+    return [
+        name.replace("_", " "),
+        f"{median[key]:,.0f} ({listed([repeat[key] for repeat in report['repeats']])})",
+        peer,
+        ratio,
+        f"{median['mfu']:.0%} of {median['ceiling_gigaflops']:,.0f} GFLOP/s" if "mfu" in median else "–",
+        f"{median['bleu']:.2f}" if "bleu" in median else "–",
+        f"{median['latency_milliseconds']:.1f}" if "latency_milliseconds" in median else "–",
+        f"{report['peak_memory_megabytes'] / 1000:.2f} GB",
+    ]
+
+
+def listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:,.0f}" for value in values)
+
+
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table, followed by an empty line; nothing where there are no rows."""
+    if not rows:
+        return []
+    cells = [header, ["---"] * len(header), *rows]
+    return [*("| " + " | ".join(row) + " |" for row in cells), ""]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
