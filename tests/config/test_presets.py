@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
-from transformer.config import Config, config_schema, load_config
+from transformer.config import Config, ModelSection, config_schema, load_config
+from transformer.config.model_section import PRESETS as MODEL_PRESET_FILES
+from transformer.config.model_section import Preset
+from transformer.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRESETS = sorted(CONFIGS.glob("*.yaml"))
@@ -76,3 +79,24 @@ def check_section_5_and_6(config: Config) -> None:
     assert (training.label_smoothing, training.max_gradient_norm) == (0.1, None)
     assert (decoding.beam_size, decoding.gnmt_length_penalty) == (4, 0.6)
     assert (decoding.max_length_ratio, decoding.max_length_extra) == (1.0, 50)
+
+
+MODEL_PRESETS = sorted(MODEL_PRESET_FILES.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", MODEL_PRESETS, ids=lambda path: path.stem)
+def test_a_model_preset_stands_for_its_options_and_yields_to_given_ones(path: Path) -> None:
+    options = yaml.safe_load(path.read_text("utf-8"))
+    model = ModelSection(preset=path.stem)
+    assert {name: getattr(model, name) for name in options} == options
+    assert ModelSection(preset=path.stem, dropout=0.45) == model.model_copy(update={"dropout": 0.45})
+    assert ModelSection(**model.model_dump()) == model  # as a run's own config has it
+
+
+def test_every_preset_has_its_file_and_every_file_its_name() -> None:
+    assert {path.stem for path in MODEL_PRESETS} == set(get_args(Preset))
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(UserError, match=r"model.preset: input should be 'transformer-base', .* \(it is '../x'\)"):
+        load_config(CONFIGS / "demo.yaml", ["model.preset=../x"])

@@ -4,18 +4,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from transformer.model.attention import CrossAttention, SelfAttention, StackedLinear, recorded_attention
+from transformer.model.attention import CrossAttention, SelfAttention, recorded_attention
 from transformer.model.attention_kernels import reference
+from transformer.model.context import AttentionContext
+from transformer.model.linear import StackedLinear
 from transformer.model.masks import causal_mask
 from transformer.model.transformer import Transformer
 
 MakeModel = Callable[..., Transformer]
 SOURCE_IDS = torch.tensor([[5, 6, 7, 8, 3], [9, 4, 3, 0, 0]])
 TARGET_IDS = torch.tensor([[2, 11, 12, 13], [2, 14, 15, 0]])
+CAUSAL = AttentionContext.of_whole_sentences(causal_mask(3))
 
 
 def test_stacked_projections_are_the_single_ones_side_by_side() -> None:
-    stacked, x = StackedLinear(4, 3), torch.randn(2, 5, 4)
+    stacked, x = StackedLinear(4, [4, 4, 4]), torch.randn(2, 5, 4)
     parts = stacked(x).chunk(3, dim=-1)
     assert len(parts) == 3
     for index, part in enumerate(parts):
@@ -28,10 +31,10 @@ def test_heads_must_divide_the_width() -> None:
         SelfAttention(6, 4, reference)
 
 
-def gradients_are_right(module: nn.Module, *arguments: Tensor | None) -> bool:
+def gradients_are_right(module: nn.Module, *arguments: Tensor | AttentionContext) -> bool:
     """Compare the gradients of the inputs and of every parameter with finite differences."""
     names, parameters = zip(*module.named_parameters(), strict=True)
-    tensors = [a.requires_grad_() for a in arguments if a is not None and a.is_floating_point()]
+    tensors = [a.requires_grad_() for a in arguments if isinstance(a, Tensor) and a.is_floating_point()]
 
     def call(*values: Tensor) -> Tensor:
         given = iter(values[: len(tensors)])
@@ -45,7 +48,7 @@ def gradients_are_right(module: nn.Module, *arguments: Tensor | None) -> bool:
 
 def test_self_attention_gradients_by_finite_differences() -> None:
     attention = SelfAttention(4, 2, reference).double()
-    assert gradients_are_right(attention, torch.randn(2, 3, 4, dtype=torch.float64), causal_mask(3))
+    assert gradients_are_right(attention, torch.randn(2, 3, 4, dtype=torch.float64), CAUSAL)
 
 
 def test_cross_attention_gradients_by_finite_differences() -> None:
@@ -60,7 +63,7 @@ def test_layer_gradients_by_finite_differences(make_model: MakeModel, norm: str)
     layer = make_model(d_model=4, d_ff=6, num_heads=2, num_encoder_layers=1, num_decoder_layers=1, norm=norm).decoder
     x, memory = torch.randn(1, 3, 4, dtype=torch.float64), torch.randn(1, 2, 4, dtype=torch.float64)
     mask = torch.ones(1, 1, 1, 2, dtype=torch.bool)
-    assert gradients_are_right(layer.layers[0], x, causal_mask(3), memory, mask)
+    assert gradients_are_right(layer.layers[0], x, CAUSAL, memory, mask)
 
 
 def test_recording_gives_the_weights_of_every_attention(make_model: MakeModel) -> None:

@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from transformer.config import ModelSection
-from transformer.model.attention import StackedLinear
 from transformer.model.attention_kernels import KERNELS
 from transformer.model.build import build_model
+from transformer.model.linear import StackedLinear
 from transformer.model.transformer import Transformer
 
 MakeModel = Callable[..., Transformer]
@@ -118,7 +118,7 @@ def test_initialisation() -> None:
     assert len(linears) == 4 + 7
     for module in linears:
         assert not module.bias.any()
-        for matrix in module.weight.chunk(module.parts if isinstance(module, StackedLinear) else 1):
+        for matrix in module.weight.split(module.widths if isinstance(module, StackedLinear) else module.out_features):
             bound = math.sqrt(6 / sum(matrix.shape))
             assert 0.98 * bound < matrix.abs().max() <= bound
             assert matrix.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from transformer.model.cache import DecoderCache, SelfAttentionCache
+from transformer.model.cache import DecoderCache, LayerCache, SelfAttentionCache
 from transformer.model.transformer import EncoderOutput, Transformer
 
 MakeModel = Callable[..., Transformer]
@@ -104,7 +104,7 @@ def test_several_tokens_at_once_need_no_special_case() -> None:
 
 
 def test_reordering_an_empty_cache_does_nothing() -> None:
-    cache = DecoderCache(2)
+    cache = DecoderCache([LayerCache(SelfAttentionCache())])
     cache.reorder(torch.tensor([0]), torch.tensor([0]))
     assert cache.length == 0
 

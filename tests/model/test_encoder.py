@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from transformer.model.context import AttentionContext
 from transformer.model.transformer import Transformer
 
 MakeModel = Callable[..., Transformer]
 REAL = torch.tensor([[True, True, True, True, True], [True, True, True, False, False]])
+CONTEXT = AttentionContext.of_whole_sentences(REAL[:, None, None, :])
 
 
 @pytest.mark.parametrize("kernel", ["reference", "sdpa"])
@@ -23,7 +25,7 @@ def test_layer_is_pytorchs(
     x = torch.randn(2, 5, 16, dtype=torch.float64, requires_grad=True)
     direction = torch.randn(2, 5, 16, dtype=torch.float64) * REAL[:, :, None]  # padded positions are nobody's business
 
-    own, their = ours(x, REAL[:, None, None, :]), theirs(x, src_key_padding_mask=~REAL)
+    own, their = ours(x, CONTEXT), theirs(x, src_key_padding_mask=~REAL)
     torch.testing.assert_close(own[REAL], their[REAL], rtol=1e-10, atol=1e-10)
     gradients = torch.autograd.grad((own * direction).sum(), [x, *ours.parameters()])
     expected = torch.autograd.grad((their * direction).sum(), [x, *theirs.parameters()])
@@ -47,7 +49,7 @@ def test_stack_is_pytorchs(make_model: MakeModel, torch_weights: Callable[..., d
         theirs.norm.load_state_dict(ours.norm.state_dict())
     x = torch.randn(2, 5, 16, dtype=torch.float64)
     expected = theirs(x, src_key_padding_mask=~REAL)
-    torch.testing.assert_close(ours(x, REAL[:, None, None, :])[REAL], expected[REAL], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(ours(x, CONTEXT)[REAL], expected[REAL], rtol=1e-10, atol=1e-10)
 
 
 PAIRS = {

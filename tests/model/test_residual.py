@@ -1,39 +1,71 @@
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transformer.model.residual import Residual, final_norm
+from transformer.model.normalization import NORMS, rms_norm
+from transformer.model.residual import (
+    RESIDUALS,
+    DeepNorm,
+    PostNorm,
+    PreNorm,
+    SandwichNorm,
+    deep_norm_constants,
+    ends_unnormalised,
+)
 
 
-def double(x: torch.Tensor) -> torch.Tensor:
+def double(x: Tensor) -> Tensor:
     return 2 * x
 
 
-@pytest.mark.parametrize("norm", ["post", "pre"])
-def test_order_of_norm_and_addition(norm: str) -> None:
-    residual, x = Residual(6, 0.0, norm), torch.randn(2, 3, 6)
-    normalise = residual.norm
-    nn.init.normal_(normalise.weight)
-    nn.init.normal_(normalise.bias)
-    expected = normalise(x + double(x)) if norm == "post" else x + double(normalise(x))
-    torch.testing.assert_close(residual(x, double), expected)
+def with_random_norms(residual: PostNorm) -> PostNorm:
+    for parameter in residual.parameters():
+        nn.init.normal_(parameter)
+    return residual
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_order_of_norm_and_addition(kind: str) -> None:
+    x = torch.randn(2, 3, 6)
+    for residual_class, expected in (
+        (PostNorm, lambda r: r.norm(x + double(x))),
+        (PreNorm, lambda r: x + double(r.norm(x))),
+        (SandwichNorm, lambda r: x + r.norm_after(double(r.norm(x)))),
+    ):
+        residual = with_random_norms(residual_class(6, 0.0, NORMS[kind]))
+        torch.testing.assert_close(residual(x, double), expected(residual))
+    deep = with_random_norms(DeepNorm(6, 0.0, NORMS[kind], alpha=3.0))
+    torch.testing.assert_close(deep(x, double), deep.norm(3 * x + double(x)))
+
+
+def test_rms_norm_is_its_formula() -> None:
+    norm, x = rms_norm(6), torch.randn(2, 6)
+    nn.init.normal_(norm.weight)
+    torch.testing.assert_close(norm(x), x / (x.square().mean(dim=1, keepdim=True) + 1e-6).sqrt() * norm.weight)
 
 
 def test_dropout_falls_on_the_sublayer_alone() -> None:
-    residual, x = Residual(1000, 0.25, "pre"), torch.randn(1, 1, 1000)
+    residual, x = PreNorm(1000, 0.25), torch.randn(1, 1, 1000)
     added = residual(x, torch.ones_like) - x
     assert sorted({round(value, 3) for value in added.flatten().tolist()}) == [0.0, 1.333]
     assert 0.2 < (added == 0).float().mean() < 0.3
     torch.testing.assert_close(residual.eval()(x, torch.ones_like), x + 1)
 
 
-def test_post_norm_output_is_normalised_but_the_sum_is_not_dropped() -> None:
-    residual, x = Residual(1000, 0.5, "post"), torch.randn(1, 1, 1000)
-    torch.testing.assert_close(residual(x, torch.zeros_like), F.layer_norm(x, (1000,)))
+@pytest.mark.parametrize("residual", [PostNorm(1000, 0.5), DeepNorm(1000, 0.5, alpha=2.0)])
+def test_post_norm_output_is_normalised_but_the_sum_is_not_dropped(residual: PostNorm) -> None:
+    x = torch.randn(1, 1, 1000)
+    torch.testing.assert_close(residual(x, torch.zeros_like), F.layer_norm(x, (1000,)), rtol=1e-4, atol=1e-4)
 
 
-def test_only_pre_norm_ends_with_a_norm() -> None:
-    x = 3 + torch.randn(2, 8)
-    assert final_norm(8, "post")(x) is x
-    torch.testing.assert_close(final_norm(8, "pre")(x), F.layer_norm(x, (8,)))
+def test_where_a_last_norm_follows() -> None:
+    assert [name for name in RESIDUALS if ends_unnormalised(name)] == ["pre", "sandwich"]
+
+
+def test_deep_norm_constants_are_the_papers() -> None:
+    """Wang et al. 2022, figure 2, worked out for 6 and 6, and for 18 and 6 layers."""
+    encoder, decoder = deep_norm_constants(6, 6)["encoder"], deep_norm_constants(6, 6)["decoder"]
+    assert encoder == pytest.approx((0.81 * 6 ** (5 / 16), 0.87 * 6 ** (-5 / 16)))
+    assert decoder == pytest.approx((18**0.25, 72**-0.25))
+    assert deep_norm_constants(18, 6)["encoder"][0] == pytest.approx(0.81 * (18**4 * 6) ** (1 / 16))

@@ -24,6 +24,7 @@ VERBS = {
     "score": "print a run's own log-probability of given translations",
     "average": "average the last checkpoints of a run",
     "shortlist": "learn which words a run's translations can need, to decode faster",
+    "model": "print what a config's model consists of and costs",
     "config": "print the JSON Schema of configs, or a resolved config",
 }
 

@@ -10,13 +10,13 @@ from transformer.config.loading import (
     override_config,
     parse_config,
 )
+from transformer.config.model_section import ModelSection
 from transformer.config.schema import (
     MAY_CHANGE_ON_RESUME,
     SPLITS,
     Config,
     DataSection,
     DecodingSection,
-    ModelSection,
     RunSection,
     TokenizerSection,
     TrainingSection,

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from transformer.config.corpora import Corpora
+from transformer.config.model_section import ModelSection
 from transformer.config.section import NonNegative, Positive, Probability, Section
 
 SPLITS = ("train", "validation", "test")
@@ -101,39 +102,6 @@ class TokenizerSection(Section):
             raise ValueError("target_model is for shared: false; a shared tokenizer is given as source_model")
         if not self.shared and (self.source_model is None) != (self.target_model is None):
             raise ValueError("give both source_model and target_model, or neither")
-        return self
-
-
-class ModelSection(Section):
-    """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model (Table 3)."""
-
-    d_model: int = Field(default=512, gt=0, le=65_536)
-    """Width of the residual stream."""
-    d_ff: int = Field(default=2048, gt=0, le=1_048_576)
-    """Width of the feed-forward layer."""
-    num_heads: int = Field(default=8, gt=0, le=1024)
-    """Attention heads; they divide d_model."""
-    num_encoder_layers: int = Field(default=6, gt=0, le=1000)
-    """Encoder layers (N in the paper)."""
-    num_decoder_layers: int = Field(default=6, gt=0, le=1000)
-    """Decoder layers (N in the paper)."""
-    dropout: Probability = 0.1
-    """Dropout on each sub-layer's output and on the embeddings (section 5.4)."""
-    norm: Literal["post", "pre"] = "post"
-    """Layer norm after the residual addition (the paper) or before the sub-layer, with a final norm (Xiong et al.
-    2020), which trains without a long warm-up."""
-    tied_embeddings: Literal["three_way", "decoder", "none"] = "three_way"
-    """Source, target and output embedding in one matrix (section 3.4), target and output only, or none."""
-    attention_kernel: Literal["auto", "reference", "sdpa"] = "auto"
-    """How attention is computed: two batched products (`reference`), PyTorch's fused kernels (`sdpa`), or the faster
-    one for the device: `reference` on a CPU, `sdpa` elsewhere. The results agree."""
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> ModelSection:
-        if self.d_model % self.num_heads:
-            raise ValueError(f"d_model {self.d_model} is not divisible by num_heads {self.num_heads}")
-        if self.d_model % 2:
-            raise ValueError(f"d_model {self.d_model} is odd; sinusoidal positions need an even width")
         return self
 
 

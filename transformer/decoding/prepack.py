@@ -11,6 +11,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from transformer.errors import UserError
 from transformer.model.embedding import OutputProjection
@@ -138,7 +139,7 @@ def prepack_int8(model: Transformer) -> None:
 def _replace_projections(model: Transformer, make: MakeLinear) -> None:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, FeedForward):
+            if type(child) is FeedForward and child.activation is F.relu:
                 setattr(parent, name, FrozenFeedForward(child, make))
             elif isinstance(child, nn.Linear):
                 setattr(parent, name, make(child.weight, child.bias))

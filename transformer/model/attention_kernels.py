@@ -8,21 +8,18 @@ B batch, H heads, T queries, S keys, K head dimension.
 """
 
 import contextlib
+import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from transformer.model.masks import additive
-
-try:
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:  # before PyTorch 2.10
-    varlen_attn = None  # type: ignore[assignment]
 
 AttentionKernel = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 _LARGE = 1_500_000  # multiplications; measured on two cores of Zen 5
@@ -83,8 +80,17 @@ def sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tens
 
 def has_variable_length(x: Tensor) -> bool:
     """Whether `variable_length` can take such projections: 16-bit numbers on a GPU, PyTorch 2.11 or later."""
-    known = varlen_attn is not None and "window_size" in inspect.signature(varlen_attn).parameters
-    return known and x.device.type == "cuda" and x.dtype in {torch.bfloat16, torch.float16}
+    return x.device.type == "cuda" and x.dtype in {torch.bfloat16, torch.float16} and _varlen_attn() is not None
+
+
+@functools.cache
+def _varlen_attn() -> Callable[..., Any] | None:
+    """PyTorch's kernel, None where it is missing; imported where it is wanted, for that takes more than a second."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:  # before PyTorch 2.10
+        return None
+    return varlen_attn if "window_size" in inspect.signature(varlen_attn).parameters else None
 
 
 def variable_length(query: Tensor, key: Tensor, value: Tensor, queries: Runs, keys: Runs, causal: bool) -> Tensor:
@@ -100,7 +106,9 @@ def variable_length(query: Tensor, key: Tensor, value: Tensor, queries: Runs, ke
         (n, H, K).
     """
     window = (-1, 0) if causal else (-1, -1)
-    return varlen_attn(  # type: ignore[return-value]
+    kernel = _varlen_attn()
+    assert kernel is not None, "has_variable_length was not asked"
+    return kernel(  # type: ignore[no-any-return]
         query, key, value, queries.starts, keys.starts, queries.longest, keys.longest, window_size=window
     )
 
@@ -108,6 +116,11 @@ def variable_length(query: Tensor, key: Tensor, value: Tensor, queries: Runs, ke
 def fastest(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """`reference` on a CPU, where the fused kernel's backward is slow on short sentences; `sdpa` elsewhere."""
     return (reference if query.device.type == "cpu" else sdpa)(query, key, value, mask)
+
+
+def fastest_with_mask(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """`fastest`, for positions in the mask, which `variable_length` cannot take."""
+    return fastest(query, key, value, mask)
 
 
 KERNELS: dict[str, AttentionKernel] = {"auto": fastest, "reference": reference, "sdpa": sdpa}

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from transformer.model.context import AttentionContext
 from transformer.model.masks import HIDDEN, additive
 
 _KEYS_MULTIPLE = 32
@@ -45,11 +46,25 @@ class SelfAttentionCache:
         self.length = end
         return self.keys[..., :padded].transpose(2, 3), self.values[:, :, :padded]
 
-    def select(self, sentences: Tensor) -> None:
-        """Keep the given sentences, in that order: (B',)."""
-        if self.keys is not None and self.values is not None:
+    def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
+        """Keep the given sentences (B',), in that order; None: all. Rows that change places are the mask's matter."""
+        if sentences is not None and self.keys is not None and self.values is not None:
             self.keys = self.keys.index_select(0, sentences)
             self.values = self.values.index_select(0, sentences)
+
+
+@dataclass
+class RecurrentCache:
+    """What a recurrent layer keeps of each row: (B, R, D)."""
+
+    state: Tensor | None = None
+
+    def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
+        """Let each row go on from one of the old rows (N',)."""
+        if self.state is not None:
+            num_sentences = len(self.state) if sentences is None else len(sentences)
+            state = self.state.flatten(0, 1).index_select(0, rows)  # (N', D)
+            self.state = state.view(num_sentences, -1, state.shape[1])  # (B', R, D)
 
 
 @dataclass
@@ -75,7 +90,7 @@ class CrossAttentionCache:
 class LayerCache:
     """What one decoder layer keeps."""
 
-    self_attention: SelfAttentionCache = field(default_factory=SelfAttentionCache)
+    self_attention: SelfAttentionCache | RecurrentCache
     cross_attention: CrossAttentionCache = field(default_factory=CrossAttentionCache)
 
 
@@ -83,17 +98,18 @@ class DecoderCache:
     """What the decoder keeps: a `LayerCache` for each layer, and which keys are whose past.
 
     Args:
-        num_layers: of the decoder.
+        layers: of the decoder, empty.
     """
 
-    def __init__(self, num_layers: int) -> None:
-        self.layers = [LayerCache() for _ in range(num_layers)]
+    def __init__(self, layers: list[LayerCache]) -> None:
+        self.layers = layers
         self.length = 0  # tokens a beam has
         self._num_keys = 0
+        self._key_positions: Tensor | None = None  # (C)
         self._mask: Tensor | None = None  # (B, R, C), additive: which keys are which beam's past
 
-    def advance(self, newest: Tensor) -> Tensor:
-        """Count one token more, (B,R,D), and return the additive mask (B,1,R,S') over all keys."""
+    def advance(self, newest: Tensor) -> AttentionContext:
+        """Count one token more, (B,R,D), and return what its self-attention must know of all keys, mask (B,1,R,S')."""
         num_sentences, beams, _ = newest.shape
         start, end = self._num_keys, self._num_keys + beams
         padded = _rounded(end)
@@ -101,23 +117,32 @@ class DecoderCache:
             grown = newest.new_full((num_sentences, beams, max(padded, 2 * start)), HIDDEN)
             if self._mask is not None:
                 grown[:, :, :start] = self._mask[:, :, :start]
+            self._key_positions = _fit(self._key_positions, newest.new_empty(0, dtype=torch.int64), 0, grown.shape[2])
             self._mask = grown
         own = torch.eye(beams, dtype=torch.bool, device=newest.device)  # each beam writes a key of its own
         self._mask[:, :, start:end] = additive(own, newest.dtype)  # (R, R)
+        assert self._key_positions is not None
+        self._key_positions[start:end] = self.length
         self.length += 1
         self._num_keys = end
-        return self._mask[:, None, :, :padded]
+        positions = self._key_positions
+        return AttentionContext(self._mask[:, None, :, :padded], positions[start:end], positions[:padded])
 
     def reorder(self, rows: Tensor, sentences: Tensor | None = None) -> None:
         """Let each beam go on from one of the old rows (N',); keep only some sentences (B',) where they are given."""
-        if sentences is not None:
-            for layer in self.layers:
-                layer.self_attention.select(sentences)
+        for layer in self.layers:
+            layer.self_attention.reorder(rows, sentences)
+            if sentences is not None:
                 layer.cross_attention.select(sentences)
         if self._mask is not None:
             num_sentences = len(self._mask) if sentences is None else len(sentences)
             mask = self._mask.flatten(0, 1).index_select(0, rows)  # (N', C)
             self._mask = mask.view(num_sentences, -1, mask.shape[1])  # (B', R, C)
+
+
+def precise(x: Tensor) -> Tensor:
+    """At least fp32: what is summed over many steps."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _rounded(num_keys: int) -> int:

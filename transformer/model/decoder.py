@@ -6,14 +6,29 @@ B batch, T target length, S source length, D d_model; in cached decoding the T p
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from transformer.model.attention import CrossAttention, SelfAttention
+from transformer.model.attention import CrossAttention
 from transformer.model.cache import DecoderCache, LayerCache
+from transformer.model.context import AttentionContext
 from transformer.model.feed_forward import FeedForward
 from transformer.model.layout import PADDED, Layout
-from transformer.model.residual import Residual
+from transformer.model.residual import PostNorm
+from transformer.model.stack import Stack
+
+
+class TargetAttention(Protocol):
+    """Masked self-attention, or what stands in its place."""
+
+    def __call__(
+        self, x: Tensor, context: AttentionContext, cache: Any | None = None, layout: Layout = PADDED
+    ) -> Tensor:
+        """(B, T, D) → (B, T, D), each position from those up to it."""
+
+    def new_cache(self) -> Any:
+        """What decoding token by token keeps."""
 
 
 class DecoderLayer(nn.Module):
@@ -21,12 +36,12 @@ class DecoderLayer(nn.Module):
 
     def __init__(
         self,
-        self_attention: SelfAttention,
+        self_attention: TargetAttention,
         cross_attention: CrossAttention,
         feed_forward: FeedForward,
-        self_attention_residual: Residual,
-        cross_attention_residual: Residual,
-        feed_forward_residual: Residual,
+        self_attention_residual: PostNorm,
+        cross_attention_residual: PostNorm,
+        feed_forward_residual: PostNorm,
     ) -> None:
         super().__init__()
         self.self_attention = self_attention
@@ -39,42 +54,49 @@ class DecoderLayer(nn.Module):
     def forward(
         self,
         x: Tensor,
-        target_mask: Tensor | None,
+        context: AttentionContext,
         memory: Tensor,
         source_mask: Tensor,
         cache: LayerCache | None = None,
         layout: Layout = PADDED,
         source_layout: Layout = PADDED,
     ) -> Tensor:
-        """(B, T, D), masks (1, 1, T, T) and (B, 1, 1, S), memory (B, S, D) → (B, T, D); rows (m, D) where packed."""
+        """(B, T, D), mask (B, 1, 1, S), memory (B, S, D) → (B, T, D); rows (m, D) where packed."""
         own, cross = (cache.self_attention, cache.cross_attention) if cache is not None else (None, None)
-        x = self.self_attention_residual(x, lambda h: self.self_attention(h, target_mask, own, layout))
+        x = self.self_attention_residual(x, lambda h: self.self_attention(h, context, own, layout))
         x = self.cross_attention_residual(
             x, lambda h: self.cross_attention(h, memory, source_mask, cross, layout, source_layout)
         )
         return self.feed_forward_residual(x, self.feed_forward)  # type: ignore[no-any-return]
 
+    def new_cache(self) -> LayerCache:
+        """What decoding token by token keeps of this layer."""
+        return LayerCache(self.self_attention.new_cache())
 
-class Decoder(nn.Module):
+
+class Decoder(Stack):
     """The stack of layers."""
 
     def __init__(self, layers: Iterable[DecoderLayer], norm: nn.Module) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.norm = norm
+        super().__init__(layers, norm)
 
     def forward(
         self,
         x: Tensor,
-        target_mask: Tensor | None,
+        context: AttentionContext,
         memory: Tensor,
         source_mask: Tensor,
         cache: DecoderCache | None = None,
         layout: Layout = PADDED,
         source_layout: Layout = PADDED,
     ) -> Tensor:
-        """(B, T, D), masks (1, 1, T, T) and (B, 1, 1, S), memory (B, S, D) → (B, T, D); rows (m, D) where packed."""
-        caches = cache.layers if cache is not None else [None] * len(self.layers)
-        for layer, layer_cache in zip(self.layers, caches, strict=True):
-            x = layer(x, target_mask, memory, source_mask, layer_cache, layout, source_layout)
+        """(B, T, D), mask (B, 1, 1, S), memory (B, S, D) → (B, T, D); rows (m, D) where packed."""
+        context = self.positioned(context)
+        for number, layer in self.kept_layers():
+            layer_cache = None if cache is None else cache.layers[number]
+            x = layer(x, context, memory, source_mask, layer_cache, layout, source_layout)
         return self.norm(x)  # type: ignore[no-any-return]
+
+    def new_cache(self) -> DecoderCache:
+        """An empty cache for decoding token by token."""
+        return DecoderCache([layer.new_cache() for layer in self.layers])  # type: ignore[operator]

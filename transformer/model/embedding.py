@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from transformer.model.dropout import Dropout
-from transformer.model.positions.sinusoidal import SinusoidalPositions
 
 
 class TokenEmbedding(nn.Module):
@@ -19,19 +18,21 @@ class TokenEmbedding(nn.Module):
     Args:
         weight: (V, D), possibly shared with another embedding and the output.
         dropout: probability.
+        positions: gives (T, D) for a length and an offset; None: nothing is added.
     """
 
-    def __init__(self, weight: nn.Parameter, dropout: float) -> None:
+    def __init__(self, weight: nn.Parameter, dropout: float, positions: nn.Module | None = None) -> None:
         super().__init__()
         self.weight = weight
-        self.positions = SinusoidalPositions(weight.shape[1])
+        self.positions = positions
         self.dropout = Dropout(dropout)
 
     def forward(self, ids: Tensor, offset: int = 0) -> Tensor:
         """(B, T) ids of positions `offset …` → (B, T, D)."""
         scale = math.sqrt(self.weight.shape[1])  # brings the embeddings to the size of the positions
         embedded = F.embedding(ids, self.weight) * scale  # (B, T, D)
-        embedded = embedded + self.positions(ids.shape[1], offset)
+        if self.positions is not None:
+            embedded = embedded + self.positions(ids.shape[1], offset)
         device = embedded.device.type
         if torch.is_autocast_enabled(device):
             # autocast leaves lookups in fp32, and pre-norm's residual stream would stay so: twice the memory to move

@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from transformer.model.attention import SelfAttention
+from transformer.model.context import AttentionContext
 from transformer.model.feed_forward import FeedForward
 from transformer.model.layout import PADDED, Layout
-from transformer.model.residual import Residual
+from transformer.model.residual import PostNorm
+from transformer.model.stack import Stack
 
 
 class EncoderLayer(nn.Module):
@@ -22,8 +24,8 @@ class EncoderLayer(nn.Module):
         self,
         self_attention: SelfAttention,
         feed_forward: FeedForward,
-        self_attention_residual: Residual,
-        feed_forward_residual: Residual,
+        self_attention_residual: PostNorm,
+        feed_forward_residual: PostNorm,
     ) -> None:
         super().__init__()
         self.self_attention = self_attention
@@ -31,22 +33,21 @@ class EncoderLayer(nn.Module):
         self.self_attention_residual = self_attention_residual
         self.feed_forward_residual = feed_forward_residual
 
-    def forward(self, x: Tensor, source_mask: Tensor, layout: Layout = PADDED) -> Tensor:
-        """(B, S, D), or (m, D) in a packed layout; mask (B, 1, 1, S) → the same shape."""
-        x = self.self_attention_residual(x, lambda h: self.self_attention(h, source_mask, layout=layout))
+    def forward(self, x: Tensor, context: AttentionContext, layout: Layout = PADDED) -> Tensor:
+        """(B, S, D), or (m, D) in a packed layout → the same shape."""
+        x = self.self_attention_residual(x, lambda h: self.self_attention(h, context, layout=layout))
         return self.feed_forward_residual(x, self.feed_forward)  # type: ignore[no-any-return]
 
 
-class Encoder(nn.Module):
+class Encoder(Stack):
     """The stack of layers."""
 
     def __init__(self, layers: Iterable[EncoderLayer], norm: nn.Module) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.norm = norm
+        super().__init__(layers, norm)
 
-    def forward(self, x: Tensor, source_mask: Tensor, layout: Layout = PADDED) -> Tensor:
-        """(B, S, D), or (m, D) in a packed layout; mask (B, 1, 1, S) → the same shape."""
-        for layer in self.layers:
-            x = layer(x, source_mask, layout)
+    def forward(self, x: Tensor, context: AttentionContext, layout: Layout = PADDED) -> Tensor:
+        """(B, S, D), or (m, D) in a packed layout → the same shape; the context's mask is (B, 1, 1, S)."""
+        context = self.positioned(context)
+        for _, layer in self.kept_layers():
+            x = layer(x, context, layout)
         return self.norm(x)  # type: ignore[no-any-return]

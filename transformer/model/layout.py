@@ -38,7 +38,7 @@ class Padded:
     def split_heads(self, x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
         """(B, S, P·D) → P times (B, H, S, K)."""
         batch, length, _ = x.shape
-        return x.view(batch, length, parts, num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        return x.reshape(batch, length, parts, num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
     def merge_heads(self, x: Tensor) -> Tensor:
         """(B, H, S, K) → (B, S, D)."""
@@ -79,7 +79,7 @@ class Packed:
         to_heads, to_rows = self._indices(parts, num_heads)
         width = x.shape[1] // (parts * num_heads)  # K
         tokens = self.num_tokens * parts * num_heads
-        heads = _Gather.apply(x.view(-1, width), to_heads, to_rows, None, tokens)  # type: ignore[no-untyped-call]
+        heads = _Gather.apply(x.reshape(-1, width), to_heads, to_rows, None, tokens)  # type: ignore[no-untyped-call]
         batch, length = self.shape
         return heads.view(parts, batch, num_heads, length, width).unbind(0)  # type: ignore[no-any-return]
 
@@ -92,7 +92,12 @@ class Packed:
 
     def split_rows(self, x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
         """(m, P·D) → P times (m, H, K): the heads of each row, where attention takes sentences of any length."""
-        return x.view(self.num_rows, parts, num_heads, -1).unbind(1)
+        return x.reshape(self.num_rows, parts, num_heads, -1).unbind(1)
+
+    @functools.cached_property
+    def positions(self) -> Tensor:
+        """(m, 1): the place of each row in its sentence."""
+        return (self.places % self.shape[1])[:, None]
 
     @functools.cached_property
     def runs(self) -> Runs:

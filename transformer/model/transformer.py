@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from transformer.model.cache import DecoderCache
+from transformer.model.context import AttentionContext
 from transformer.model.decoder import Decoder
 from transformer.model.embedding import OutputProjection, TokenEmbedding
 from transformer.model.encoder import Encoder
@@ -67,7 +68,8 @@ class Transformer(nn.Module):
         if source_mask is None:
             source_mask = padding_mask(source_ids, self.pad_id)  # (B, 1, 1, S)
         x = self.source_embedding(source_ids)  # (B, S, D)
-        return EncoderOutput(self.encoder(x, additive(source_mask, x.dtype)), source_mask)
+        context = AttentionContext.of_whole_sentences(additive(source_mask, x.dtype))
+        return EncoderOutput(self.encoder(x, context), source_mask)
 
     def decode(
         self, decoder_input_ids: Tensor, encoder_output: EncoderOutput, cache: DecoderCache | None = None
@@ -82,8 +84,9 @@ class Transformer(nn.Module):
         # padding stands after a row's tokens, so the causal mask hides it from them
         mask = causal_mask(decoder_input_ids.shape[1], decoder_input_ids.device)  # (1, 1, T, T)
         x = self.target_embedding(decoder_input_ids)  # (B, T, D)
-        mask, source_mask = additive(mask, x.dtype), additive(encoder_output.source_mask, x.dtype)
-        return self.decoder(x, mask, encoder_output.hidden, source_mask)  # type: ignore[no-any-return]
+        context = AttentionContext.of_whole_sentences(additive(mask, x.dtype))
+        source_mask = additive(encoder_output.source_mask, x.dtype)  # (B, 1, 1, S)
+        return self.decoder(x, context, encoder_output.hidden, source_mask)  # type: ignore[no-any-return]
 
     def _decode_step(self, newest_ids: Tensor, encoder_output: EncoderOutput, cache: DecoderCache) -> Tensor:
         """(N, 1) ids → (N, 1, D). Inside, the R beams of a sentence stand side by side as its R queries."""
@@ -91,9 +94,9 @@ class Transformer(nn.Module):
             raise ValueError(f"cached decoding takes one token a row at a time, not {newest_ids.shape[1]}")
         x = self.target_embedding(newest_ids, cache.length)  # (N, 1, D)
         beams = x.view(len(encoder_output.hidden), -1, x.shape[2])  # (B, R, D)
-        mask = cache.advance(beams)  # (B, 1, R, S')
+        context = cache.advance(beams)
         source_mask = additive(encoder_output.source_mask, x.dtype)  # (B, 1, 1, S)
-        return self.decoder(beams, mask, encoder_output.hidden, source_mask, cache).view_as(x)  # type: ignore[no-any-return]
+        return self.decoder(beams, context, encoder_output.hidden, source_mask, cache).view_as(x)  # type: ignore[no-any-return]
 
     def forward(self, source_ids: Tensor, decoder_input_ids: Tensor) -> Tensor:
         """Teacher forcing: (B, S), (B, T) → logits (B, T, V)."""
@@ -110,15 +113,16 @@ class Transformer(nn.Module):
         target = Packed(decoder_input_ids != self.pad_id, num_target_tokens)
         embedded = source.pack(self.source_embedding(source_ids))  # (m, D)
         source_mask = additive(padding_mask(source_ids, self.pad_id), embedded.dtype)  # (B, 1, 1, S)
-        memory = self.encoder(embedded, source_mask, source)  # (m, D)
+        memory = self.encoder(embedded, AttentionContext.of_whole_sentences(source_mask), source)  # (m, D)
         mask = additive(causal_mask(decoder_input_ids.shape[1], embedded.device), embedded.dtype)  # (1, 1, T, T)
         x = target.pack(self.target_embedding(decoder_input_ids))  # (m', D)
-        hidden = self.decoder(x, mask, memory, source_mask, layout=target, source_layout=source)  # (m', D)
+        context = AttentionContext.of_whole_sentences(mask)
+        hidden = self.decoder(x, context, memory, source_mask, layout=target, source_layout=source)  # (m', D)
         return hidden[:num_target_tokens]  # type: ignore[no-any-return]
 
     def new_cache(self) -> DecoderCache:
         """An empty cache for decoding token by token."""
-        return DecoderCache(len(self.decoder.layers))
+        return self.decoder.new_cache()
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,77 @@
+"""Print what a config's model consists of and costs, without training or reading any corpus.
+
+    transformer model configs/demo.yaml
+    transformer model configs/demo.yaml model.positions=rotary model.norm_kind=rms
+
+Operations are those of the forward pass on sentences of 32 tokens; training takes three times as many. Memory is for
+fp32; bf16 takes half of it for activations and the cache."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from transformer.config import Config, load_config
+from transformer.data.tokenizer import PAD
+from transformer.model.build import build_model
+from transformer.model.summary import costs, weights
+
+_BYTES = 4  # of a number in fp32
+_ADAM = 4  # weight, gradient and two moments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", help="a YAML config, or a run directory")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="over the config's")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    config = load_config(arguments.config, arguments.overrides)
+    size = config.tokenizer.vocab_size
+    with torch.device("meta"):
+        model = build_model(config.model, size, size, PAD).eval()
+    rows = weights(model)
+    total = sum(row.parameters for row in rows)
+    lines = [("weight", "shape", "copies", "parameters", "share")]
+    for row in rows:
+        shape = " × ".join(map(str, row.shape))
+        lines.append((row.name, shape, str(row.copies), f"{row.parameters:,}", f"{row.parameters / total:.1%}"))
+    lines.append(("all", "", "", f"{total:,}", "100.0%"))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for name, *rest in lines:
+        print(
+            name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)), sep="  "
+        )
+    print()
+    for text in _costs(config, model, total):
+        print(text)
+    return 0
+
+
+def _costs(config: Config, model: torch.nn.Module, parameters: int) -> list[str]:
+    cost = costs(model)  # type: ignore[arg-type]
+    beam = config.decoding.beam_size
+    batch = config.training.known_micro_batch_tokens or config.training.batch_tokens
+    kept_per_target = beam * cost.cache_per_target_token
+    return [
+        f"vocabulary            {config.tokenizer.vocab_size:,} pieces (tokenizer.vocab_size)",
+        f"forward pass          {cost.source_flops / 1e6:.2f} MFLOP a source token, "
+        f"{cost.target_flops / 1e6:.2f} MFLOP a target token",
+        f"key-value cache       {_size(cost.cache_per_source_token)} a source token, "
+        f"{_size(kept_per_target)} a target token and {_size(beam * cost.cache_per_hypothesis)} besides "
+        f"(a sentence, beam {beam})",
+        f"weights to train      {_size(_ADAM * parameters)} (weights, gradients, Adam's moments)",
+        f"a training batch      {_size(cost.saved_per_pair * batch)} of activations "
+        f"({batch:,} tokens a side, logits of all of them included)",
+    ]
+
+
+def _size(numbers: float) -> str:
+    """Memory of so many numbers in fp32."""
+    size = numbers * _BYTES
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"

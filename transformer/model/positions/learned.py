@@ -1,0 +1,39 @@
+"""Learned absolute positions (Gehring et al. 2017; Vaswani et al. 2017, Table 3, row E), added to the embeddings.
+
+T length, D d_model.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from transformer.errors import UserError
+
+
+class LearnedPositions(nn.Module):
+    """Gives the vectors of positions `offset … offset + length - 1`, as far as the table reaches.
+
+    Args:
+        max_positions: rows of the table.
+        d_model: width D.
+    """
+
+    def __init__(self, max_positions: int, d_model: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(max_positions, d_model))
+
+    def reset_parameters(self) -> None:
+        """N(0, 1/D), as embeddings before their scaling: small beside them."""
+        nn.init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
+
+    def forward(self, length: int, offset: int = 0) -> Tensor:
+        """(length, D).
+
+        Raises:
+            UserError: past the end of the table.
+        """
+        if offset + length > len(self.weight):
+            raise UserError(
+                f"learned positions end at {len(self.weight)} tokens, and this sentence needs {offset + length}; lower "
+                "data.max_length or decoding.max_source_length, or train with a larger model.max_positions"
+            )
+        return self.weight[offset : offset + length]

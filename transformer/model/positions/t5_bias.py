@@ -1,0 +1,50 @@
+"""T5's relative positions (Raffel et al. 2020, section 2.1): a learned number for each head and bucket of distances,
+added to the scores; one table for all layers of a stack.
+
+H heads, T queries, S keys.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+_BUCKETS, _FARTHEST = 32, 128
+
+
+def bucket_of(distance: Tensor, bidirectional: bool) -> Tensor:
+    """The bucket of each distance (key position - query position): one for each small distance, then ever wider ones.
+
+    Args:
+        distance: any shape, int64.
+        bidirectional: half of the buckets for keys that come later; otherwise these count as distance 0.
+    """
+    buckets = _BUCKETS // 2 if bidirectional else _BUCKETS
+    later = (distance > 0).long() * buckets if bidirectional else torch.zeros_like(distance)
+    distance = distance.abs() if bidirectional else (-distance).clamp_min(0)
+    exact = buckets // 2
+    # from `exact` to `_FARTHEST` the buckets grow with the logarithm
+    growth = torch.log(distance.clamp_min(1).double() / exact) / math.log(_FARTHEST / exact) * (buckets - exact)
+    wide = (exact + growth.long()).clamp_max(buckets - 1)
+    return later + torch.where(distance < exact, distance, wide)
+
+
+class T5Bias(nn.Module):
+    """Args:
+    num_heads: H.
+    bidirectional: in an encoder; a decoder sees no later keys.
+    """
+
+    def __init__(self, num_heads: int, bidirectional: bool) -> None:
+        super().__init__()
+        self.bidirectional = bidirectional
+        self.weight = nn.Parameter(torch.empty(_BUCKETS, num_heads))
+
+    def reset_parameters(self) -> None:
+        """N(0, 1/H)."""
+        nn.init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
+
+    def forward(self, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+        """(T), (S) → (1, H, T, S)."""
+        distance = key_positions[None] - query_positions[:, None]  # (T, S)
+        return self.weight[bucket_of(distance, self.bidirectional)].permute(2, 0, 1)[None]

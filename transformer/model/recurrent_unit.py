@@ -1,0 +1,57 @@
+"""The simpler simple recurrent unit (Kim et al. 2019, section 3.1), in place of a decoder's self-attention: a running
+mixture with a learned gate, which takes one product a step and keeps one vector.
+
+B batch, T length, R beams, D d_model.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from transformer.model.cache import RecurrentCache, precise
+from transformer.model.context import AttentionContext
+from transformer.model.layout import PADDED, Layout
+from transformer.model.linear import StackedLinear
+
+
+class SimplerSimpleRecurrentUnit(nn.Module):
+    """c_t = f_t ∘ c_{t-1} + (1 - f_t) ∘ W x_t with f_t = σ(W_f x_t + b_f); the output is max(0, c_t).
+
+    Args:
+        d_model: width D.
+    """
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.gate_and_input = StackedLinear(d_model, 2 * [d_model])
+
+    def forward(
+        self, x: Tensor, context: AttentionContext, cache: RecurrentCache | None = None, layout: Layout = PADDED
+    ) -> Tensor:
+        """(B, T, D) → (B, T, D); rows (m, D) where packed; with a cache the newest token of each beam, (B, R, D)."""
+        projected = self.gate_and_input(x)  # (…, 2·D)
+        if cache is None:
+            gates, inputs = layout.split_heads(projected, 2, 1)  # each (B, 1, T, D)
+            gates = precise(gates).sigmoid()
+            states = _scan(gates, (1 - gates) * precise(inputs))  # (B, 1, T, D)
+            return F.relu(layout.merge_heads(states.to(x.dtype)))
+        gates, inputs = precise(projected).chunk(2, dim=-1)  # each (B, R, D)
+        gates = gates.sigmoid()
+        added = (1 - gates) * inputs
+        cache.state = added if cache.state is None else gates * cache.state + added
+        return F.relu(cache.state.to(x.dtype))
+
+    def new_cache(self) -> RecurrentCache:
+        """The newest state."""
+        return RecurrentCache()
+
+
+def _scan(gates: Tensor, added: Tensor) -> Tensor:
+    """c_t = gates_t ∘ c_{t-1} + added_t along the third axis of (B, 1, T, D), position by position."""
+    state, states = torch.zeros_like(added[:, :, 0]), list[Tensor]()
+    for gate, term in zip(gates.unbind(2), added.unbind(2), strict=True):
+        state = gate * state + term  # (B, 1, D)
+        states.append(state)
+    return torch.stack(states, dim=2)

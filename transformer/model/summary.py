@@ -1,0 +1,119 @@
+"""What a model consists of and costs, found on PyTorch's meta device: nothing is computed, nothing allocated.
+
+B batch, S source length, T target length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from transformer.model.cache import RecurrentCache
+from transformer.model.transformer import Transformer
+
+Result = TypeVar("Result")
+
+_LENGTH = 32  # of the sentences that costs are computed for
+_LAYER = re.compile(r"^(encoder|decoder)\.layers\.(\d+)\.")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A weight, or the like weights of all layers of a stack.
+
+    Attributes:
+        name: as in checkpoints, `*` for the number of a layer.
+        shape: of one.
+        copies: how many.
+        parameters: of all copies together.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    copies: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What work takes, for sentences of 32 tokens.
+
+    Attributes:
+        source_flops, target_flops: operations of the forward pass for a source and a target token; a training update
+            takes three times as many.
+        cache_per_source_token, cache_per_target_token: numbers kept while a hypothesis grows, for each token of either
+            side.
+        cache_per_hypothesis: numbers kept whatever the length (recurrent decoders).
+        saved_per_pair: numbers that a training update keeps for its backward pass, for a source and a target token.
+    """
+
+    source_flops: float
+    target_flops: float
+    cache_per_source_token: float
+    cache_per_target_token: float
+    cache_per_hypothesis: float
+    saved_per_pair: float
+
+
+def weights(model: Transformer) -> list[Row]:
+    """Every weight once, those of like layers in one row."""
+    rows: dict[str, Row] = {}
+    for name, parameter in model.named_parameters():  # tied weights come once
+        general = _LAYER.sub(r"\1.layers.*.", name)
+        before = rows.get(general)
+        copies = 1 if before is None else before.copies + 1
+        rows[general] = Row(general, tuple(parameter.shape), copies, copies * parameter.numel())
+    return list(rows.values())
+
+
+def costs(model: Transformer) -> Costs:
+    """Run a copy of the model on the meta device. The model must lie there."""
+    ids = torch.ones(1, _LENGTH, dtype=torch.int64, device="meta")
+    encoded, source_flops = _counted(lambda: model.encode(ids))
+    _, target_flops = _counted(lambda: model.output(model.decode(ids, encoded)))
+    cache = model.new_cache()
+    model.decode(ids[:, :1], encoded, cache)
+    of_source = sum(_numel(layer.cross_attention.keys, layer.cross_attention.values) for layer in cache.layers)
+    recurrent = [layer.self_attention for layer in cache.layers if isinstance(layer.self_attention, RecurrentCache)]
+    attentive = [layer.self_attention for layer in cache.layers if not isinstance(layer.self_attention, RecurrentCache)]
+    return Costs(
+        source_flops / _LENGTH,
+        target_flops / _LENGTH,
+        of_source / _LENGTH,
+        sum(_numel(kept.keys, kept.values) / kept.values.shape[2] for kept in attentive if kept.values is not None),
+        sum(_numel(kept.state) for kept in recurrent),
+        _saved(lambda: model.output(model.decode(ids, model.encode(ids))), model) / _LENGTH,
+    )
+
+
+def _counted(work: Callable[[], Result]) -> tuple[Result, int]:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        result = work()
+    return result, counter.get_total_flops()
+
+
+def _saved(work: Callable[[], object], model: nn.Module) -> int:
+    """Numbers that autograd keeps, beside the weights."""
+    own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+    kept: dict[int, tuple[Tensor, int]] = {}  # by storage, which is held so that none is used again
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = tensor, storage.nbytes() // tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        result = work()
+    del result
+    return sum(numbers for _, numbers in kept.values())
+
+
+def _numel(*tensors: Tensor | None) -> int:
+    return sum(tensor.numel() for tensor in tensors if tensor is not None)
