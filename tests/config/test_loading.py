@@ -37,7 +37,10 @@ def refusal(text: str, *overrides: str) -> str:
         ),
         ("model:\n\n  # a remark\n  d_model: wide", "c.yaml:11: model.d_model: input should be a valid integer"),
         ("model: {d_ff: 0}", "c.yaml:8: model.d_ff: input should be greater than 0 (it is 0)"),
-        ("model: {norm: both}", "c.yaml:8: model.norm: input should be 'post', 'pre', 'sandwich' or 'deep' (it is 'both')"),
+        (
+            "model: {norm: both}",
+            "c.yaml:8: model.norm: input should be 'post', 'pre', 'sandwich' or 'deep' (it is 'both')",
+        ),
         ("model: {d_model: 30, num_heads: 4}", "c.yaml:8: model: d_model 30 is not divisible by num_heads 4"),
         ("training:\n  betas: [0.9, 2]", "c.yaml:9: training.betas.1: input should be less than 1 (it is 2)"),
         ("training: {learning_rate: .nan}", "training.learning_rate: input should be a finite number (it is nan)"),

@@ -10,7 +10,7 @@ from transformer.model.residual import (
     PostNorm,
     PreNorm,
     SandwichNorm,
-    deep_norm_constants,
+    deep_norm_alpha_and_beta,
     ends_unnormalised,
 )
 
@@ -63,9 +63,9 @@ def test_where_a_last_norm_follows() -> None:
     assert [name for name in RESIDUALS if ends_unnormalised(name)] == ["pre", "sandwich"]
 
 
-def test_deep_norm_constants_are_the_papers() -> None:
+def test_deep_norms_alpha_and_beta_are_the_papers() -> None:
     """Wang et al. 2022, figure 2, worked out for 6 and 6, and for 18 and 6 layers."""
-    encoder, decoder = deep_norm_constants(6, 6)["encoder"], deep_norm_constants(6, 6)["decoder"]
+    encoder, decoder = deep_norm_alpha_and_beta(6, 6)["encoder"], deep_norm_alpha_and_beta(6, 6)["decoder"]
     assert encoder == pytest.approx((0.81 * 6 ** (5 / 16), 0.87 * 6 ** (-5 / 16)))
     assert decoder == pytest.approx((18**0.25, 72**-0.25))
-    assert deep_norm_constants(18, 6)["encoder"][0] == pytest.approx(0.81 * (18**4 * 6) ** (1 / 16))
+    assert deep_norm_alpha_and_beta(18, 6)["encoder"][0] == pytest.approx(0.81 * (18**4 * 6) ** (1 / 16))

@@ -22,6 +22,8 @@ VERBS = {
     "translate": "translate sentences, a file or standard input with a run",
     "evaluate": "score a run, or a file of translations, with BLEU, chrF2++ and TER",
     "score": "print a run's own log-probability of given translations",
+    "align": "align the words of given translations",
+    "heads": "print how each attention head of a run attends",
     "average": "average the last checkpoints of a run",
     "shortlist": "learn which words a run's translations can need, to decode faster",
     "model": "print what a config's model consists of and costs",

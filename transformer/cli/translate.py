@@ -4,6 +4,8 @@
     transformer translate runs/demo --input sentences.zh decoding.beam_size=1
     cat sentences.zh | transformer translate runs/demo > sentences.en
 
+With --attention FILE the weights of every head, for each sentence and its best translation, are written to a file: an
+object a line, with the pieces of both sides and maps like cross.2, [head][target piece][source piece].
 With decoding.n_best=K each sentence gives up to K lines: its number, rank, score and text, separated by tabs.
 An argument that reads section.key=value is an option; sentences after -- never are."""
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import re
 import sys
@@ -20,7 +23,11 @@ from pathlib import Path
 from transformer.cli.wiring import open_translator
 from transformer.config import Config, is_override
 from transformer.data.corpus import decode_lines, read_lines
+from transformer.data.tokenizer import EOS
+from transformer.decoding.attention_maps import attention_maps
+from transformer.decoding.translator import Translator
 from transformer.errors import UserError
+from transformer.runtime.atomic import check_writable, write_file
 
 # a word before = and no space around it: a mistyped option sooner than a sentence
 _LIKE_AN_OPTION = re.compile(r"[A-Za-z_]+(\.[A-Za-z_0-9]+)*=\S*$")
@@ -30,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run directory, or one of its checkpoints")
     parser.add_argument("sentences", nargs="*", default=[], help="sentences, and options as section.key=value")
     parser.set_defaults(verbatim=[])
+    parser.add_argument(
+        "--attention", metavar="FILE", help="write all attention maps of each translation there, as JSON"
+    )
     parser.add_argument("--input", metavar="FILE", help="translate the lines of a UTF-8 text file, plain or .gz")
 
 
@@ -44,21 +54,41 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("give sentences or --input FILE, not both")
     if not sentences and arguments.input is None and sys.stdin is None:
         raise UserError("nothing to translate: standard input is closed; give sentences or --input FILE")
+    if arguments.attention is not None:
+        check_writable(Path(arguments.attention))
+    maps = list[str]()
     translator = open_translator(arguments.run, overrides, use_all_cores=True)
     interactive = not sentences and arguments.input is None and sys.stdin.isatty()
     # sentences of like length are searched together, so a large chunk is fast; a person at a terminal waits for one
     chunk_size = 1 if interactive else 16 * translator.options.batch_size * (translator.options.workers or 1)
     number = 0
     for chunk in _chunks(_lines(sentences, arguments.input), chunk_size):
+        first = number
         for translations in translator.translate_n_best(chunk, first_number=number + 1):
             number += 1
+            if arguments.attention is not None:
+                maps.append(_maps(translator, chunk[number - 1 - first], translations[0].ids))
             if translator.options.n_best == 1:
                 print(translations[0].text)
                 continue
             for rank, translation in enumerate(translations, 1):
                 print(number, rank, f"{translation.score:.6f}", translation.text, sep="\t")
         sys.stdout.flush()
+    if arguments.attention is not None:
+        write_file(Path(arguments.attention), "".join(maps).encode())
     return 0
+
+
+def _maps(translator: Translator, sentence: str, target_ids: list[int]) -> str:
+    """A line of JSON: the pieces, end marks included, and the weights of every head."""
+    ((source_ids, _),) = translator.encode_pairs([sentence], [""])
+    found = attention_maps(translator.model, source_ids, target_ids)
+    sides = (translator.source_tokenizer, source_ids), (translator.target_tokenizer, target_ids)
+    source, target = (tokenizer.pieces([*ids, EOS]) for tokenizer, ids in sides)
+    maps = {
+        name: [[[round(w, 4) for w in row] for row in head] for head in map_.tolist()] for name, map_ in found.items()
+    }
+    return json.dumps({"source": source, "target": target, "maps": maps}, ensure_ascii=False) + "\n"
 
 
 def _lines(sentences: list[str], path: str | None) -> Iterable[str]:

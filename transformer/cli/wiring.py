@@ -11,6 +11,7 @@ import torch
 from transformer.checkpoint.load import load_model
 from transformer.checkpoint.run_directory import split_checkpoint
 from transformer.config import Config, is_override, load_config, override_config
+from transformer.decoding.attention_maps import mask_heads
 from transformer.decoding.prepack import prepack, prepack_int8
 from transformer.decoding.shortlist import read_shortlist
 from transformer.decoding.translator import Translator
@@ -52,6 +53,10 @@ def open_translator(run: str | Path, overrides: Sequence[str] = (), use_all_core
     configure_process(config.run.threads, device)
     loaded = load_model(run, config.decoding.checkpoint)
     model = loaded.model.to(device)
+    if unknown := mask_heads(model, config.decoding.masked_heads):
+        raise UserError(
+            f"decoding.masked_heads: this model has no {', '.join(unknown)}; transformer heads RUN lists them"
+        )
     freeze_weights(model, config.decoding.precision)
     tokenizers = loaded.source_tokenizer, loaded.target_tokenizer
     shortlist = None

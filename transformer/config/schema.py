@@ -6,7 +6,7 @@ show. Lengths are in tokens, intervals in updates (one update is one optimizer s
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -206,6 +206,9 @@ class DecodingSection(Section):
     """Of weights and products when a trained run translates; validation while training is always in fp32. `auto` takes
     bf16 where the processor multiplies in it; `int8` rounds to 8 bits, on CPUs only. What each costs in BLEU:
     docs/performance.md."""
+    masked_heads: tuple[Annotated[str, Field(pattern=r"^(encoder|decoder|cross)\.\d{1,4}\.\d{1,4}$")], ...] = ()
+    """Attention heads that add nothing, for ablation (Michel et al. 2019): `cross.2.1` is head 1 of layer 2 of the
+    cross-attention, both from 0."""
     shortlist: bool = False
     """Let a sentence be translated only by pieces of its lexical shortlist, which `transformer shortlist RUN` learns
     once: faster, for a little quality."""

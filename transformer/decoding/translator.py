@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -113,6 +113,14 @@ class Translator:
             if advance is not None:
                 advance(len(indices))
         return results
+
+    def encode_pairs(self, sources: Sequence[str], targets: Sequence[str]) -> Iterator[tuple[list[int], list[int]]]:
+        """The token ids of given translations, sources cut as for translating."""
+        target_ids = self.target_tokenizer.encode(targets)
+        for number, (source, target) in enumerate(
+            zip(self.source_tokenizer.encode(sources), target_ids, strict=True), 1
+        ):
+            yield self._limited(source, number), target
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[Translation]:
         """The model's own score of given translations, comparable with those of `translate_n_best`."""

@@ -28,7 +28,7 @@ from transformer.model.positions.shaw import ShawSelfAttention
 from transformer.model.positions.sinusoidal import SinusoidalPositions
 from transformer.model.positions.t5_bias import T5Bias
 from transformer.model.recurrent_unit import SimplerSimpleRecurrentUnit
-from transformer.model.residual import RESIDUALS, PostNorm, deep_norm_constants, ends_unnormalised
+from transformer.model.residual import RESIDUALS, PostNorm, deep_norm_alpha_and_beta, ends_unnormalised
 from transformer.model.transformer import Transformer
 
 __all__ = ["build_model", "initialise"]
@@ -57,7 +57,7 @@ def build_model(options: ModelSection, source_vocab_size: int, target_vocab_size
         output=OutputProjection(output),
         pad_id=pad_id,
     )
-    gains = deep_norm_constants(options.num_encoder_layers, options.num_decoder_layers)
+    gains = deep_norm_alpha_and_beta(options.num_encoder_layers, options.num_decoder_layers)
     deep = options.norm == "deep"
     initialise(model, *((gains[stack][1] if deep else 1.0) for stack in ("encoder", "decoder")))
     return model
@@ -147,7 +147,7 @@ def _feed_forward(o: ModelSection) -> FeedForward:
 
 
 def _residual(o: ModelSection, stack: str) -> Callable[[], PostNorm]:
-    alpha, _ = deep_norm_constants(o.num_encoder_layers, o.num_decoder_layers)[stack]
+    alpha, _ = deep_norm_alpha_and_beta(o.num_encoder_layers, o.num_decoder_layers)[stack]
     extra = {"alpha": alpha} if o.norm == "deep" else {}
     return functools.partial(RESIDUALS[o.norm], o.d_model, o.dropout, NORMS[o.norm_kind], **extra)
 

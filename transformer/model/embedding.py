@@ -34,7 +34,7 @@ class TokenEmbedding(nn.Module):
         if self.positions is not None:
             embedded = embedded + self.positions(ids.shape[1], offset)
         device = embedded.device.type
-        if torch.is_autocast_enabled(device):
+        if device != "meta" and torch.is_autocast_enabled(device):  # PyTorch knows no autocast there
             # autocast leaves lookups in fp32, and pre-norm's residual stream would stay so: twice the memory to move
             embedded = embedded.to(torch.get_autocast_dtype(device))
         return self.dropout(embedded)  # type: ignore[no-any-return]

@@ -60,7 +60,7 @@ class DeepNorm(PostNorm):
 
     Args:
         d_model, dropout, make_norm: see `PostNorm`.
-        alpha: α, from `deep_norm_constants`.
+        alpha: α, from `deep_norm_alpha_and_beta`.
     """
 
     def __init__(self, d_model: int, dropout: float, make_norm: MakeNorm = layer_norm, *, alpha: float) -> None:
@@ -72,7 +72,7 @@ class DeepNorm(PostNorm):
         return self.norm(self.alpha * x + self.dropout(sublayer(x)))  # type: ignore[no-any-return]
 
 
-def deep_norm_constants(encoder_layers: int, decoder_layers: int) -> dict[str, tuple[float, float]]:
+def deep_norm_alpha_and_beta(encoder_layers: int, decoder_layers: int) -> dict[str, tuple[float, float]]:
     """α of the residual and β, the gain of the initial weights, of each stack (Wang et al. 2022, figure 2, for N
     encoder and M decoder layers)."""
     n, m = encoder_layers, decoder_layers

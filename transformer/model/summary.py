@@ -73,8 +73,10 @@ def weights(model: Transformer) -> list[Row]:
 
 
 def costs(model: Transformer) -> Costs:
-    """Run a copy of the model on the meta device. The model must lie there."""
+    """Of a model on the meta device, which afterwards has no gradients any more."""
     ids = torch.ones(1, _LENGTH, dtype=torch.int64, device="meta")
+    saved = _saved(lambda: model.output(model.decode(ids, model.encode(ids))), model)
+    model.requires_grad_(False)  # PyTorch's counter stumbles over slices of weights that have gradients
     encoded, source_flops = _counted(lambda: model.encode(ids))
     _, target_flops = _counted(lambda: model.output(model.decode(ids, encoded)))
     cache = model.new_cache()
@@ -88,12 +90,12 @@ def costs(model: Transformer) -> Costs:
         of_source / _LENGTH,
         sum(_numel(kept.keys, kept.values) / kept.values.shape[2] for kept in attentive if kept.values is not None),
         sum(_numel(kept.state) for kept in recurrent),
-        _saved(lambda: model.output(model.decode(ids, model.encode(ids))), model) / _LENGTH,
+        saved / _LENGTH,
     )
 
 
 def _counted(work: Callable[[], Result]) -> tuple[Result, int]:
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter:
         result = work()
     return result, counter.get_total_flops()
 

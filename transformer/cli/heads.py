@@ -1,0 +1,49 @@
+"""Print how each attention head of a run attends, over its test set or given files: entropy, distance, confidence.
+
+    transformer heads runs/demo
+    transformer heads runs/demo --source s.zh --target t.en
+
+A line a head: its name (cross.2.1 is head 1 of layer 2, as decoding.masked_heads wants it), the mean entropy of its
+weights in nats, the mean distance of its expected position, and its mean largest weight (Voita et al. 2019), separated
+by tabs."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+
+from transformer.cli.wiring import open_translator, run_config
+from transformer.data.corpus import read_lines, read_pairs
+from transformer.decoding.attention_maps import HeadStatisticsSum, attention_maps
+from transformer.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help="a run directory, or one of its checkpoints")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="over the run's")
+    parser.add_argument("--source", metavar="FILE", help="source sentences in place of the run's test set")
+    parser.add_argument("--target", metavar="FILE", help="their translations")
+    parser.add_argument("--sentences", type=int, default=1000, help="the most pairs to read (default: 1000)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if (arguments.source is None) != (arguments.target is None):
+        raise UserError("--source and --target belong together; give both")
+    if arguments.sentences < 1:
+        raise UserError(f"--sentences {arguments.sentences}: must be at least 1")
+    if arguments.source is None:
+        corpora = run_config(arguments.run, arguments.overrides).data.test
+        if not corpora:
+            raise UserError("data.test: the run's config names no such corpus; give --source and --target")
+        pairs = list(itertools.islice(read_pairs(corpora), arguments.sentences))
+    else:
+        sides = (read_lines(Path(path)) for path in (arguments.source, arguments.target))
+        pairs = list(itertools.islice(zip(*sides, strict=False), arguments.sentences))
+    translator, statistics = open_translator(arguments.run, arguments.overrides), HeadStatisticsSum()
+    for source_ids, target_ids in translator.encode_pairs([s for s, _ in pairs], [t for _, t in pairs]):
+        statistics.add(attention_maps(translator.model, source_ids, target_ids))
+    print("head", "entropy", "distance", "confidence", sep="\t")
+    for name, head in statistics.result().items():
+        print(name, f"{head.entropy:.3f}", f"{head.distance:.2f}", f"{head.confidence:.3f}", sep="\t")
+    return 0
