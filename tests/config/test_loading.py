@@ -41,6 +41,13 @@ def refusal(text: str, *overrides: str) -> str:
             "model: {norm: both}",
             "c.yaml:8: model.norm: input should be 'post', 'pre', 'sandwich' or 'deep' (it is 'both')",
         ),
+        ("model: {num_heads: 8, num_key_value_heads: 3}", "c.yaml:8: model: num_heads 8 is not divisible by num_key_"),
+        ("model: {positions: rotary, d_model: 24, num_heads: 8}", "c.yaml:8: model: a head of width 3 is odd; rotary"),
+        ("model: {positions: shaw_keys, num_key_value_heads: 1}", "c.yaml:8: model: positions shaw_keys needs a head"),
+        (
+            "model: {positions: learned, max_positions: 256}",
+            "model.max_positions 256 is too few for sentences of data.",
+        ),
         ("model: {d_model: 30, num_heads: 4}", "c.yaml:8: model: d_model 30 is not divisible by num_heads 4"),
         ("training:\n  betas: [0.9, 2]", "c.yaml:9: training.betas.1: input should be less than 1 (it is 2)"),
         ("training: {learning_rate: .nan}", "training.learning_rate: input should be a finite number (it is nan)"),

@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from transformer.config import DecodingSection
+from transformer.config import DecodingSection, ModelSection
 from transformer.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from transformer.decoding.score import score_pairs
 from transformer.decoding.translator import Translator
 from transformer.decoding.workers import can_fork
+from transformer.model.build import build_model
 from transformer.model.transformer import Transformer
 
 MakeTranslator = Callable[..., Translator]
@@ -182,3 +183,15 @@ def test_score_of_given_translations(make_translator: MakeTranslator, tokenizer:
 def test_score_refuses_sides_of_different_length(make_translator: MakeTranslator, targets: list[str]) -> None:
     with pytest.raises(ValueError, match=f"2 sources and {len(targets)} targets"):
         make_translator().score(["a dog", "the cat"], targets)
+
+
+def test_a_table_of_positions_ends_sentences_and_translations(tokenizer: Tokenizer) -> None:
+    """Twelve rows: eleven source pieces with their end mark, and as many target pieces."""
+    shape = ModelSection(d_model=16, d_ff=24, num_heads=2, num_encoder_layers=1, num_decoder_layers=1,
+                         positions="learned", max_positions=12)  # fmt: skip
+    torch.manual_seed(3)
+    model, warnings = build_model(shape, 320, 320, pad_id=0), list[str]()
+    translator = Translator(model, tokenizer, tokenizer, DecodingSection(max_length_extra=40), warnings.append)
+    (found,) = translator.translate_n_best(["the cat " * 12])
+    assert 0 < len(found[0].ids) < 12
+    assert "only the first 11 count (model.max_positions)" in warnings[0]

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from transformer.config import ModelSection
+from transformer.model.build import build_model
 from transformer.model.transformer import EncoderOutput, Transformer
 
 MakeModel = Callable[..., Transformer]
@@ -123,3 +124,130 @@ def test_step_by_step_is_the_whole_whatever_beams_and_sentences_do(model: Transf
     source = model.encode(SOURCE_IDS)
     of_rows = EncoderOutput(source.hidden[sentences], source.source_mask[sentences])
     close(newest, model.decode(fed, of_rows)[:, -1:])
+
+
+SINGLE = [{axis: value} for axis in AXES for value in AXES[axis][1:]]  # each variant alone, the rest as the default
+
+
+@pytest.fixture(params=SINGLE, ids=lambda change: "-".join(f"{key}={value}" for key, value in change.items()))
+def change(request: pytest.FixtureRequest) -> Choice:
+    return request.param  # type: ignore[no-any-return]
+
+
+def test_gradients_by_finite_differences(make_model: MakeModel, change: Choice) -> None:
+    """Of the whole model, for every weight: one direction each, which touches all of its entries. SiLU where the
+    variant is another, for ReLU has kinks."""
+    shape: Choice = {"d_model": 8, "d_ff": 6, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
+    shape |= {"feed_forward": "silu"}
+    model = make_model(**(shape | change | ({"num_key_value_heads": 1} if "num_key_value_heads" in change else {})))
+    labels = torch.randint(0, 20, (3, 6))
+
+    def loss() -> Tensor:
+        return F.cross_entropy(model(SOURCE_IDS, TARGET_IDS).flatten(0, 1), labels.flatten())
+
+    names, weights = zip(*model.named_parameters(), strict=True)
+    for name, weight, gradient in zip(names, weights, torch.autograd.grad(loss(), weights), strict=True):
+        direction, step = torch.randn_like(weight), 1e-5
+        with torch.no_grad():
+            weight += step * direction
+            above = loss()
+            weight -= 2 * step * direction
+            below = loss()
+            weight += step * direction
+        slope = float((above - below) / (2 * step))
+        assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-5, abs=1e-8), name
+
+
+DECODER_LAYER = "decoder.layers.0."
+OWN_WEIGHTS: dict[str, dict[str, tuple[int, ...]]] = {
+    "positions=learned": {f"{side}_embedding.positions.weight": (1024, 16) for side in ("source", "target")},
+    "positions=shaw_keys": {f"{DECODER_LAYER}self_attention.distance_keys": (33, 4)},
+    "positions=shaw_keys_values": {f"{DECODER_LAYER}self_attention.distance_values": (33, 4)},
+    "positions=t5_bias": {"encoder.score_bias.weight": (32, 4), "decoder.score_bias.weight": (32, 4)},
+    "norm=sandwich": {f"{DECODER_LAYER}feed_forward_residual.norm_after.weight": (16,), "decoder.norm.weight": (16,)},
+    "feed_forward=swiglu": {f"{DECODER_LAYER}feed_forward.expand.weight": (48, 16)},
+    "decoder_self_attention=average": {
+        f"{DECODER_LAYER}self_attention.feed_forward.expand.weight": (24, 16),
+        f"{DECODER_LAYER}self_attention.gates.weight": (32, 32),
+    },
+    "decoder_self_attention=ssru": {f"{DECODER_LAYER}self_attention.gate_and_input.weight": (32, 16)},
+    "query_key_norm=True": {
+        f"{DECODER_LAYER}self_attention.query_norm.weight": (4,),
+        f"{DECODER_LAYER}cross_attention.key_norm.weight": (4,),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OWN_WEIGHTS)
+def test_names_and_shapes_of_weights_stay(make_model: MakeModel, name: str) -> None:
+    """Checkpoints hold them."""
+    axis, value = name.split("=")
+    weights = make_model(**{axis: True if value == "True" else value}).state_dict()
+    assert {key: tuple(weights[key].shape) for key in OWN_WEIGHTS[name]} == OWN_WEIGHTS[name]
+    plain = make_model().state_dict()
+    assert not set(OWN_WEIGHTS[name]) & {key for key in plain if weights.get(key, plain[key]).shape == plain[key].shape}
+
+
+@pytest.mark.parametrize("positions", ["rotary", "alibi", "t5_bias", "shaw_keys", "none"])
+def test_sentences_longer_than_any_before_work(make_model: MakeModel, positions: str) -> None:
+    model = make_model(positions=positions)
+    ids = torch.randint(4, 20, (1, 600))
+    assert model(ids, ids[:, :3]).isfinite().all()
+
+
+def test_without_positions_an_encoder_knows_no_order(make_model: MakeModel) -> None:
+    model = make_model(positions="none")
+    order = torch.tensor([2, 0, 3, 1])
+    ids = torch.tensor([[5, 6, 7, 8]])
+    close(model.encode(ids[:, order]).hidden, model.encode(ids).hidden[:, order])
+    assert not torch.allclose(
+        make_model().encode(ids[:, order]).hidden, make_model().encode(ids).hidden[:, order], atol=1e-3
+    )
+
+
+def test_compiled_it_gives_the_same_loss(make_model: MakeModel, change: Choice) -> None:
+    """Captured as a whole graph, forward and backward; only the generation of machine code is left out."""
+    torch.compiler.reset()
+    model = make_model(**change)
+    labels = torch.randint(0, 20, (3, 6))
+
+    def loss(run: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        return F.cross_entropy(run(SOURCE_IDS, TARGET_IDS).flatten(0, 1), labels.flatten())
+
+    compiled = loss(torch.compile(model, backend="aot_eager", fullgraph=True))
+    close(compiled, loss(model))
+    weights = list(model.parameters())
+    for own, expected in zip(
+        torch.autograd.grad(compiled, weights), torch.autograd.grad(loss(model), weights), strict=True
+    ):
+        torch.testing.assert_close(own, expected, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.slow
+def test_it_learns_to_copy(change: Choice) -> None:
+    """Random words of a small vocabulary, written out again: nearly all of them right after some hundred updates."""
+    if change.get("positions") == "none":
+        pytest.skip("without positions nothing says which word comes first")
+    torch.manual_seed(0)
+    shape = {
+        "d_model": 64,
+        "d_ff": 64,
+        "num_heads": 4,
+        "num_encoder_layers": 1,
+        "num_decoder_layers": 2,
+        "dropout": 0.0,
+    }
+    model = build_model(ModelSection(**(shape | {"norm": "pre"} | change)), 20, 20, pad_id=0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3, betas=(0.9, 0.98))
+    for update in range(700):
+        words = torch.randint(4, 20, (64, 7))
+        logits = model(F.pad(words, (0, 1), value=3), F.pad(words, (1, 0), value=2))
+        loss = F.cross_entropy(logits.flatten(0, 1), F.pad(words, (0, 1), value=3).flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.param_groups[0]["lr"] = 2e-3 * min(1, (update + 1) / 100)
+        optimizer.step()
+    model.eval()
+    words = torch.randint(4, 20, (200, 7))
+    right = model(F.pad(words, (0, 1), value=3), F.pad(words, (1, 0), value=2)).argmax(dim=2)[:, :7] == words
+    assert right.float().mean() > 0.95

@@ -255,6 +255,12 @@ class Config(Section):
     def _sections_agree(self) -> Config:
         if self.model.tied_embeddings == "three_way" and not self.tokenizer.shared:
             raise ValueError("model.tied_embeddings three_way needs tokenizer.shared: true")
+        longest, rows = self.data.max_length + 1, self.model.max_positions  # with the end mark
+        if self.model.positions == "learned" and longest > rows:
+            raise ValueError(
+                f"model.max_positions {rows} is too few for sentences of data.max_length {longest - 1} tokens and an "
+                f"end mark; give {longest}"
+            )
         every, checkpoint_every = self.validation.every, self.training.checkpoint_every
         if checkpoint_every is not None and every % checkpoint_every:
             raise ValueError(

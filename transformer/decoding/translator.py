@@ -152,7 +152,9 @@ class Translator:
     def _search(self, sources: list[list[int]]) -> list[list[Hypothesis]]:
         source_ids = pad_rows(sources, last=EOS)  # (B, S)
         # few widths, so that products of the same size come again, whose plans are ready then
-        source_ids = F.pad(source_ids, (0, -source_ids.shape[1] % 8), value=PAD).to(self.model.device)
+        width = -(-source_ids.shape[1] // 8) * 8
+        width = min(width, self.model.max_length or width)
+        source_ids = F.pad(source_ids, (0, width - source_ids.shape[1]), value=PAD).to(self.model.device)
         limits = [self._max_length(len(ids)) for ids in sources]
         shortlist = None if self.shortlist is None else self.shortlist.of_batch(sources, self.model.device)
         state = ModelState(self.model, source_ids, shortlist)
@@ -164,12 +166,13 @@ class Translator:
 
     def _max_length(self, source_length: int) -> int:
         """The most tokens of a translation, end mark included."""
-        return int(self.options.max_length_ratio * source_length) + self.options.max_length_extra + 1
+        limit = int(self.options.max_length_ratio * source_length) + self.options.max_length_extra + 1
+        return min(limit, self.model.max_length or limit)
 
     def _limited(self, ids: list[int], number: int) -> list[int]:
-        limit = self.options.max_source_length
+        limit, reason = self.options.max_source_length, "decoding.max_source_length"
+        if self.model.max_length is not None and self.model.max_length - 1 < limit:
+            limit, reason = self.model.max_length - 1, "model.max_positions"
         if len(ids) > limit and self.warn is not None:
-            self.warn(
-                f"sentence {number}: {len(ids)} tokens; only the first {limit} count (decoding.max_source_length)"
-            )
+            self.warn(f"sentence {number}: {len(ids)} tokens; only the first {limit} count ({reason})")
         return ids[:limit]

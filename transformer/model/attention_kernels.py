@@ -43,6 +43,9 @@ def many_small_products(query: Tensor, key: Tensor) -> Iterator[None]:
     """On a CPU, fp32 products inside go to the BLAS library even where others go to oneDNN
     (`torch.set_float32_matmul_precision`): oneDNN plans each new shape anew, ten times the cost of a small product.
     Only decoding has large ones of few shapes, which it computes in half the time."""
+    if torch.compiler.is_compiling():  # the setting cannot change inside a compiled region
+        yield
+        return
     precision = torch.get_float32_matmul_precision()
     large = query.numel() * key.shape[-2] > _LARGE and not query.requires_grad
     if precision == "highest" or query.device.type != "cpu" or query.dtype != torch.float32 or large:

@@ -50,7 +50,8 @@ class SimplerSimpleRecurrentUnit(nn.Module):
 
 def _scan(gates: Tensor, added: Tensor) -> Tensor:
     """c_t = gates_t ∘ c_{t-1} + added_t along the third axis of (B, 1, T, D), position by position."""
-    state, states = torch.zeros_like(added[:, :, 0]), list[Tensor]()
+    state = torch.zeros_like(added[:, :, 0])  # (B, 1, D)
+    states: list[Tensor] = []
     for gate, term in zip(gates.unbind(2), added.unbind(2), strict=True):
         state = gate * state + term  # (B, 1, D)
         states.append(state)

@@ -17,6 +17,7 @@ from transformer.model.embedding import OutputProjection, TokenEmbedding
 from transformer.model.encoder import Encoder
 from transformer.model.layout import Packed
 from transformer.model.masks import additive, causal_mask, padding_mask
+from transformer.model.positions.learned import LearnedPositions
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,12 @@ class Transformer(nn.Module):
     def new_cache(self) -> DecoderCache:
         """An empty cache for decoding token by token."""
         return self.decoder.new_cache()
+
+    @property
+    def max_length(self) -> int | None:
+        """The most tokens of a sentence with its begin or end mark; None: any number."""
+        positions = self.source_embedding.positions
+        return len(positions.weight) if isinstance(positions, LearnedPositions) else None
 
     @property
     def device(self) -> torch.device:
