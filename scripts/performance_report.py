@@ -49,7 +49,8 @@ def read_reports(folder: Path) -> dict[str, Report]:
     for path in sorted(folder.glob("*.json")):
         try:
             report = json.loads(path.read_text("utf-8"))
-            reports[path.stem] = {key: report[key] for key in report} | {"median": dict(report["median"])}
+            wanted = ("work", "median", "repeats", "peak_memory_megabytes", "threads", "torch", "machine")
+            reports[path.stem] = {key: report[key] for key in wanted} | {"against": report.get("against")}
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(f"{path}: not a report of scripts/benchmark.py ({error!r})") from None
     if not reports:
@@ -75,7 +76,9 @@ def measured(reports: dict[str, Report]) -> str:
     lines += ["Medians, and each repeat in brackets; a peer ran in turn with ours.", ""]
     for work, (key, unit) in SPEEDS.items():
         rows = [speed_row(name, report, key) for name, report in reports.items() if report["work"] == work]
-        lines += table([work, f"{unit}", "peer", "ratio", "MFU", "BLEU", "latency, ms", "peak memory"], rows)
+        lines += table(
+            [work, f"{unit}", "peer", "ratio", "MFU", "BLEU", "latency, ms", "peak memory (main process)"], rows
+        )
     for work in ("data", "startup"):
         found = [report for report in reports.values() if report["work"] == work]
         rows = [[key.replace("_", " "), f"{value:g}"] for report in found for key, value in report["median"].items()]

@@ -51,10 +51,12 @@ def main() -> int:
         if arguments.prepare_only:
             print(json.dumps(prepare_once(load_config(arguments.config))))
             return 0
-        figures = {
-            "corpus": corpus_sizes(arguments.config, arguments.pairs, arguments.folder),
-            **decoding(arguments.run, arguments.sentences),
-        }
+        import matplotlib  # noqa: F401 - before hours of measurement
+
+        if min(*arguments.pairs, arguments.sentences) < 1 or not run_config(arguments.run, []).data.test:
+            raise UserError(f"--pairs and --sentences must be at least 1, and {arguments.run} must have a data.test")
+        figures = decoding(arguments.run, arguments.sentences)
+        figures["corpus"] = corpus_sizes(arguments.config, arguments.pairs, arguments.folder)
         write_file(arguments.folder / "scaling.json", json.dumps(figures, indent=2).encode())
         draw(figures, arguments.folder / "scaling.png")
     except (UserError, ImportError) as error:

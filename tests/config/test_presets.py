@@ -97,6 +97,11 @@ def test_every_preset_has_its_file_and_every_file_its_name() -> None:
     assert {path.stem for path in MODEL_PRESETS} == set(get_args(Preset))
 
 
+def test_a_preset_on_the_command_line_wins_over_the_file_and_yields_to_what_stands_beside_it() -> None:
+    config = load_config(CONFIGS / "demo.yaml", ["model.dropout=0.4", "model.preset=transformer-big"])
+    assert (config.model.d_model, config.model.num_encoder_layers, config.model.dropout) == (1024, 6, 0.4)
+
+
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(UserError, match=r"model.preset: input should be 'transformer-base', .* \(it is '../x'\)"):
         load_config(CONFIGS / "demo.yaml", ["model.preset=../x"])

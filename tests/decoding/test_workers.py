@@ -2,7 +2,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ pytestmark = pytest.mark.skipif(not can_fork(torch.device("cpu")), reason="proce
 
 
 def test_each_piece_of_work_is_done_once_by_one_of_the_processes() -> None:
-    workers: Workers[int, tuple[int, int]] = Workers(lambda number: (number * number, os.getpid()), count=2, threads=1)
+    workers: Workers[int, tuple[int, int]] = Workers(lambda number: (number * number, os.getpid()), count=2)
     for _ in range(2):  # the same processes serve again
         found = dict(workers.map(range(10)))
         assert {index: square for index, (square, _) in found.items()} == {index: index**2 for index in range(10)}
@@ -23,12 +25,44 @@ def test_each_piece_of_work_is_done_once_by_one_of_the_processes() -> None:
     workers.close()
 
 
-def test_each_process_has_its_threads() -> None:
+def test_a_worker_computes_with_one_thread_after_the_parent_had_several() -> None:
+    """OpenMP would wait for ever for threads that were not forked along."""
     before = torch.get_num_threads()
-    workers: Workers[int, int] = Workers(lambda _: torch.get_num_threads(), count=2, threads=1)
-    assert set(dict(workers.map([1, 2])).values()) == {1}
-    assert torch.get_num_threads() == before
+    torch.set_num_threads(2)
+    torch.ones(2_000_000).mul(2).sum()
+    workers: Workers[int, float] = Workers(
+        lambda n: torch.get_num_threads() * float(torch.ones(2_000_000).mul(2).sum()), count=2
+    )
+    assert set(dict(workers.map([1, 2])).values()) == {4_000_000.0}
+    assert torch.get_num_threads() == 2
     workers.close()
+    torch.set_num_threads(before)
+
+
+def test_an_interrupted_caller_ends_the_workers_at_once() -> None:
+    """They would sleep for a minute."""
+    workers: Workers[int, None] = Workers(lambda _: time.sleep(60), count=2)
+    results = workers.map([1, 2, 3])
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        next(interrupted(results))
+    assert time.monotonic() - start < 30
+
+
+def interrupted(results: Iterator[object]) -> Iterator[object]:
+    """The next result, for which the main thread is interrupted meanwhile."""
+    timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    yield next(results)
+
+
+def test_sigterm_ends_a_worker_whatever_its_parent_made_of_it() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with pytest.raises(UserError, match="was killed"):
+            dict(Workers(lambda _: os.kill(os.getpid(), signal.SIGTERM), count=1).map([1]))
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_an_error_is_the_callers() -> None:
@@ -36,7 +70,7 @@ def test_an_error_is_the_callers() -> None:
         raise UserError(f"sentence {number}")
 
     with pytest.raises(UserError, match="sentence 7"):
-        dict(Workers(fail, count=1, threads=1).map([7]))
+        dict(Workers(fail, count=1).map([7]))
 
 
 def test_a_killed_worker_is_one_clear_error() -> None:
@@ -44,7 +78,7 @@ def test_a_killed_worker_is_one_clear_error() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(UserError, match=r"was killed, perhaps for memory; lower decoding\.workers"):
-        dict(Workers(die, count=2, threads=1).map([1, 2, 3]))
+        dict(Workers(die, count=2).map([1, 2, 3]))
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
@@ -55,7 +89,7 @@ from transformer.decoding.workers import Workers
 def work(number):
     (pathlib.Path(sys.argv[1]) / str(os.getpid())).touch()
     time.sleep(60)
-dict(Workers(work, count=2, threads=1).map([1, 2]))
+dict(Workers(work, count=2).map([1, 2]))
 """
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)])
     while len(names := [int(path.name) for path in tmp_path.iterdir()]) < 2:

@@ -5,6 +5,7 @@ from torch import nn
 
 from transformer.model.average_attention import AverageAttention
 from transformer.model.context import AttentionContext
+from transformer.model.feed_forward import FeedForward
 from transformer.model.masks import causal_mask
 from transformer.model.recurrent_unit import SimplerSimpleRecurrentUnit
 
@@ -18,7 +19,7 @@ def with_random_weights(module: nn.Module) -> nn.Module:
 
 
 def test_average_attention_gates_the_mean_so_far() -> None:
-    layer, x = with_random_weights(AverageAttention(4, 6)), torch.randn(2, 5, 4, dtype=torch.float64)
+    layer, x = with_random_weights(AverageAttention(4, FeedForward(4, 6))), torch.randn(2, 5, 4, dtype=torch.float64)
     found = layer(x, CONTEXT)
     for t in range(5):
         mean = layer.feed_forward(x[:, : t + 1].mean(dim=1))

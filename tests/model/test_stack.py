@@ -25,6 +25,11 @@ def test_layers_are_left_out_in_training_alone(make_model: MakeModel) -> None:
     assert {number for numbers in kept for number in numbers} == set(range(8))
 
 
+@pytest.mark.parametrize("kind", ["attention", "average", "ssru"])
+def test_layers_are_left_out_whatever_the_decoder(make_model: MakeModel, kind: str) -> None:
+    assert make_model(layer_drop=0.25, decoder_self_attention=kind).decoder.layer_drop == 0.25
+
+
 def test_a_model_without_its_layers_is_the_shorter_one(make_model: MakeModel) -> None:
     model = make_model(layer_drop=0.999999)
     model.train()

@@ -105,8 +105,12 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
         key, _, name = rest.partition(".")
         if kind == "optimizer":
             moments.setdefault(name, {})[key] = value
+    # a layer that no update has drawn yet has no moments
+    may_be_missing = any(getattr(module, "layer_drop", 0) for module in model.modules())
     for name, parameter in model.named_parameters():
         stored = moments.get(name)
+        if stored is None and may_be_missing:
+            continue
         if stored is None or any(v.dim() and v.shape != parameter.shape for v in stored.values()):
             raise CheckpointError(
                 f"{checkpoint.directory}: holds no optimizer state for {name}; nothing can go on from it"

@@ -1,9 +1,9 @@
 """Align the words of given translations by a run's cross-attention: a line each, 0-0 1-2 …, in Pharaoh format.
 
-    transformer align runs/demo --source sentences.zh --target translations.en
-    transformer align runs/demo --source s.zh --target t.en --layer 1 --gold gold.align
+    transformer align runs/multi30k_en_de --source sentences.en --target translations.de
+    transformer align runs/multi30k_en_de --source s.en --target t.de --layer 1 --gold gold.align
 
-Words are what SentencePiece separates by spaces, counted from 0. With --gold (0-0 for a sure link, 1p2 for a possible
+Words are what spaces separate, counted from 0; text without spaces wants its words set apart first. With --gold (0-0 for a sure link, 1p2 for a possible
 one) the alignment error rate goes to standard error."""
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from pathlib import Path
 
 from transformer.cli.wiring import open_translator, run_config
-from transformer.data.corpus import read_lines, read_pairs
+from transformer.config import CorpusSection
+from transformer.data.corpus import read_pairs
 from transformer.decoding.attention_maps import HeadStatisticsSum, attention_maps
 from transformer.errors import UserError
 
@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError("data.test: the run's config names no such corpus; give --source and --target")
         pairs = list(itertools.islice(read_pairs(corpora), arguments.sentences))
     else:
-        sides = (read_lines(Path(path)) for path in (arguments.source, arguments.target))
-        pairs = list(itertools.islice(zip(*sides, strict=False), arguments.sentences))
+        corpus = CorpusSection(source=arguments.source, target=arguments.target)
+        pairs = list(itertools.islice(read_pairs([corpus]), arguments.sentences))
     translator, statistics = open_translator(arguments.run, arguments.overrides), HeadStatisticsSum()
     for source_ids, target_ids in translator.encode_pairs([s for s, _ in pairs], [t for _, t in pairs]):
         statistics.add(attention_maps(translator.model, source_ids, target_ids))

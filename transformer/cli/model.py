@@ -9,11 +9,12 @@ fp32; bf16 takes half of it for activations and the cache."""
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import torch
 
 from transformer.config import Config, load_config
-from transformer.data.tokenizer import PAD
+from transformer.data.tokenizer import PAD, Tokenizer
 from transformer.model.build import build_model
 from transformer.model.summary import costs, weights
 
@@ -28,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, arguments.overrides)
-    size = config.tokenizer.vocab_size
+    given = config.tokenizer.source_model
+    size = Tokenizer.load(Path(given)).vocab_size if given else config.tokenizer.vocab_size
     with torch.device("meta"):
         model = build_model(config.model, size, size, PAD).eval()
     rows = weights(model)
@@ -44,18 +46,18 @@ def run(arguments: argparse.Namespace) -> int:
             name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)), sep="  "
         )
     print()
-    for text in _costs(config, model, total):
+    for text in _costs(config, model, size, total):
         print(text)
     return 0
 
 
-def _costs(config: Config, model: torch.nn.Module, parameters: int) -> list[str]:
+def _costs(config: Config, model: torch.nn.Module, vocabulary: int, parameters: int) -> list[str]:
     cost = costs(model)  # type: ignore[arg-type]
     beam = config.decoding.beam_size
     batch = config.training.known_micro_batch_tokens or config.training.batch_tokens
     kept_per_target = beam * cost.cache_per_target_token
     return [
-        f"vocabulary            {config.tokenizer.vocab_size:,} pieces (tokenizer.vocab_size)",
+        f"vocabulary            {vocabulary:,} pieces",
         f"forward pass          {cost.source_flops / 1e6:.2f} MFLOP a source token, "
         f"{cost.target_flops / 1e6:.2f} MFLOP a target token",
         f"key-value cache       {_size(cost.cache_per_source_token)} a source token, "
@@ -63,7 +65,7 @@ def _costs(config: Config, model: torch.nn.Module, parameters: int) -> list[str]
         f"(a sentence, beam {beam})",
         f"weights to train      {_size(_ADAM * parameters)} (weights, gradients, Adam's moments)",
         f"a training batch      {_size(cost.saved_per_pair * batch)} of activations "
-        f"({batch:,} tokens a side, logits of all of them included)",
+        f"({batch:,} tokens a side, but for a part of the logits)",
     ]
 
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
 from transformer.cli.wiring import run_config, say
 from transformer.data.lexicon import most_frequent, translation_table
 from transformer.data.prepare import prepare
+from transformer.data.tokenizer import load_tokenizers
 from transformer.decoding.shortlist import Shortlist
 from transformer.errors import UserError
 
@@ -32,11 +34,18 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("candidates", "frequent", "pairs"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name} {getattr(arguments, name)}: must be at least 1")
+    run, _ = split_checkpoint(Path(arguments.run))
     prepared = prepare(run_config(arguments.run, arguments.overrides), say)
+    own = load_tokenizers(RunDirectory(run).tokenizer)
+    if [t.model for t in own] != [prepared.source_tokenizer.model, prepared.target_tokenizer.model]:
+        raise UserError(
+            f"{arguments.run}: its training corpus is no longer what it was, and gives another tokenizer; name the "
+            "corpus that the run was trained on: data.train=…"
+        )
     corpus = prepared.corpus("train")
     vocabularies = prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size
     say(f"shortlist: learning from {min(arguments.pairs, len(corpus)):,} pairs")
     candidates = translation_table(corpus, *vocabularies, arguments.candidates, arguments.pairs, _ITERATIONS)
     frequent = most_frequent(corpus, vocabularies[1], arguments.frequent, arguments.pairs)
-    print(Shortlist(candidates, frequent).write(Path(arguments.run)))
+    print(Shortlist(candidates, frequent).write(run))
     return 0

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _maps(translator: Translator, sentence: str, target_ids: list[int]) -> str:
     """A line of JSON: the pieces, end marks included, and the weights of every head."""
-    ((source_ids, _),) = translator.encode_pairs([sentence], [""])
+    source_ids = translator.source_ids(sentence)
     found = attention_maps(translator.model, source_ids, target_ids)
     sides = (translator.source_tokenizer, source_ids), (translator.target_tokenizer, target_ids)
     source, target = (tokenizer.pieces([*ids, EOS]) for tokenizer, ids in sides)

@@ -13,6 +13,7 @@ from transformer.data.batching import cut_by_tokens, split_update
 from transformer.data.corpus import read_pairs
 from transformer.data.prepare import Prepared
 from transformer.decoding.translator import Translator
+from transformer.errors import UserError
 from transformer.evaluation.metrics import bleu_and_chrf
 from transformer.model.transformer import Transformer
 from transformer.training.loss import cross_entropy
@@ -34,6 +35,12 @@ class Validation:
         pairs = list(read_pairs(config.data.validation))[: config.validation.max_sentences]
         self.sources = [source for source, _ in pairs]
         self.references = [target for _, target in pairs]
+        lengths = np.maximum(self.corpus.source_lengths, self.corpus.target_lengths)
+        if config.model.positions == "learned" and lengths.max(initial=0) >= config.model.max_positions:
+            raise UserError(
+                f"data.validation: pair {int(lengths.argmax()) + 1} of those kept has {int(lengths.max())} tokens, and "
+                f"model.max_positions={config.model.max_positions} counts the end mark too; leave it out or raise that"
+            )
 
     def __call__(self, model: Transformer, update: int) -> Mapping[str, float]:
         """`loss`, `perplexity`, and unless `validation.max_sentences` is 0 `bleu` and `chrf`; the loss is per target
@@ -42,7 +49,9 @@ class Validation:
         metrics = {"loss": loss, "perplexity": perplexity(loss)}
         if self.sources:
             tokenizers = self.prepared.source_tokenizer, self.prepared.target_tokenizer
-            hypotheses = Translator(model, *tokenizers, self.config.decoding).translate(self.sources)
+            # a single process: forked ones would share the training's memory and locks
+            options = self.config.decoding.model_copy(update={"workers": 1})
+            hypotheses = Translator(model, *tokenizers, options).translate(self.sources)
             metrics |= bleu_and_chrf(hypotheses, self.references, self.config.data.target_language)
         return metrics
 

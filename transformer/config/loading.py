@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from transformer.config.corpora import CorpusSection
+from transformer.config.model_section import preset_options
 from transformer.config.schema import Config
 from transformer.errors import UserError
 
@@ -167,7 +168,8 @@ def _construct(loader: yaml.SafeLoader, node: yaml.Node, key: Key, lines: dict[K
 
 
 def _with_overrides(tree: dict[str, Any], origins: dict[Key, str], overrides: Sequence[str]) -> dict[str, Any]:
-    for override in overrides:
+    # a preset stands for options of the file, and yields to those that are given beside it
+    for override in sorted(overrides, key=lambda override: not override.startswith("model.preset=")):
         match = _OVERRIDE.match(override)
         if match is None:
             sections = ", ".join(Config.model_fields)
@@ -183,6 +185,9 @@ def _with_overrides(tree: dict[str, Any], origins: dict[Key, str], overrides: Se
         if not isinstance(branch, dict):
             raise UserError(f"{override}: {'.'.join(path[:-1])} holds no options; give the whole value of it")
         branch[path[-1]] = value
+        if path == ["model", "preset"]:
+            for name in preset_options(value):
+                branch.pop(name, None)
         origins[tuple(path)] = f"command line: {override}"
     return tree
 

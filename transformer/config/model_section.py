@@ -21,6 +21,15 @@ Preset = Literal[
 PRESETS = Path(__file__).with_name("presets")
 
 
+def preset_options(name: object) -> dict[str, Any]:
+    """The options of a preset; none for a name that there is not."""
+    path = PRESETS / f"{name}.yaml"
+    if path not in PRESETS.glob("*.yaml"):
+        return {}
+    options: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    return options
+
+
 class ModelSection(Section):
     """The encoder-decoder of Vaswani et al. 2017; the defaults are its base model (Table 3)."""
 
@@ -66,11 +75,11 @@ class ModelSection(Section):
     dropout: Probability = 0.1
     """Dropout on each sub-layer's output and on the embeddings (section 5.4)."""
     attention_dropout: Probability = 0.0
-    """Dropout on attention's weights."""
+    """Dropout on attention's weights; where it is not 0, training computes attention by the readable formula."""
     activation_dropout: Probability = 0.0
     """Dropout on the feed-forward layer's hidden units."""
     layer_drop: Probability = 0.0
-    """Probability that a layer is left out of an update (Fan et al. 2020)."""
+    """Probability that a layer is left out of a forward and backward (Fan et al. 2020)."""
     tied_embeddings: Literal["three_way", "decoder", "none"] = "three_way"
     """Source, target and output embedding in one matrix (section 3.4), target and output only, or none."""
     attention_kernel: Literal["auto", "reference", "sdpa"] = "auto"
@@ -80,10 +89,7 @@ class ModelSection(Section):
     @model_validator(mode="before")
     @classmethod
     def _from_preset(cls, given: Any) -> Any:
-        path = PRESETS / f"{given.get('preset')}.yaml" if isinstance(given, dict) else PRESETS
-        if not isinstance(given, dict) or path not in PRESETS.glob("*.yaml"):
-            return given  # without a preset, or with one that the field itself refuses
-        return yaml.safe_load(path.read_text("utf-8")) | given
+        return preset_options(given.get("preset")) | given if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _heads_divide(self) -> ModelSection:
@@ -95,6 +101,15 @@ class ModelSection(Section):
             )
         if self.num_key_value_heads not in {None, self.num_heads} and self.positions.startswith("shaw"):
             raise ValueError(f"positions {self.positions} needs a head of keys for each head of queries")
+        return self
+
+    @model_validator(mode="after")
+    def _average_needs_added_positions(self) -> ModelSection:
+        if self.decoder_self_attention == "average" and self.positions not in {"sinusoidal", "learned"}:
+            raise ValueError(
+                f"decoder_self_attention average knows no order by itself, and positions {self.positions} are not "
+                "added to the embeddings; use sinusoidal or learned"
+            )
         return self
 
     @model_validator(mode="after")

@@ -224,12 +224,13 @@ class DecodingSection(Section):
     n_best: Positive = 1
     """How many hypotheses a sentence to return; at most beam_size."""
     batch_size: int = Field(default=64, gt=0, le=100_000)
-    """The most sentences searched together; never changes a translation."""
+    """The most sentences searched together; changes no translation but under `precision: int8`, which rounds a batch's
+    inputs together."""
     batch_tokens: Positive = 8192
     """The most source tokens searched together, padding included: long sentences make smaller batches."""
     workers: Positive | None = None
-    """Processes that search batches side by side and share the threads, on CPUs under Linux; never changes a
-    translation. Empty: as many as threads where `translate` and `evaluate` run, 1 in Python."""
+    """Processes of one thread that search batches side by side, on CPUs under Linux. Empty: as many as threads where
+    `translate` and `evaluate` run, 1 in Python and for validation while training."""
 
     @model_validator(mode="after")
     def _n_best_fits(self) -> DecodingSection:

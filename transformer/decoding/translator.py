@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,6 +18,7 @@ from transformer.decoding.score import score_pairs
 from transformer.decoding.shortlist import Shortlist
 from transformer.decoding.step import ModelState, ModelStep
 from transformer.decoding.workers import Workers, can_fork
+from transformer.errors import UserError
 from transformer.model.transformer import Transformer
 
 
@@ -116,10 +117,9 @@ class Translator:
 
     def encode_pairs(self, sources: Sequence[str], targets: Sequence[str]) -> Iterator[tuple[list[int], list[int]]]:
         """The token ids of given translations, sources cut as for translating."""
-        target_ids = self.target_tokenizer.encode(targets)
-        for number, (source, target) in enumerate(
-            zip(self.source_tokenizer.encode(sources), target_ids, strict=True), 1
-        ):
+        pairs = zip(self.source_tokenizer.encode(sources), self.target_tokenizer.encode(targets), strict=True)
+        for number, (source, target) in enumerate(pairs, 1):
+            self._check_target(target, number)
             yield self._limited(source, number), target
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[Translation]:
@@ -128,6 +128,8 @@ class Translator:
             raise ValueError(f"{len(sources)} sources and {len(targets)} targets; give one target for each source")
         source_ids = [self._limited(ids, number) for number, ids in enumerate(self.source_tokenizer.encode(sources), 1)]
         target_ids = self.target_tokenizer.encode(targets)
+        for number, ids in enumerate(target_ids, 1):
+            self._check_target(ids, number)
         scored: dict[int, Translation] = {}
         for batch in self._batches([len(ids) for ids in target_ids]):
             log_probs = score_pairs(self.model, [source_ids[i] for i in batch], [target_ids[i] for i in batch])
@@ -139,14 +141,15 @@ class Translator:
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         return list(batch_by_length(lengths, self.options.batch_size, self.options.batch_tokens))
 
-    def _search_all(self, work: list[list[list[int]]]) -> Iterable[tuple[int, list[list[Hypothesis]]]]:
+    def _search_all(self, work: list[list[list[int]]]) -> Iterator[tuple[int, list[list[Hypothesis]]]]:
         """The number and the hypotheses of each batch, in any order."""
         count = self.options.workers or 1
         if count == 1 or len(work) == 1 or not can_fork(self.model.device):
-            return ((number, self._search(batch)) for number, batch in enumerate(work))
-        if self._workers is None:
-            self._workers = Workers(self._search, count, max(1, torch.get_num_threads() // count))
-        return self._workers.map(work)
+            yield from ((number, self._search(batch)) for number, batch in enumerate(work))
+            return
+        workers, self._workers = self._workers or Workers(self._search, count), None
+        yield from workers.map(work)
+        self._workers = workers  # all went well: they serve again
 
     @torch.inference_mode()
     def _search(self, sources: list[list[int]]) -> list[list[Hypothesis]]:
@@ -169,10 +172,27 @@ class Translator:
         limit = int(self.options.max_length_ratio * source_length) + self.options.max_length_extra + 1
         return min(limit, self.model.max_length or limit)
 
-    def _limited(self, ids: list[int], number: int) -> list[int]:
-        limit, reason = self.options.max_source_length, "decoding.max_source_length"
+    def _check_target(self, ids: list[int], number: int) -> None:
+        if len(ids) >= (self.model.max_length or len(ids) + 1):
+            raise UserError(
+                f"translation {number}: {len(ids)} tokens, and this model's positions end at {self.model.max_length} "
+                "with the begin mark (model.max_positions); leave it out"
+            )
+
+    def source_ids(self, sentence: str) -> list[int]:
+        """The tokens of a sentence that translating it takes into account."""
+        (ids,) = self.source_tokenizer.encode([sentence])
+        return ids[: self._source_limit()[0]]
+
+    def _source_limit(self) -> tuple[int, str]:
+        """How many tokens of a source count, and the option that says so."""
+        limit = self.options.max_source_length
         if self.model.max_length is not None and self.model.max_length - 1 < limit:
-            limit, reason = self.model.max_length - 1, "model.max_positions"
+            return self.model.max_length - 1, "model.max_positions"
+        return limit, "decoding.max_source_length"
+
+    def _limited(self, ids: list[int], number: int) -> list[int]:
+        limit, reason = self._source_limit()
         if len(ids) > limit and self.warn is not None:
             self.warn(f"sentence {number}: {len(ids)} tokens; only the first {limit} count ({reason})")
         return ids[:limit]

@@ -37,15 +37,16 @@ class Workers(Generic[Work, Result]):
 
     On Linux a worker also ends with the thread that made it: make them in a thread that lasts.
 
+    Each has a single thread: OpenMP cannot start others in a process that was forked from one that has them.
+
     Args:
         function: what to do with a piece of work.
         count: processes.
-        threads: of each process.
     """
 
-    def __init__(self, function: Callable[[Work], Result], count: int, threads: int) -> None:
+    def __init__(self, function: Callable[[Work], Result], count: int) -> None:
         context = multiprocessing.get_context("fork")
-        self._pool = ProcessPoolExecutor(count, context, _begin, (function, threads))
+        self._pool = ProcessPoolExecutor(count, context, _begin, (function,))
 
     def map(self, work: Sequence[Work]) -> Iterator[tuple[int, Result]]:
         """Yield the index and the result of each piece of work, as they come.
@@ -63,23 +64,26 @@ class Workers(Generic[Work, Result]):
             raise UserError(
                 "a translating process was killed, perhaps for memory; lower decoding.workers or decoding.batch_size"
             ) from None
-        except BaseException:
+        except BaseException:  # the caller's interrupt, or an error of the function's
             self.close()
             raise
 
     def close(self) -> None:
-        """Drop what is not begun, wait for what is, and end the processes."""
+        """End the processes, whatever they are at; the object is of no use afterwards."""
+        for process in list((getattr(self._pool, "_processes", None) or {}).values()):
+            process.terminate()
         self._pool.shutdown(cancel_futures=True)
 
 
-def _begin(function: Callable[[Any], Any], threads: int) -> None:
+def _begin(function: Callable[[Any], Any]) -> None:
     """What a worker does first."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the parent made of it
     global _function
     _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the workers
     # a parent that is killed says nothing; without this its workers would wait for ever
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
 
 
 def _do(piece: Any) -> Any:

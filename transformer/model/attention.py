@@ -102,7 +102,9 @@ class SelfAttention(Attention):
     def heads(self, projected: Tensor, split: Split, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The heads of queries, keys and values, turned to their positions."""
         query, key, value = self.split(projected, split)
-        return self.turn(self.query_norm(query), positions), self.turn(self.key_norm(key), positions), value
+        # under autocast norms are fp32 on a GPU, and kernels want one type
+        query, key = self.query_norm(query).to(value.dtype), self.key_norm(key).to(value.dtype)
+        return self.turn(query, positions), self.turn(key, positions), value
 
     def split(self, projected: Tensor, split: Split) -> tuple[Tensor, ...]:
         """The heads of queries, keys and values."""
@@ -137,18 +139,18 @@ class CrossAttention(Attention):
         """Queries (B, T, D), memory (B, S, D), mask (B, 1, 1, S) → (B, T, D); rows (m, D) where packed."""
         projected = self.query(x)  # (…, D)
         if isinstance(layout, Packed) and isinstance(memory_layout, Packed) and self.takes_rows(projected):
-            query = self.query_norm(layout.split_rows(projected, 1, self.num_heads)[0])  # (m, H, K)
             key, value = self.split(self.key_value(memory), memory_layout.split_rows)  # each (m', H, K)
+            query = self.query_norm(layout.split_rows(projected, 1, self.num_heads)[0]).to(value.dtype)  # (m, H, K)
             attended = variable_length(query, key, value, layout.runs, memory_layout.runs, causal=False)  # (m, H, K)
             return self.output(attended.flatten(1))  # type: ignore[no-any-return]
         key, value = self._keys_values(memory, cache, memory_layout)  # (B, H, S, K)
-        query = self.query_norm(layout.split_heads(projected, 1, self.num_heads)[0])  # (B, H, T, K)
+        query = self.query_norm(layout.split_heads(projected, 1, self.num_heads)[0]).to(value.dtype)  # (B, H, T, K)
         return self.output(layout.merge_heads(self.attend(query, key, value, mask)))  # type: ignore[no-any-return]
 
     def split(self, projected: Tensor, split: Split) -> tuple[Tensor, Tensor]:
         """The heads of keys and values."""
         key, value = split(projected, 2, self.num_heads)
-        return self.key_norm(key), value
+        return self.key_norm(key).to(value.dtype), value
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         """(B, H, T, K), (B, H, S, K), (B, H, S, K) → (B, H, T, K)."""

@@ -20,12 +20,12 @@ class AverageAttention(nn.Module):
 
     Args:
         d_model: width D.
-        d_ff: hidden width of the feed-forward layer on the mean.
+        feed_forward: on the mean.
     """
 
-    def __init__(self, d_model: int, d_ff: int) -> None:
+    def __init__(self, d_model: int, feed_forward: FeedForward) -> None:
         super().__init__()
-        self.feed_forward = FeedForward(d_model, d_ff)
+        self.feed_forward = feed_forward
         self.gates = nn.Linear(2 * d_model, 2 * d_model)
 
     def forward(

@@ -76,7 +76,7 @@ def _decoder(o: ModelSection) -> Decoder:
     make_residual = _residual(o, "decoder")
     in_place_of_attention: dict[str, Callable[[], TargetAttention]] = {
         "attention": lambda: _self_attention(o, causal=True),
-        "average": lambda: AverageAttention(o.d_model, o.d_ff),
+        "average": lambda: AverageAttention(o.d_model, _feed_forward(o)),
         "ssru": lambda: SimplerSimpleRecurrentUnit(o.d_model),
     }
     layers = [
@@ -90,13 +90,14 @@ def _decoder(o: ModelSection) -> Decoder:
         )
         for _ in range(o.num_decoder_layers)
     ]
-    decoder = Decoder(layers, _final_norm(o))
-    return _finished(decoder, o, bidirectional=False) if o.decoder_self_attention == "attention" else decoder
+    return _finished(Decoder(layers, _final_norm(o)), o, bidirectional=False)
 
 
 def _finished(stack: AnyStack, o: ModelSection, bidirectional: bool) -> AnyStack:
     """The stack with what concerns all of its layers."""
     stack.layer_drop = o.layer_drop
+    if not bidirectional and o.decoder_self_attention != "attention":
+        return stack
     if o.positions == "t5_bias":
         stack.score_bias = T5Bias(o.num_heads, bidirectional)
     elif o.positions == "alibi":

@@ -29,12 +29,12 @@ class GroupedSelfAttention(SelfAttention):
         super().__init__(d_model, num_heads, kernel, causal)
         self.num_key_value_heads = num_key_value_heads
         width = num_key_value_heads * (d_model // num_heads)  # G·K
+        self.parts = [d_model, 2 * width]
         self.query_key_value = StackedLinear(d_model, [d_model, width, width])
 
     def split(self, projected: Tensor, split: Split) -> tuple[Tensor, ...]:
         """Queries (…, H, …), keys and values (…, G, …)."""
-        queries, keys, values = self.query_key_value.widths
-        query, key_value = torch.split(projected, [queries, keys + values], dim=-1)  # (…, D), (…, 2·G·K)
+        query, key_value = torch.split(projected, self.parts, dim=-1)  # (…, D), (…, 2·G·K)
         return (*split(query, 1, self.num_heads), *split(key_value, 2, self.num_key_value_heads))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, context: AttentionContext) -> Tensor:
@@ -62,7 +62,7 @@ class GroupedCrossAttention(CrossAttention):
     def split(self, projected: Tensor, split: Split) -> tuple[Tensor, Tensor]:
         """(…, G, …) of keys and values."""
         key, value = split(projected, 2, self.num_key_value_heads)
-        return self.key_norm(key), value
+        return self.key_norm(key).to(value.dtype), value
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         """(B, H, T, K), (B, G, S, K), (B, G, S, K) → (B, H, T, K)."""

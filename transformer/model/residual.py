@@ -56,7 +56,7 @@ class SandwichNorm(PreNorm):
 
 class DeepNorm(PostNorm):
     """norm(α·x + dropout(f(x))) (Wang et al. 2022, section 3.1): post-norm whose updates stay bounded in deep stacks,
-    with the initial weights of `build.initialise`.
+    with the initial weights of `initialise`.
 
     Args:
         d_model, dropout, make_norm: see `PostNorm`.

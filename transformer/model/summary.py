@@ -19,7 +19,7 @@ from transformer.model.transformer import Transformer
 
 Result = TypeVar("Result")
 
-_LENGTH = 32  # of the sentences that costs are computed for
+_LENGTH = 32  # of the sentences that costs are computed for, or as long as the model takes them
 _LAYER = re.compile(r"^(encoder|decoder)\.layers\.(\d+)\.")
 
 
@@ -50,7 +50,8 @@ class Costs:
         cache_per_source_token, cache_per_target_token: numbers kept while a hypothesis grows, for each token of either
             side.
         cache_per_hypothesis: numbers kept whatever the length (recurrent decoders).
-        saved_per_pair: numbers that a training update keeps for its backward pass, for a source and a target token.
+        saved_per_pair: numbers that a training update keeps for its backward pass, for a source and a target token; the
+            logits are not among them, for the loss makes its gradient at once.
     """
 
     source_flops: float
@@ -74,8 +75,11 @@ def weights(model: Transformer) -> list[Row]:
 
 def costs(model: Transformer) -> Costs:
     """Of a model on the meta device, which afterwards has no gradients any more."""
-    ids = torch.ones(1, _LENGTH, dtype=torch.int64, device="meta")
-    saved = _saved(lambda: model.output(model.decode(ids, model.encode(ids))), model)
+    length = min(_LENGTH, model.max_length or _LENGTH)
+    ids = torch.ones(1, length, dtype=torch.int64, device="meta")
+    model.train()
+    saved = _saved(lambda: model.decode(ids, model.encode(ids)), model)
+    model.eval()
     model.requires_grad_(False)  # PyTorch's counter stumbles over slices of weights that have gradients
     encoded, source_flops = _counted(lambda: model.encode(ids))
     _, target_flops = _counted(lambda: model.output(model.decode(ids, encoded)))
@@ -85,12 +89,12 @@ def costs(model: Transformer) -> Costs:
     recurrent = [layer.self_attention for layer in cache.layers if isinstance(layer.self_attention, RecurrentCache)]
     attentive = [layer.self_attention for layer in cache.layers if not isinstance(layer.self_attention, RecurrentCache)]
     return Costs(
-        source_flops / _LENGTH,
-        target_flops / _LENGTH,
-        of_source / _LENGTH,
+        source_flops / length,
+        target_flops / length,
+        of_source / length,
         sum(_numel(kept.keys, kept.values) / kept.values.shape[2] for kept in attentive if kept.values is not None),
         sum(_numel(kept.state) for kept in recurrent),
-        saved / _LENGTH,
+        saved / length,
     )
 
 

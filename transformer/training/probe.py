@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from transformer.data.batch import Batch, collate
 from transformer.errors import UserError
+from transformer.model.stack import Stack
 
 _MARGIN = 7 / 8  # of what fitted: real batches come in many sizes, and freed memory falls into pieces
 
@@ -44,7 +46,7 @@ def micro_batch_tokens_that_fit(
     """
     largest = 2 * batch_tokens  # an update has less padding, and a source side less than twice as long
     tokens = largest
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), _all_layers(model):
         while not _fits(model, compute_gradients, worst_batch(tokens, longest, token_id)):
             tokens //= 2
             if tokens <= longest:
@@ -54,6 +56,19 @@ def micro_batch_tokens_that_fit(
                     "lower data.max_length or model.d_model"
                 )
     return None if tokens == largest else int(tokens * _MARGIN)
+
+
+@contextlib.contextmanager
+def _all_layers(model: nn.Module) -> Iterator[None]:
+    """While the context is open no layer is left out (`model.layer_drop`)."""
+    stacks = {module: module.layer_drop for module in model.modules() if isinstance(module, Stack)}
+    try:
+        for stack in stacks:
+            stack.layer_drop = 0.0
+        yield
+    finally:
+        for stack, layer_drop in stacks.items():
+            stack.layer_drop = layer_drop
 
 
 def _fits(model: nn.Module, compute_gradients: Callable[[Batch], object], batch: Batch) -> bool:

@@ -20,16 +20,15 @@ class RotaryPositions(nn.Module):
         head_dimension: K, even.
     """
 
-    frequencies: Tensor
-
     def __init__(self, head_dimension: int) -> None:
         super().__init__()
-        exponents = torch.arange(0, head_dimension, 2, dtype=torch.float64) / head_dimension  # (K/2)
-        self.register_buffer("frequencies", _BASE**-exponents, persistent=False)
+        self.head_dimension = head_dimension
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         """Heads (…, K) and positions broadcastable to (…) → the same shape."""
-        angles = positions[..., None].to(torch.float32) * self.frequencies.to(torch.float32)  # (…, K/2)
+        # made anew, in fp32 whatever the weights are: rounded frequencies would turn by other angles
+        exponents = torch.arange(0, self.head_dimension, 2, device=x.device) / self.head_dimension  # (K/2)
+        angles = positions[..., None].to(torch.float32) * _BASE**-exponents  # (…, K/2)
         cosines, sines = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         first, second = x.chunk(2, dim=-1)  # each (…, K/2)
         return torch.cat([first * cosines - second * sines, second * cosines + first * sines], dim=-1)

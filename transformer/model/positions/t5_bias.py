@@ -24,7 +24,7 @@ def bucket_of(distance: Tensor, bidirectional: bool) -> Tensor:
     distance = distance.abs() if bidirectional else (-distance).clamp_min(0)
     exact = buckets // 2
     # from `exact` to `_FARTHEST` the buckets grow with the logarithm
-    growth = torch.log(distance.clamp_min(1).double() / exact) / math.log(_FARTHEST / exact) * (buckets - exact)
+    growth = torch.log(distance.clamp_min(1).float() / exact) / math.log(_FARTHEST / exact) * (buckets - exact)
     wide = (exact + growth.long()).clamp_max(buckets - 1)
     return later + torch.where(distance < exact, distance, wide)
 
