@@ -82,39 +82,44 @@ def measured(config: str, folder: Path, name: str, overrides: Sequence[str]) -> 
     """Train a variant, or find it trained, and measure it."""
     run = folder / "".join(letter if letter.isalnum() else "_" for letter in name)
     result = folder / f"{run.name}.json"
+    identity = {"config": config, "overrides": list(overrides)}
     if result.is_file():
-        return json.loads(result.read_text("utf-8"))  # type: ignore[no-any-return]
+        before = json.loads(result.read_text("utf-8"))
+        if before["identity"] != identity:
+            raise UserError(f"{result}: of {before['identity']}, not of {identity}; use another folder")
+        return before["figures"]  # type: ignore[no-any-return]
     say(f"variant {name}")
     start = time.perf_counter()
-    transformer("train", config, *overrides, *VARIANTS[name], f"run.directory={run}")
+    command("-m", "transformer", "train", config, *overrides, *VARIANTS[name], f"run.directory={run}")
     minutes = (time.perf_counter() - start) / 60
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     speeds = [record["target_tokens_per_second"] for record in records if record["kind"] == "train"]
-    scores = folder / f"{run.name}.scores.json"
-    begin = time.perf_counter()
-    transformer("evaluate", str(run), "--split", "validation", "--json", str(scores))
-    seconds = time.perf_counter() - begin
+    scores, speed = folder / f"{run.name}.scores.json", folder / f"{run.name}.decode.json"
+    command("-m", "transformer", "evaluate", str(run), "--split", "validation", "--json", str(scores))
+    benchmark = str(Path(__file__).with_name("benchmark.py"))
+    command(benchmark, "decode", str(run), "--repeats", "3", "--json", str(speed))
     report: dict[str, Any] = json.loads(scores.read_text("utf-8"))
+    decoding: dict[str, Any] = json.loads(speed.read_text("utf-8"))
     figures = {
         "parameters": parameters(run),
         "train_tokens_per_second": statistics.median(speeds),
-        "decode_sentences_per_second": report["sentences"] / seconds,
+        "decode_sentences_per_second": decoding["median"]["sentences_per_second"],
         "bleu": next(score["score"] for score in report["scores"] if score["name"] == "BLEU"),
         "minutes": minutes,
     }
-    write_file(result, json.dumps(figures).encode())
+    write_file(result, json.dumps({"identity": identity, "figures": figures}).encode())
     return figures
 
 
-def transformer(*arguments: str) -> None:
-    """Run a verb in a process of its own.
+def command(*arguments: str) -> None:
+    """Run Python in a process of its own.
 
     Raises:
         UserError: where it fails.
     """
-    done = subprocess.run([sys.executable, "-m", "transformer", *arguments], stdout=subprocess.DEVNULL, check=False)
+    done = subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
-        raise UserError(f"transformer {' '.join(arguments)}: failed with exit code {done.returncode}")
+        raise UserError(f"{' '.join(arguments)}: failed with exit code {done.returncode}")
 
 
 def parameters(run: Path) -> int:

@@ -34,6 +34,10 @@ def test_a_line_for_each_pair(
     gold.write_text(outcome.out)
     again = command("align", tiny_run, "--source", source, "--target", target, "--gold", gold)
     assert "alignment error rate 0.0000, 3 sentences, layer 0" in again.err
+    links = len(outcome.out.split())
+    gold.write_text(outcome.out.replace(first, f"{first} 900-900", 1))  # a link that is missed
+    missed = command("align", tiny_run, "--source", source, "--target", target, "--gold", gold)
+    assert f"alignment error rate {1 - 2 * links / (2 * links + 1):.4f}" in missed.err
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -30,3 +31,15 @@ def test_without_one_the_verb_is_named(refusal: Callable[..., str], own_run: Pat
 @pytest.mark.parametrize("name", ["candidates", "frequent", "pairs"])
 def test_numbers_must_be_positive(refusal: Callable[..., str], own_run: Path, name: str) -> None:
     assert refusal("shortlist", own_run, f"--{name}", "0") == f"error: --{name} 0: must be at least 1"
+
+
+def test_a_corpus_that_gives_another_tokenizer_is_refused(
+    refusal: Callable[..., str], own_run: Path, tmp_path: Path
+) -> None:
+    for side in ("source", "target"):
+        words = [f"{''.join(letters)} {side}" for letters in itertools.permutations("abcdefg", 4)]
+        (tmp_path / side).write_text("\n".join(words) + "\n")
+    corpus = f"data.train={{source: {tmp_path / 'source'}, target: {tmp_path / 'target'}}}"
+    line = refusal("shortlist", own_run, corpus, f"data.prepared_directory={tmp_path / 'prepared'}")
+    assert "its training corpus is no longer what it was, and gives another tokenizer" in line
+    assert not (own_run / "shortlist.safetensors").exists()

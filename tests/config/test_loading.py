@@ -48,6 +48,10 @@ def refusal(text: str, *overrides: str) -> str:
             "model: {positions: learned, max_positions: 256}",
             "model.max_positions 256 is too few for sentences of data.",
         ),
+        (
+            "model: {positions: alibi, decoder_self_attention: average}",
+            "model: decoder_self_attention average knows no",
+        ),
         ("model: {d_model: 30, num_heads: 4}", "c.yaml:8: model: d_model 30 is not divisible by num_heads 4"),
         ("training:\n  betas: [0.9, 2]", "c.yaml:9: training.betas.1: input should be less than 1 (it is 2)"),
         ("training: {learning_rate: .nan}", "training.learning_rate: input should be a finite number (it is nan)"),

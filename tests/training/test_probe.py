@@ -50,7 +50,7 @@ def test_the_worst_batch_is_all_of_the_greatest_length() -> None:
 
 
 def test_nothing_is_left_behind(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer("model.dropout=0.1")
+    trainer = make_trainer("model.dropout=0.1", "model.layer_drop=0.5")
     trainer.model.train()
     weights = [parameter.clone() for parameter in trainer.model.parameters()]
     before = torch.random.get_rng_state()
@@ -62,3 +62,11 @@ def test_nothing_is_left_behind(make_trainer: MakeTrainer) -> None:
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
     assert all(map(torch.equal, weights, trainer.model.parameters()))
     assert trainer.interval.target_tokens == 0
+    assert trainer.model.encoder.layer_drop == 0.5
+
+
+def test_no_layer_is_left_out_while_probing(make_trainer: MakeTrainer) -> None:
+    model = make_trainer("model.layer_drop=0.9").model.train()
+    kept = list[int]()
+    micro_batch_tokens_that_fit(model, lambda batch: kept.append(len(list(model.encoder.kept_layers()))), 40, 9, 5)
+    assert kept == [1]

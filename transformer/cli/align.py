@@ -3,8 +3,8 @@
     transformer align runs/multi30k_en_de --source sentences.en --target translations.de
     transformer align runs/multi30k_en_de --source s.en --target t.de --layer 1 --gold gold.align
 
-Words are what spaces separate, counted from 0; text without spaces wants its words set apart first. With --gold (0-0 for a sure link, 1p2 for a possible
-one) the alignment error rate goes to standard error."""
+Words are what spaces separate, counted from 0; text without spaces wants its words set apart first. With --gold (0-0
+for a sure link, 1p2 for a possible one) the alignment error rate goes to standard error."""
 
 from __future__ import annotations
 
