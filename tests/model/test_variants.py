@@ -248,23 +248,28 @@ def test_compiled_it_gives_the_same_loss(make_model: MakeModel, change: Choice) 
         torch.testing.assert_close(own, expected, rtol=1e-7, atol=1e-10)
 
 
+def share_copied(model: Transformer, words: Tensor) -> float:
+    """The share of words (B, T) that the model writes out right, given those before."""
+    model.eval()
+    with torch.inference_mode():
+        logits = model(F.pad(words, (0, 1), value=3), F.pad(words, (1, 0), value=2))
+    model.train()
+    return float((logits.argmax(dim=2)[:, :-1] == words).float().mean())
+
+
 @pytest.mark.slow
 def test_it_learns_to_copy(change: Choice) -> None:
-    """Random words of a small vocabulary, written out again: nearly all of them right after some hundred updates."""
+    """Random words of a small vocabulary, written out again: nearly all right within 3,000 updates, by most variants
+    after a few hundred."""
     if change.get("positions") == "none":
         pytest.skip("without positions nothing says which word comes first")
     torch.manual_seed(0)
-    shape = {
-        "d_model": 64,
-        "d_ff": 64,
-        "num_heads": 4,
-        "num_encoder_layers": 1,
-        "num_decoder_layers": 2,
-        "dropout": 0.0,
-    }
-    model = build_model(ModelSection(**(shape | {"norm": "pre"} | change)), 20, 20, pad_id=0)
+    shape: Choice = {"d_model": 64, "d_ff": 64, "num_heads": 4, "num_encoder_layers": 1, "num_decoder_layers": 2}
+    options = ModelSection(**(shape | {"norm": "pre", "dropout": 0.0} | change))  # type: ignore[arg-type]
+    model = build_model(options, 20, 20, pad_id=0)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3, betas=(0.9, 0.98))
-    for update in range(700):
+    unseen, found = torch.randint(4, 20, (200, 7)), list[float]()
+    for update in range(3000):
         words = torch.randint(4, 20, (64, 7))
         logits = model(F.pad(words, (0, 1), value=3), F.pad(words, (1, 0), value=2))
         loss = F.cross_entropy(logits.flatten(0, 1), F.pad(words, (0, 1), value=3).flatten())
@@ -272,7 +277,8 @@ def test_it_learns_to_copy(change: Choice) -> None:
         loss.backward()
         optimizer.param_groups[0]["lr"] = 2e-3 * min(1, (update + 1) / 100)
         optimizer.step()
-    model.eval()
-    words = torch.randint(4, 20, (200, 7))
-    right = model(F.pad(words, (0, 1), value=3), F.pad(words, (1, 0), value=2)).argmax(dim=2)[:, :7] == words
-    assert right.float().mean() > 0.95
+        if update % 100 == 99:
+            found.append(share_copied(model, unseen))
+            if found[-1] > 0.95:
+                return
+    pytest.fail(f"{found[-1]:.0%} of the words after 3,000 updates")
