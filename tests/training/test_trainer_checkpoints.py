@@ -194,3 +194,16 @@ def test_one_checkpoint_is_no_average(make_trainer: MakeTrainer, options: list[s
     trainer = make_trainer("training.average_checkpoints=5", *options)
     trainer.fit()
     assert not trainer.run.checkpoint("averaged").exists()
+
+
+def test_a_run_goes_on_before_every_layer_was_drawn(make_trainer: MakeTrainer) -> None:
+    """A layer that was left out of all updates so far has no moments in the checkpoint."""
+    options = "model.layer_drop=0.9", "training.max_updates=2"
+    trainer = make_trainer(*options)
+    trainer.fit()
+    names = {name for name, parameter in trainer.model.named_parameters() if not trainer.optimizer.state[parameter]}
+    assert any(name.startswith("encoder.layers.0.") for name in names)
+    again = make_trainer(*options)
+    assert again.state.update == 2
+    own = {name for name, parameter in again.model.named_parameters() if not again.optimizer.state[parameter]}
+    assert own == names
