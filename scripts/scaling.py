@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import random
 import resource
 import subprocess
@@ -24,11 +23,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.preparing import tokenizer_files
+
 from transformer.cli.wiring import open_translator, run_config, say
 from transformer.config import Config, load_config
 from transformer.data.corpus import read_pairs
 from transformer.data.prepare import prepare
-from transformer.data.tokenizer import save_tokenizers
 from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
 
@@ -74,10 +74,9 @@ def corpus_sizes(config_path: str, sizes: Sequence[int], folder: Path) -> list[F
     for size in sizes:
         with tempfile.TemporaryDirectory(dir=folder) as name:
             own = write_corpus(config, pairs, size, Path(name))
-            environment = dict(os.environ)
-            preparing = child([__file__, str(own), str(folder), str(folder), "--prepare-only"], environment)
+            preparing = child([__file__, str(own), str(folder), str(folder), "--prepare-only"])
             benchmark = str(Path(__file__).with_name("benchmark.py"))
-            training = child([benchmark, "train", str(own), "--updates", str(UPDATES), "--repeats", "3"], environment)
+            training = child([benchmark, "train", str(own), "--updates", str(UPDATES), "--repeats", "3"])
         figures = {
             "pairs": size,
             "prepare_pairs_per_second": size / preparing["seconds"],
@@ -91,9 +90,9 @@ def corpus_sizes(config_path: str, sizes: Sequence[int], folder: Path) -> list[F
     return found
 
 
-def child(arguments: Sequence[str], environment: dict[str, str]) -> Any:
+def child(arguments: Sequence[str]) -> Any:
     """The JSON that a Python script prints, run in a process of its own."""
-    done = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, env=environment, check=False)
+    done = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise UserError(f"{' '.join(arguments)}: failed with exit code {done.returncode}; its messages stand above")
     return json.loads(done.stdout)
@@ -111,7 +110,6 @@ def write_corpus(config: Config, pairs: Sequence[tuple[str, str]], size: int, fo
     """Write `size` pairs and a config for them; returns the config. The tokenizer is the same for all sizes."""
     generator = random.Random(size)
     prepared = prepare(config, say)
-    save_tokenizers(folder, prepared.source_tokenizer, prepared.target_tokenizer)
     with (folder / "train.source").open("w") as sources, (folder / "train.target").open("w") as targets:
         for source, target in itertools.islice(itertools.cycle(pairs), size):
             sources.write(perturbed(source, generator) + "\n")
@@ -120,12 +118,7 @@ def write_corpus(config: Config, pairs: Sequence[tuple[str, str]], size: int, fo
     own["run"] = {**own.get("run", {}), "directory": str(folder / "run")}
     own["data"]["train"] = {"source": str(folder / "train.source"), "target": str(folder / "train.target")}
     own["data"]["prepared_directory"] = str(folder / "prepared")
-    shared = (folder / "shared.model").is_file()
-    names = {"source": "shared", "target": "shared"} if shared else {"source": "source", "target": "target"}
-    keys = ("source",) if shared else ("source", "target")
-    own["tokenizer"] = own.get("tokenizer", {}) | {
-        f"{side}_model": str(folder / f"{names[side]}.model") for side in keys
-    }
+    own["tokenizer"] = own.get("tokenizer", {}) | tokenizer_files(prepared, folder)
     path = folder / "config.yaml"
     path.write_text(json.dumps(own))  # JSON is YAML
     return path

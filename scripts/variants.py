@@ -131,10 +131,9 @@ def parameters(run: Path) -> int:
 def page(found: dict[str, Figures], config: str) -> str:
     """The Markdown page."""
     defaults = [figures for name, figures in found.items() if name.startswith("default")]
-    base = {key: statistics.median(figures[key] for figures in defaults or found.values()) for key in ("parameters",)}
-    speeds = {
-        key: statistics.median(figures[key] for figures in defaults or list(found.values()))
-        for key in ("train_tokens_per_second", "decode_sentences_per_second")
+    base = {
+        key: statistics.median(figures[key] for figures in defaults or found.values())
+        for key in ("parameters", "train_tokens_per_second", "decode_sentences_per_second")
     }
     lines = [
         "# Variants",
@@ -151,8 +150,8 @@ def page(found: dict[str, Figures], config: str) -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, figures in found.items():
-        training = figures["train_tokens_per_second"] / speeds["train_tokens_per_second"]
-        decoding = figures["decode_sentences_per_second"] / speeds["decode_sentences_per_second"]
+        training = figures["train_tokens_per_second"] / base["train_tokens_per_second"]
+        decoding = figures["decode_sentences_per_second"] / base["decode_sentences_per_second"]
         more = figures["parameters"] / base["parameters"] - 1
         lines.append(
             f"| {name} | {figures['parameters'] / 1e6:.2f} M ({more:+.1%}) | {training:.2f} | {decoding:.2f} | "

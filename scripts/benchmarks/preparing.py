@@ -38,7 +38,7 @@ def preparing(config: Config) -> Callable[[], dict[str, float]]:
             alone += time.perf_counter() - begin
             lines += len(chunk)
         with tempfile.TemporaryDirectory() as folder:
-            models = _tokenizer_files(prepared, Path(folder))
+            models = tokenizer_files(prepared, Path(folder))
             data = config.data.model_copy(update={"prepared_directory": str(Path(folder) / "prepared")})
             anew = config.model_copy(update={"data": data, "tokenizer": config.tokenizer.model_copy(update=models)})
             start = time.perf_counter()
@@ -54,7 +54,7 @@ def preparing(config: Config) -> Callable[[], dict[str, float]]:
     return measure
 
 
-def _tokenizer_files(prepared: Prepared, folder: Path) -> dict[str, str]:
+def tokenizer_files(prepared: Prepared, folder: Path) -> dict[str, str]:
     """Put the tokenizers into files, and return the options that name them."""
     save_tokenizers(folder, prepared.source_tokenizer, prepared.target_tokenizer)
     if (folder / "shared.model").is_file():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from transformer.cli.wiring import open_translator, say
+from transformer.cli.wiring import check_counts, open_translator, read_matching_lines, say
 from transformer.data.corpus import read_lines
 from transformer.decoding.attention_maps import attention_maps, word_alignment
 from transformer.errors import UserError
@@ -28,11 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    sources, targets = (list(read_lines(Path(path))) for path in (arguments.source, arguments.target))
-    if len(sources) != len(targets):
-        counts = f"{len(sources)} lines and {arguments.target} has {len(targets)}"
-        raise UserError(f"{arguments.source} has {counts}; they must match line by line")
-    gold = None if arguments.gold is None else _gold(Path(arguments.gold), len(sources), arguments.source)
+    sources, targets = read_matching_lines(arguments.source, arguments.target)
+    gold = None if arguments.gold is None else _gold(arguments.gold, len(sources), arguments.source)
     translator = open_translator(arguments.run, arguments.overrides)
     layers = len(translator.model.decoder.layers)
     layer = max(0, layers - 2) if arguments.layer is None else arguments.layer
@@ -49,10 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _gold(path: Path, count: int, source: str) -> list[GoldAlignment]:
-    lines = list(read_lines(path))
-    if len(lines) != count:
-        raise UserError(f"{path} has {len(lines)} lines and {source} has {count}; they must match line by line")
+def _gold(path: str, count: int, source: str) -> list[GoldAlignment]:
+    lines = list(read_lines(Path(path)))
+    check_counts(path, len(lines), source, count)
     gold = []
     for number, line in enumerate(lines, 1):
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
-from transformer.cli.wiring import open_translator, run_config, say
+from transformer.cli.wiring import open_translator, read_matching_lines, run_config, say
 from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_lines, read_pairs
 from transformer.errors import UserError
@@ -66,10 +66,7 @@ def _corpus(arguments: argparse.Namespace, config: Config) -> tuple[str, list[st
     if (arguments.source is None) != (arguments.reference is None):
         raise UserError("--source and --reference belong together; give both")
     if arguments.source:
-        sources, references = (list(read_lines(Path(path))) for path in (arguments.source, arguments.reference))
-        if len(sources) != len(references):
-            counts = f"{len(sources)} lines and {arguments.reference} has {len(references)}"
-            raise UserError(f"{arguments.source} has {counts}; they must match line by line")
+        sources, references = read_matching_lines(arguments.source, arguments.reference)
         return arguments.source, sources, references
     corpora = getattr(config.data, arguments.split)
     if not corpora:

@@ -7,11 +7,8 @@ The score is what beam search ranks by: log-probability / length penalty."""
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from transformer.cli.wiring import open_translator
-from transformer.data.corpus import read_lines
-from transformer.errors import UserError
+from transformer.cli.wiring import open_translator, read_matching_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    sources, targets = (list(read_lines(Path(path))) for path in (arguments.source, arguments.target))
-    if len(sources) != len(targets):
-        counts = f"{len(sources)} lines and {arguments.target} has {len(targets)}"
-        raise UserError(f"{arguments.source} has {counts}; they must match line by line")
+    sources, targets = read_matching_lines(arguments.source, arguments.target)
     for scored in open_translator(arguments.run, arguments.overrides).score(sources, targets):
         print(f"{scored.score:.6f}", f"{scored.log_prob:.6f}", len(scored.ids) + 1, sep="\t")
     return 0

@@ -11,6 +11,7 @@ import torch
 from transformer.checkpoint.load import load_model
 from transformer.checkpoint.run_directory import split_checkpoint
 from transformer.config import Config, is_override, load_config, override_config
+from transformer.data.corpus import read_lines
 from transformer.decoding.attention_maps import mask_heads
 from transformer.decoding.prepack import prepack, prepack_int8
 from transformer.decoding.shortlist import read_shortlist
@@ -67,6 +68,26 @@ def open_translator(run: str | Path, overrides: Sequence[str] = (), use_all_core
     if use_all_cores and options.workers is None:
         options = options.model_copy(update={"workers": torch.get_num_threads()})
     return Translator(model, *tokenizers, options, warn=say, shortlist=shortlist)
+
+
+def read_matching_lines(*paths: str) -> list[list[str]]:
+    """The lines of several files.
+
+    Raises:
+        UserError: where one has not as many as the first.
+    """
+    first, *others = paths
+    read = [list(read_lines(Path(path))) for path in paths]
+    for path, lines in zip(others, read[1:], strict=True):
+        check_counts(first, len(read[0]), path, len(lines))
+    return read
+
+
+def check_counts(first: str, first_count: int, second: str, second_count: int) -> None:
+    """Refuse files that are to be read side by side and have different numbers of lines."""
+    if first_count != second_count:
+        counts = f"{first_count} lines and {second} has {second_count}"
+        raise UserError(f"{first} has {counts}; they must match line by line")
 
 
 def freeze_weights(model: Transformer, precision: str) -> None:

@@ -5,7 +5,6 @@ B batch, T target length, S source length, D d_model; in cached decoding the T p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -76,9 +75,6 @@ class DecoderLayer(nn.Module):
 
 class Decoder(Stack):
     """The stack of layers."""
-
-    def __init__(self, layers: Iterable[DecoderLayer], norm: nn.Module) -> None:
-        super().__init__(layers, norm)
 
     def forward(
         self,

@@ -5,8 +5,6 @@ B batch, S source length, D d_model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from torch import Tensor, nn
 
 from transformer.model.attention import SelfAttention
@@ -41,9 +39,6 @@ class EncoderLayer(nn.Module):
 
 class Encoder(Stack):
     """The stack of layers."""
-
-    def __init__(self, layers: Iterable[EncoderLayer], norm: nn.Module) -> None:
-        super().__init__(layers, norm)
 
     def forward(self, x: Tensor, context: AttentionContext, layout: Layout = PADDED) -> Tensor:
         """(B, S, D), or (m, D) in a packed layout → the same shape; the context's mask is (B, 1, 1, S)."""

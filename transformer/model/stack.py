@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from transformer.model.context import AttentionContext
-
-ScoreBias = Callable[[Tensor, Tensor], Tensor]
 
 
 class Stack(nn.Module):
