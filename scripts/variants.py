@@ -4,8 +4,9 @@
 
 CONFIG is the default model's recipe, e.g. configs/multi30k_four_minutes.yaml, whose number of updates is everybody's
 budget. Each variant is a run in FOLDER; one that is finished is not trained again, so that the script goes on where it
-was stopped. The default is trained with three seeds, whose spread is the noise. Speeds are ratios to the default's; run
-nothing else meanwhile.
+was stopped. The default is trained with three seeds, whose spread is the noise. With --train alone, several may train
+beside each other (give each run.threads=1), since scores do not depend on speed. Speeds are taken last, each in turn
+with the default's; run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import json
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
 
 SEEDS = (1, 2, 3)
+DEFAULT = f"default, seed {SEEDS[0]}"
 VARIANTS: dict[str, list[str]] = {
     **{f"default, seed {seed}": [f"run.seed={seed}"] for seed in SEEDS},
     **{
@@ -65,50 +68,78 @@ def main() -> int:
     parser.add_argument("page", type=Path)
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="for all variants")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, metavar="NAME", default=list(VARIANTS))
+    parser.add_argument("--train", action="store_true", help="train and score, but take no speeds and write no page")
     arguments = parser.parse_intermixed_args()
+    recipe = Recipe(arguments.config, arguments.folder, arguments.overrides)
     try:
         load_config(arguments.config, arguments.overrides)
-        found = {
-            name: measured(arguments.config, arguments.folder, name, arguments.overrides) for name in arguments.only
-        }
+        scores = {name: recipe.once(name, "score", recipe.score) for name in arguments.only}
+        if not arguments.train:
+            speeds = {name: recipe.once(name, "speed", recipe.speed) for name in arguments.only}
+            found = {name: scores[name] | speeds[name] for name in arguments.only}
+            write_file(arguments.page, page(found, arguments.config).encode())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    write_file(arguments.page, page(found, arguments.config).encode())
     return 0
 
 
-def measured(config: str, folder: Path, name: str, overrides: Sequence[str]) -> Figures:
-    """Train a variant, or find it trained, and measure it."""
-    run = folder / "".join(letter if letter.isalnum() else "_" for letter in name)
-    result = folder / f"{run.name}.json"
-    identity = {"config": config, "overrides": list(overrides)}
-    if result.is_file():
-        before = json.loads(result.read_text("utf-8"))
-        if before["identity"] != identity:
-            raise UserError(f"{result}: of {before['identity']}, not of {identity}; use another folder")
-        return before["figures"]  # type: ignore[no-any-return]
-    say(f"variant {name}")
-    start = time.perf_counter()
-    command("-m", "transformer", "train", config, *overrides, *VARIANTS[name], f"run.directory={run}")
-    minutes = (time.perf_counter() - start) / 60
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
-    speeds = [record["target_tokens_per_second"] for record in records if record["kind"] == "train"]
-    scores, speed = folder / f"{run.name}.scores.json", folder / f"{run.name}.decode.json"
-    command("-m", "transformer", "evaluate", str(run), "--split", "validation", "--json", str(scores))
-    benchmark = str(Path(__file__).with_name("benchmark.py"))
-    command(benchmark, "decode", str(run), "--repeats", "3", "--json", str(speed))
-    report: dict[str, Any] = json.loads(scores.read_text("utf-8"))
-    decoding: dict[str, Any] = json.loads(speed.read_text("utf-8"))
-    figures = {
-        "parameters": parameters(run),
-        "train_tokens_per_second": statistics.median(speeds),
-        "decode_sentences_per_second": decoding["median"]["sentences_per_second"],
-        "bleu": next(score["score"] for score in report["scores"] if score["name"] == "BLEU"),
-        "minutes": minutes,
-    }
-    write_file(result, json.dumps({"identity": identity, "figures": figures}).encode())
-    return figures
+@dataclass(frozen=True)
+class Recipe:
+    """What all variants share, and where their runs are."""
+
+    config: str
+    folder: Path
+    overrides: Sequence[str]
+
+    def run(self, name: str) -> Path:
+        return self.folder / "".join(letter if letter.isalnum() else "_" for letter in name)
+
+    def once(self, name: str, kind: str, measure: Callable[[str], Figures]) -> Figures:
+        """The figures of one kind of a variant: those found before, or else measured now.
+
+        Raises:
+            UserError: where those found are another recipe's, or where measuring fails.
+        """
+        result = self.run(name).with_suffix(f".{kind}.json")
+        identity = {"config": self.config, "overrides": list(self.overrides)}
+        if result.is_file():
+            before = json.loads(result.read_text("utf-8"))
+            if before["identity"] != identity:
+                raise UserError(f"{result}: of {before['identity']}, not of {identity}; use another folder")
+            return before["figures"]  # type: ignore[no-any-return]
+        say(f"variant {name}: {kind}")
+        figures = measure(name)
+        write_file(result, json.dumps({"identity": identity, "figures": figures}).encode())
+        return figures
+
+    def score(self, name: str) -> Figures:
+        """Train a variant and translate the validation sentences."""
+        run = self.run(name)
+        command("-m", "transformer", "train", self.config, *self.overrides, *VARIANTS[name], f"run.directory={run}")
+        report = reported("-m", "transformer", "evaluate", str(run), "--split", "validation")
+        bleu = next(score["score"] for score in report["scores"] if score["name"] == "BLEU")
+        return {"parameters": parameters(run), "bleu": bleu}
+
+    def speed(self, name: str) -> Figures:
+        """A variant's speeds, as ratios to the default's that are measured right before."""
+        benchmark = str(Path(__file__).with_name("benchmark.py"))
+
+        def speeds(of: str) -> tuple[float, float]:
+            training = reported(benchmark, "train", self.config, *self.overrides, *VARIANTS[of], "--updates", "20")
+            decoding = reported(benchmark, "decode", str(self.run(of)), "--repeats", "3")
+            return training["median"]["target_tokens_per_second"], decoding["median"]["sentences_per_second"]
+
+        (training, decoding), (own_training, own_decoding) = speeds(DEFAULT), speeds(name)
+        return {"training": own_training / training, "decoding": own_decoding / decoding}
+
+
+def reported(*arguments: str) -> dict[str, Any]:
+    """What a command writes with --json."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "report.json"
+        command(*arguments, "--json", str(file))
+        return json.loads(file.read_text("utf-8"))  # type: ignore[no-any-return]
 
 
 def command(*arguments: str) -> None:
@@ -130,32 +161,23 @@ def parameters(run: Path) -> int:
 
 def page(found: dict[str, Figures], config: str) -> str:
     """The Markdown page."""
-    defaults = [figures for name, figures in found.items() if name.startswith("default")]
-    base = {
-        key: statistics.median(figures[key] for figures in defaults or found.values())
-        for key in ("parameters", "train_tokens_per_second", "decode_sentences_per_second")
-    }
     lines = [
         "# Variants",
         "",
         f"Written by `scripts/variants.py {config}`: every variant trained for the same updates.",
         "",
     ]
+    defaults = [figures for name, figures in found.items() if name.startswith("default")]
     if len(defaults) > 1:
         scores = [figures["bleu"] for figures in defaults]
         spread = f"{statistics.mean(scores):.2f} ± {statistics.stdev(scores):.2f} (standard deviation)"
         lines += [f"Noise: {len(scores)} seeds of the default have a validation BLEU of {spread}.", ""]
-    lines += [
-        "| variant | parameters | training speed | decoding speed | validation BLEU | minutes |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines += ["| variant | parameters | training speed | decoding speed | validation BLEU |", "|---|---|---|---|---|"]
+    base = (defaults or list(found.values()))[0]["parameters"]
     for name, figures in found.items():
-        training = figures["train_tokens_per_second"] / base["train_tokens_per_second"]
-        decoding = figures["decode_sentences_per_second"] / base["decode_sentences_per_second"]
-        more = figures["parameters"] / base["parameters"] - 1
         lines.append(
-            f"| {name} | {figures['parameters'] / 1e6:.2f} M ({more:+.1%}) | {training:.2f} | {decoding:.2f} | "
-            f"{figures['bleu']:.2f} | {figures['minutes']:.1f} |"
+            f"| {name} | {figures['parameters'] / 1e6:.2f} M ({figures['parameters'] / base - 1:+.1%}) | "
+            f"{figures['training']:.2f} | {figures['decoding']:.2f} | {figures['bleu']:.2f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -1,6 +1,5 @@
 """scripts/variants.py and scripts/scaling.py: what they compute themselves."""
 
-import json
 import random
 import sys
 from pathlib import Path
@@ -16,25 +15,15 @@ from transformer.config import load_config
 from transformer.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-FIGURES = {
-    "parameters": 7_500_000,
-    "train_tokens_per_second": 6000.0,
-    "decode_sentences_per_second": 200.0,
-    "bleu": 30.0,
-    "minutes": 4.0,
-}
+FIGURES = {"parameters": 7_500_000, "bleu": 30.0, "training": 1.0, "decoding": 1.0}
 
 
-def test_speeds_are_ratios_to_the_defaults_median_and_seeds_give_the_noise() -> None:
+def test_seeds_of_the_default_give_the_noise() -> None:
     found = {f"default, seed {seed}": FIGURES | {"bleu": 29.0 + seed} for seed in variants.SEEDS}
-    found["SSRU"] = FIGURES | {
-        "decode_sentences_per_second": 250.0,
-        "train_tokens_per_second": 3000.0,
-        "parameters": 6_750_000,
-    }
+    found["SSRU"] = FIGURES | {"decoding": 1.25, "training": 0.5, "parameters": 6_750_000}
     page = variants.page(found, "x.yaml")
     assert "3 seeds of the default have a validation BLEU of 31.00 ± 1.00 (standard deviation)" in page
-    assert "| SSRU | 6.75 M (-10.0%) | 0.50 | 1.25 | 30.00 | 4.0 |" in page
+    assert "| SSRU | 6.75 M (-10.0%) | 0.50 | 1.25 | 30.00 |" in page
 
 
 @pytest.mark.parametrize("name", variants.VARIANTS)
@@ -43,11 +32,11 @@ def test_every_variant_is_a_config(name: str) -> None:
 
 
 def test_figures_of_another_recipe_are_not_taken_for_this_ones(tmp_path: Path) -> None:
-    identity = {"config": "x.yaml", "overrides": []}
-    (tmp_path / "SSRU.json").write_text(json.dumps({"identity": identity, "figures": FIGURES}))
-    assert variants.measured("x.yaml", tmp_path, "SSRU", []) == FIGURES
-    with pytest.raises(UserError, match=r"SSRU\.json: of .* use another folder"):
-        variants.measured("y.yaml", tmp_path, "SSRU", [])
+    recipe = variants.Recipe("x.yaml", tmp_path, [])
+    assert recipe.once("SSRU", "score", lambda name: FIGURES) == FIGURES
+    assert recipe.once("SSRU", "score", lambda name: pytest.fail("measured again")) == FIGURES
+    with pytest.raises(UserError, match=r"SSRU\.score\.json: of .* use another folder"):
+        variants.Recipe("y.yaml", tmp_path, []).once("SSRU", "score", lambda name: FIGURES)
 
 
 def test_a_perturbed_sentence_has_the_same_words() -> None:
