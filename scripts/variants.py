@@ -118,7 +118,7 @@ class Recipe:
         run = self.run(name)
         command("-m", "transformer", "train", self.config, *self.overrides, *VARIANTS[name], f"run.directory={run}")
         report = reported("-m", "transformer", "evaluate", str(run), "--split", "validation")
-        bleu = next(score["score"] for score in report["scores"] if score["name"] == "BLEU")
+        bleu = next(score["value"] for score in report["scores"] if score["name"] == "BLEU")
         return {"parameters": parameters(run), "bleu": bleu}
 
     def speed(self, name: str) -> Figures:

@@ -1,4 +1,11 @@
-"""The one exception that the command line turns into a single line and exit code 2."""
+"""The exception that the command line turns into one line and exit code 2, and the one that PyTorch has no name for."""
+
+from __future__ import annotations
+
+import re
+
+# PyTorch says it on a GPU and on a CPU; by its words, because `transformer --help` does not import torch
+_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 
 
 class UserError(Exception):
@@ -6,3 +13,8 @@ class UserError(Exception):
 
     Every room may raise it; `transformer.cli` prints it without a traceback and leaves with exit code 2.
     """
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory does not suffice: Python's own, or PyTorch's on any device."""
+    return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,8 +16,12 @@ from transformer.config import Config
 from transformer.data.batching import UpdateStream
 from transformer.data.prepare import prepare
 from transformer.runtime.device import choose_precision
+from transformer.runtime.distributed import Processes
+from transformer.training.checkpoints import TrainingCheckpoints
+from transformer.training.objective import Objective
 from transformer.training.optimizer import build_optimizer
 from transformer.training.trainer import Trainer
+from transformer.training.updater import Updater
 
 Measure = Callable[[], dict[str, float]]
 
@@ -33,17 +36,17 @@ def training(config: Config, updates: int) -> Measure:
     stream = UpdateStream(
         prepared.corpus("train"), options.batch_tokens, options.known_micro_batch_tokens, window, config.run.seed
     )
+    optimizer, seed = build_optimizer(model, options), config.run.seed
+    objective = Objective(model, options.label_smoothing, precision)
+    run = RunDirectory(Path(tempfile.gettempdir()))  # nothing is saved
     trainer = Trainer(
         config=config,
         model=model.train(),
-        optimizer=build_optimizer(model, options),
+        updater=Updater(objective, optimizer, options.max_gradient_norm, seed, Processes(), model.device),
         stream=stream,
-        run=RunDirectory(Path(tempfile.gettempdir())),  # nothing is saved
+        checkpoints=TrainingCheckpoints(run, model, optimizer, every=1, keep=1),
         state=TrainingState(),
         validate=lambda model, update: {},
-        listeners=[],
-        advance=lambda: None,
-        precision=precision,
     )
     todo = iter(stream)
     ceiling = product_ceiling(model.device, precision)
@@ -54,9 +57,10 @@ def training(config: Config, updates: int) -> Measure:
         start = time.perf_counter()
         for _ in range(updates):
             asked = time.perf_counter()
-            (micro_batches,) = itertools.islice(todo, 1)
+            update = next(todo)
+            micro_batches = [batch for batch, _ in update.micro_batches()]
             waited += time.perf_counter() - asked
-            trainer.train_update(micro_batches)
+            trainer.train_update(update)
             flops += training_flops(config.model, prepared.target_tokenizer.vocab_size, micro_batches)
         summary = trainer.interval.summary()  # waits for the device
         seconds = time.perf_counter() - start

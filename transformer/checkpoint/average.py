@@ -35,12 +35,17 @@ def write_average(
     run: RunDirectory,
     updates: Sequence[int],
     measure: Callable[[Mapping[str, Tensor]], Mapping[str, float]] | None = None,
-) -> Path:
-    """Average some of a run's checkpoints into `checkpoints/averaged`, with the metrics that `measure` gives them."""
+    write: bool = True,
+) -> dict[str, float]:
+    """Average some of a run's checkpoints into `checkpoints/averaged`, with the metrics that `measure` gives them.
+
+    Returns those metrics. With `write` false they are measured alone, as in a process that is not the job's main one.
+    """
     weights = average_checkpoints([run.checkpoint(update) for update in updates])
     metrics = dict(measure(weights)) if measure is not None else {}
-    write_checkpoint(run.checkpoint(AVERAGED), weights, {}, {"averaged_updates": list(updates), "metrics": metrics})
-    return run.checkpoint(AVERAGED)
+    if write:
+        write_checkpoint(run.checkpoint(AVERAGED), weights, {}, {"averaged_updates": list(updates), "metrics": metrics})
+    return metrics
 
 
 def average_metrics(run: RunDirectory, updates: Sequence[int]) -> dict[str, float]:

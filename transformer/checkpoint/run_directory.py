@@ -97,14 +97,21 @@ class RunDirectory:
             if update not in keep:
                 remove_directory(self.checkpoint(update))
 
-    def newest_good(self, but: Path | None = None, verify: Callable[[Path], None] = verify_checkpoint) -> Path | None:
-        """The newest checkpoint whose files are all whole, other than `but`."""
+    def newest_good(
+        self,
+        but: Path | None = None,
+        verify: Callable[[Path], None] = verify_checkpoint,
+        damaged: Callable[[CheckpointError], None] = lambda error: None,
+    ) -> Path | None:
+        """The newest checkpoint whose files are all whole, other than `but`; `damaged` hears of newer ones that are
+        not."""
         for update in reversed(self.updates()):
             if but is not None and self.checkpoint(update).name == but.name:
                 continue
             try:
                 verify(self.checkpoint(update))
-            except CheckpointError:
-                continue  # the search is for a good one; the damaged one was reported by whoever asks
+            except CheckpointError as error:
+                damaged(error)
+                continue
             return self.checkpoint(update)
         return None

@@ -1,8 +1,10 @@
-"""Everything a run needs to go on exactly where it was: counters and positions, optimizer, random state."""
+"""Everything a run needs to go on exactly where it was: counters and positions, weights, optimizer.
+
+Random numbers need no state: each update is seeded anew (`runtime.seeding`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from transformer.checkpoint.store import Checkpoint, CheckpointError, MisfitError
-from transformer.runtime.seeding import random_state, restore_random_state
 
 
 @dataclass
@@ -25,6 +26,11 @@ class TrainingState:
         best_value, best_update: of the validation metric; None before the first validation.
         validations_without_gain: in a row.
         interval: sums since the last log line.
+        learning_rate_factor: what the scheduled learning rate is multiplied by: halved by each rewind.
+        rewinds: how often the run went back to a checkpoint after gradients that were not finite.
+        skipped: updates that changed nothing, because their gradients were not finite.
+        skipped_in_a_row: those without another between them.
+        out_of_memory: updates that were done again after they did not fit into memory.
     """
 
     update: int = 0
@@ -36,6 +42,11 @@ class TrainingState:
     best_update: int | None = None
     validations_without_gain: int = 0
     interval: dict[str, float] = field(default_factory=dict)
+    learning_rate_factor: float = 1.0
+    rewinds: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    out_of_memory: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -84,13 +95,12 @@ def load_model_tensors(model: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's moments as `optimizer.exp_avg.NAME` and the random state as `random.cpu`."""
-    tensors = {
+    """The optimizer's moments as `optimizer.exp_avg.NAME`."""
+    return {
         f"optimizer.{key}.{name}": value
         for name, parameter in model.named_parameters()
         for key, value in optimizer.state[parameter].items()
     }
-    return tensors | {f"random.{key}": value for key, value in random_state().items()}
 
 
 def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
@@ -120,11 +130,3 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
             key: value.to(parameter.device) if value.dim() or optimizer.defaults.get("fused") else value
             for key, value in stored.items()
         }
-    try:
-        restore_random_state(_random_part(checkpoint.optimizer))
-    except (KeyError, TypeError, RuntimeError):
-        raise CheckpointError(f"{checkpoint.directory}: holds no random state; nothing can go on from it") from None
-
-
-def _random_part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix("random."): value for name, value in tensors.items() if name.startswith("random.")}

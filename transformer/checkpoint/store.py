@@ -65,9 +65,24 @@ def write_checkpoint(
                 content = safetensors.torch.save({key: value.contiguous() for key, value in tensors.items()})
                 write_durably(temporary / name, content)
                 checksums[name] = hashlib.sha256(content).hexdigest()
-        payload = {"format_version": FORMAT_VERSION, "files": checksums, "state": dict(state)}
-        payload["sha256"] = _payload_hash(payload)
-        write_durably(temporary / STATE_FILE, json.dumps(payload, indent=1).encode())
+        write_state(temporary, checksums, state)
+
+
+def write_state(directory: Path, checksums: Mapping[str, str], state: Mapping[str, Any]) -> None:
+    """Write the last file of a checkpoint, with the SHA-256 of those before it."""
+    payload = {"format_version": FORMAT_VERSION, "files": dict(checksums), "state": dict(state)}
+    payload["sha256"] = _payload_hash(payload)
+    write_durably(directory / STATE_FILE, json.dumps(payload, indent=1).encode())
+
+
+def read_state(directory: Path) -> dict[str, Any]:
+    """The counters and positions of a checkpoint alone.
+
+    Raises:
+        CheckpointError: as `read_checkpoint`.
+    """
+    state: dict[str, Any] = _read_payload(directory)["state"]
+    return state
 
 
 def read_checkpoint(directory: Path, with_optimizer: bool = False) -> Checkpoint:

@@ -7,14 +7,13 @@ import contextlib
 import importlib
 import io
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from transformer import __version__
-from transformer.errors import UserError
+from transformer.errors import UserError, is_out_of_memory
 
 VERBS = {
     "prepare": "train the tokenizer and encode the corpora of a config",
@@ -29,9 +28,6 @@ VERBS = {
     "model": "print what a config's model consists of and costs",
     "config": "print the JSON Schema of configs, or a resolved config",
 }
-
-# PyTorch says it on a GPU and on a CPU; by its words, because `transformer --help` does not import torch
-_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 
 _USAGE = """usage: transformer VERB CONFIG_OR_RUN [section.key=value ...]
 
@@ -71,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return 141
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+        if not is_out_of_memory(error):
             raise
         return _refuse(
             "out of memory; lower training.micro_batch_tokens to train, decoding.batch_size or decoding.beam_size to "

@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"{path}: averaging needs two checkpoints; with average_checkpoints={wanted} there are {len(updates)}"
         )
-    averaged = write_average(directory, updates)
-    print(f"{averaged}: mean of updates {', '.join(map(str, updates))}; use it with decoding.checkpoint=averaged")
+    write_average(directory, updates)
+    of = ", ".join(map(str, updates))
+    print(f"{directory.checkpoint(AVERAGED)}: mean of updates {of}; use it with decoding.checkpoint=averaged")
     return 0

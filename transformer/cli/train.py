@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import signal
 from importlib import metadata
@@ -15,26 +14,33 @@ from typing import Any
 import torch
 
 from transformer import __version__
-from transformer.checkpoint.load import offer_good_checkpoint
+from transformer.checkpoint.load import load_model
 from transformer.checkpoint.run_directory import RunDirectory
-from transformer.checkpoint.state import TrainingState, load_model_tensors, restore_optimizer
-from transformer.checkpoint.store import CheckpointError, MisfitError, read_checkpoint
+from transformer.checkpoint.state import TrainingState, load_model_tensors, model_tensors
+from transformer.checkpoint.store import Checkpoint, MisfitError
 from transformer.cli.validation import Validation
 from transformer.cli.wiring import say
 from transformer.config import MAY_CHANGE_ON_RESUME, Config, changed_keys, dump_config, load_config, override_config
 from transformer.data.batching import Position, UpdateStream
-from transformer.data.prepare import Prepared, prepare
+from transformer.data.prepare import Prepared, Say, prepare
 from transformer.data.tokenizer import PAD, save_tokenizers
 from transformer.errors import UserError
 from transformer.model.build import build_model
+from transformer.model.transformer import Transformer
 from transformer.runtime.atomic import write_file
 from transformer.runtime.device import choose_device, choose_precision, configure_process
+from transformer.runtime.distributed import Processes, join_processes
 from transformer.runtime.lock import locked
 from transformer.runtime.logging import Console, JsonLines, clock
 from transformer.runtime.seeding import seed_everything
+from transformer.training.checkpoints import TrainingCheckpoints
+from transformer.training.limits import nearest_limit
+from transformer.training.objective import Objective
 from transformer.training.optimizer import build_optimizer
+from transformer.training.parallelize import parallelize
 from transformer.training.probe import micro_batch_tokens_that_fit
 from transformer.training.trainer import Outcome, Trainer
+from transformer.training.updater import Updater
 
 _PACKAGES = ("torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pyarrow")
 
@@ -48,74 +54,135 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, arguments.overrides)
     if Path(arguments.config).is_dir():  # the run may have been moved since its config was written
         config = override_config(config, [f"run.directory={json.dumps(str(arguments.config))}"])
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("WORLD_SIZE is more than 1: training runs in one process so far; start it without torchrun")
     outcome = train(config)
     return 0 if outcome.signal is None else 128 + outcome.signal
 
 
 def train(config: Config) -> Outcome:
     """Prepare the data, and train or go on with the run."""
-    run = RunDirectory(Path(config.run.directory))
-    check_run(run, config)
     device = choose_device(config.run.device)
-    configure_process(config.run.threads, device, training=True)
-    precision = choose_precision(config.training.precision, device)
-    prepared = prepare(config, say)
-    with locked(run.path):
-        write_run(run, config, prepared, environment(device, precision))
-        return train_prepared(config, run, prepared, device, precision)
+    with join_processes(device, config.run.stall_minutes) as processes:
+        configure_process(config.run.threads, device, training=True, local_processes=processes.local_size)
+        run = RunDirectory(Path(config.run.directory))
+        if not processes.is_main:
+            processes.wait()  # for the main one to write the run
+            return train_prepared(config, run, prepare(config, lambda text: None), device, processes)
+        check_run(run, config)
+        prepared = prepare(config, say)
+        with locked(run.path):
+            precision = choose_precision(config.training.precision, device)
+            write_run(run, config, prepared, environment(device, precision, processes))
+            processes.wait()
+            return train_prepared(config, run, prepared, device, processes)
 
 
 def train_prepared(
-    config: Config, run: RunDirectory, prepared: Prepared, device: torch.device, precision: torch.dtype
+    config: Config, run: RunDirectory, prepared: Prepared, device: torch.device, processes: Processes
 ) -> Outcome:
     """Build the model or restore it, and train it."""
-    seed_everything(config.run.seed)
-    source_size, target_size = prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size
-    model = build_model(config.model, source_size, target_size, PAD).to(device)
-    optimizer = build_optimizer(model, config.training)
-    state = resume(run, model, optimizer)
-    stream = UpdateStream(
-        prepared.corpus("train"),
-        config.training.batch_tokens,
-        config.training.known_micro_batch_tokens,
-        config.data.bucket_window,
-        config.run.seed,
-        Position(state.epoch, state.batch),
-    )
+    tell: Say = say if processes.is_main else lambda text: None
+    trainer = build_trainer(config, run, prepared, device, processes, tell)
+    model, state = trainer.model, trainer.state
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    say(f"model: {parameters:,} parameters; {device.type}, {torch.get_num_threads()} threads, {str(precision)[6:]}")
-    log = JsonLines(run.metrics)
-    log.forget_after(state.update)
-    console = Console(total=config.training.max_updates, done=state.update)
-    trainer = Trainer(
-        config=config,
-        model=model,
-        optimizer=optimizer,
-        stream=stream,
-        run=run,
-        state=state,
-        validate=Validation(config, prepared),
-        listeners=[log, console],
-        advance=console.advance,
-        precision=precision,
-    )
+    precision = str(choose_precision(config.training.precision, device)).removeprefix("torch.")
+    tell(f"model: {parameters:,} parameters; {device.type}, {torch.get_num_threads()} threads, {precision}")
+    if processes.size > 1:
+        spread = "each with the whole model" if config.training.sharding == "none" else "each with a part of the model"
+        tell(f"{processes.size} processes, {spread}")
+    console = None
+    if processes.is_main:
+        log = JsonLines(run.metrics)
+        log.forget_after(state.update)
+        console = Console(total=config.training.max_updates, done=state.update)
+        trainer.listeners, trainer.advance = [log, console], console.advance
     if config.training.micro_batch_tokens == "auto" and device.type == "cuda":
-        stream.micro_batch_tokens = micro_batch_tokens_that_fit(
-            model,
-            lambda batch: trainer.add_gradients(batch, batch.num_target_tokens),
-            config.training.batch_tokens,
-            config.data.max_length,
-            token_id=target_size - 1,
-        )
-        say(f"micro-batches: {stream.micro_batch_tokens or 'a whole update'} padded tokens a side fit into memory")
+        probe_micro_batches(trainer, prepared, tell)
     try:
         outcome = trainer.fit()
     finally:
-        console.close()
-    say(in_words(outcome, trainer))
+        if console is not None:
+            console.close()
+    tell(in_words(outcome, trainer))
     return outcome
+
+
+def build_trainer(
+    config: Config, run: RunDirectory, prepared: Prepared, device: torch.device, processes: Processes, tell: Say
+) -> Trainer:
+    """Everything that trains, at the newest checkpoint of the run, or at its beginning."""
+    seed_everything(config.run.seed)
+    source_size, target_size = prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size
+    options = config.training
+    sharded = options.sharding == "full" and processes.size > 1
+    model = build_model(config.model, source_size, target_size, PAD).to(device)
+    evaluated = build_model(config.model, source_size, target_size, PAD).to(device) if sharded else model
+    if options.start_from is not None and not run.updates():
+        start_from(options.start_from, model, prepared)
+        tell(f"weights of {options.start_from}")
+    precision = choose_precision(options.precision, device)
+    objective = parallelize(Objective(model, options.label_smoothing, precision), options.sharding, processes)
+    optimizer = build_optimizer(model, options)
+    every = options.checkpoint_every or config.validation.every
+    checkpoints = TrainingCheckpoints(run, model, optimizer, every, options.keep_checkpoints, processes, sharded, tell)
+    state = checkpoints.restore()
+    if state is not None:
+        tell(f"going on from update {state.update:,} of {run.path}")
+    state = state or TrainingState()
+    stream = UpdateStream(
+        prepared.corpus("train"),
+        options.batch_tokens,
+        options.known_micro_batch_tokens,
+        config.data.bucket_window,
+        config.run.seed,
+        Position(state.epoch, state.batch),
+        processes.rank,
+        processes.size,
+    )
+    return Trainer(
+        config=config,
+        model=model,
+        updater=Updater(objective, optimizer, options.max_gradient_norm, config.run.seed, processes, device),
+        stream=stream,
+        checkpoints=checkpoints,
+        state=state,
+        validate=Validation(config, prepared, processes),
+        processes=processes,
+        evaluated=evaluated,
+    )
+
+
+def start_from(source: str, model: Transformer, prepared: Prepared) -> None:
+    """Put another run's weights into a model.
+
+    Raises:
+        UserError: where its tokenizer is another, or its model.
+    """
+    other = load_model(source)
+    pairs = (other.source_tokenizer, prepared.source_tokenizer), (other.target_tokenizer, prepared.target_tokenizer)
+    if any(theirs.model != ours.model for theirs, ours in pairs):
+        raise UserError(
+            f"training.start_from={source}: that run has another tokenizer; give its own as tokenizer.source_model, "
+            "e.g. RUN/tokenizer/shared.model"
+        )
+    try:
+        load_model_tensors(model, Checkpoint(other.checkpoint, model_tensors(other.model), {}, {}))
+    except MisfitError as error:
+        first = str(error).split(";")[0]
+        raise UserError(f"training.start_from={source}: {first}; give this run that one's model section") from None
+
+
+def probe_micro_batches(trainer: Trainer, prepared: Prepared, tell: Say) -> None:
+    """Find `training.micro_batch_tokens: auto`."""
+    config, updater = trainer.config, trainer.updater
+    trainer.stream.micro_batch_tokens = micro_batch_tokens_that_fit(
+        trainer.model,
+        lambda batch: updater.add_gradients([(batch, True)], batch.num_target_tokens, 0) is not None,
+        config.training.batch_tokens,
+        config.data.max_length,
+        token_id=prepared.target_tokenizer.vocab_size - 1,
+    )
+    found = trainer.stream.micro_batch_tokens or "a whole update"
+    tell(f"micro-batches: {found} padded tokens a side fit into memory")
 
 
 def check_run(run: RunDirectory, config: Config) -> None:
@@ -187,7 +254,7 @@ def _inputs_of(run: RunDirectory) -> object:
         raise UserError(f"{run.manifest}: damaged; delete it if the corpora are still the run's own") from None
 
 
-def environment(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
+def environment(device: torch.device, precision: torch.dtype, processes: Processes) -> dict[str, Any]:
     """What the numbers of a run may depend on."""
     return {
         "python": platform.python_version(),
@@ -195,47 +262,19 @@ def environment(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "precision": str(precision).removeprefix("torch."),
         "threads": torch.get_num_threads(),
+        "processes": processes.size,
         "packages": {name: metadata.version(name) for name in _PACKAGES},
     }
 
 
-def resume(run: RunDirectory, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
-    """Put the newest checkpoint into model and optimizer, and return its counters; new ones where there is none.
-
-    Raises:
-        CheckpointError: where it is damaged; the message offers the newest good one.
-    """
-    updates = run.updates()
-    if not updates:
-        if run.pointed("last") is not None:
-            raise CheckpointError(
-                f"{run.path}: its checkpoints are gone; put {run.checkpoints} back, or delete {run.path} to begin anew"
-            )
-        return TrainingState()
-    try:
-        checkpoint = read_checkpoint(run.checkpoint(updates[-1]), with_optimizer=True)
-        load_model_tensors(model, checkpoint)
-        restore_optimizer(model, optimizer, checkpoint)
-        state = TrainingState.from_checkpoint(checkpoint)
-    except MisfitError:
-        raise  # the checkpoint is whole; deleting it would be the wrong advice
-    except CheckpointError as error:
-        advice = f"delete {run.checkpoint(updates[-1])}, and training goes on from update {{update}}"
-        raise offer_good_checkpoint(error, run, run.checkpoint(updates[-1]), advice) from None
-    run.point("last", state.update)  # a crash may have come between the checkpoint and its pointers
-    if state.best_update is not None:
-        run.point("best", state.best_update)
-    say(f"going on from update {state.update:,} of {run.path}")
-    return state
-
-
 def in_words(outcome: Outcome, trainer: Trainer) -> str:
-    state, config = trainer.state, trainer.config
+    state, config, path = trainer.state, trainer.config, trainer.checkpoints.run.path
     if outcome.signal is not None:
         name = signal.Signals(outcome.signal).name
         if not state.update:
             return f"{name}: stopped before the first update; nothing to save"
-        return f"{name}: update {state.update:,} is saved; go on with: transformer train {trainer.run.path}"
-    why = f"{trainer.limit()} reached" if outcome.reason == "limit" else "validation.patience is at its end"
+        return f"{name}: update {state.update:,} is saved; go on with: transformer train {path}"
+    limit = f"{nearest_limit(config, state)} reached"
+    why = limit if outcome.reason == "limit" else "validation.patience is at its end"
     best = f"; best {config.validation.metric} {outcome.best:.2f}" if outcome.best is not None else ""
-    return f"done ({why}) after {state.update:,} updates in {clock(state.seconds)}{best}: {trainer.run.path}"
+    return f"done ({why}) after {state.update:,} updates in {clock(state.seconds)}{best}: {path}"

@@ -16,6 +16,7 @@ from transformer.decoding.translator import Translator
 from transformer.errors import UserError
 from transformer.evaluation.metrics import bleu_and_chrf
 from transformer.model.transformer import Transformer
+from transformer.runtime.distributed import Processes
 from transformer.training.loss import cross_entropy
 from transformer.training.metrics import perplexity
 
@@ -26,11 +27,13 @@ class Validation:
     Args:
         config: the run's options.
         prepared: the run's data.
+        processes: share the work; all get the same metrics, which are those of a single process.
     """
 
-    def __init__(self, config: Config, prepared: Prepared) -> None:
+    def __init__(self, config: Config, prepared: Prepared, processes: Processes | None = None) -> None:
         self.config = config
         self.prepared = prepared
+        self.processes = processes or Processes()
         self.corpus = prepared.corpus("validation")
         pairs = list(read_pairs(config.data.validation))[: config.validation.max_sentences]
         self.sources = [source for source, _ in pairs]
@@ -48,25 +51,37 @@ class Validation:
         loss = self.loss(model)
         metrics = {"loss": loss, "perplexity": perplexity(loss)}
         if self.sources:
-            tokenizers = self.prepared.source_tokenizer, self.prepared.target_tokenizer
-            # a single process: forked ones would share the training's memory and locks
-            options = self.config.decoding.model_copy(update={"workers": 1})
-            hypotheses = Translator(model, *tokenizers, options).translate(self.sources)
-            metrics |= bleu_and_chrf(hypotheses, self.references, self.config.data.target_language)
+            metrics |= bleu_and_chrf(self.translate(model), self.references, self.config.data.target_language)
         return metrics
+
+    def translate(self, model: Transformer) -> list[str]:
+        """The translations of all sentences, of which each process searches some."""
+        tokenizers = self.prepared.source_tokenizer, self.prepared.target_tokenizer
+        # in this process: forked ones would share the training's memory and locks
+        options = self.config.decoding.model_copy(update={"workers": 1})
+        rank, size = self.processes.rank, self.processes.size
+        own = Translator(model, *tokenizers, options).translate(self.sources[rank::size])
+        hypotheses = [""] * len(self.sources)
+        for number, texts in enumerate(self.processes.gather_texts(own)):
+            hypotheses[number::size] = texts
+        return hypotheses
 
     @torch.inference_mode()
     def loss(self, model: Transformer) -> float:
         """Mean negative log-likelihood per target token."""
         source_lengths, target_lengths = self.corpus.source_lengths, self.corpus.target_lengths
         rows = np.lexsort((source_lengths, target_lengths))
-        total, tokens = 0.0, 0
-        for part in cut_by_tokens(rows, target_lengths[rows] + 1, self.config.training.batch_tokens):
-            for piece in split_update(
-                part, source_lengths, target_lengths, self.config.training.known_micro_batch_tokens
-            ):
-                batch = collate(self.corpus.sources(piece), self.corpus.targets(piece)).to(model.device)
-                logits = model(batch.source_ids, batch.decoder_input_ids)
-                total += float(cross_entropy(logits, batch.labels, 0.0, model.pad_id).negative_log_likelihood)
-                tokens += batch.num_target_tokens
+        limit = self.config.training.known_micro_batch_tokens
+        pieces = [
+            piece
+            for part in cut_by_tokens(rows, target_lengths[rows] + 1, self.config.training.batch_tokens)
+            for piece in split_update(part, source_lengths, target_lengths, limit)
+        ]
+        losses = torch.zeros(len(pieces), dtype=torch.float64)  # apart, so that their sum is the same however shared
+        for index in range(self.processes.rank, len(pieces), self.processes.size):
+            batch = collate(self.corpus.sources(pieces[index]), self.corpus.targets(pieces[index])).to(model.device)
+            logits = model(batch.source_ids, batch.decoder_input_ids)
+            losses[index] = float(cross_entropy(logits, batch.labels, 0.0, model.pad_id).negative_log_likelihood)
+        tokens = int(target_lengths.sum()) + len(target_lengths)
+        total: float = sum(self.processes.sum(losses).tolist())
         return total / tokens

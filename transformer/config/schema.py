@@ -22,11 +22,15 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "run.directory",
         "run.device",
         "run.threads",
+        "run.stall_minutes",
         "training.max_updates",
         "training.max_epochs",
         "training.max_minutes",
         "training.log_every",
         "training.keep_checkpoints",
+        "training.max_skipped_updates",
+        "training.max_rewinds",
+        "training.sharding",
         "data.train",  # wherever the corpora lie: their content is compared instead
         "data.validation",
         "data.test",
@@ -46,7 +50,11 @@ class RunSection(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """`auto` takes CUDA, else Apple's MPS, else the CPU."""
     threads: int | None = Field(default=None, gt=0, le=1024)
-    """CPU threads; empty means one per physical core that this process may use."""
+    """CPU threads; empty means one per physical core that this process may use, shared among the processes of a job on
+    one machine."""
+    stall_minutes: float = Field(default=30.0, gt=0, le=10_000)
+    """With several processes: one that gets nowhere for so long, validation included, prints what it is at and ends,
+    and the job with it."""
 
 
 class DataSection(Section):
@@ -139,6 +147,17 @@ class TrainingSection(Section):
     """ε of label smoothing, ε/V on each class (section 5.4)."""
     max_gradient_norm: float | None = Field(default=None, gt=0)
     """Gradients are scaled down to this norm; empty means never."""
+    max_skipped_updates: Positive = 10
+    """An update whose gradients are not finite is computed again, and left out where they still are not. After so many
+    in a row the run goes back to its newest checkpoint, with half the learning rate."""
+    max_rewinds: NonNegative = 3
+    """After going back so often the run stops."""
+    start_from: str | None = Field(default=None, min_length=1)
+    """A run or a checkpoint whose weights a new run starts from; its optimizer, schedule and place in the data begin
+    anew. Its tokenizer must be this run's: name it as tokenizer.source_model."""
+    sharding: Literal["none", "full"] = "none"
+    """With several processes: each holds the whole model (DDP), or its part of it (FSDP2), where the whole is too
+    large."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 autocast over fp32 weights, or fp32 throughout; `auto` takes bf16 where the processor multiplies in it."""
     log_every: Positive = 50

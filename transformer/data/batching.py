@@ -81,16 +81,72 @@ class Position:
     batch: int = 0
 
 
+class Update:
+    """The sentences of one update, and this process' part of them.
+
+    The rows are dealt to the processes in turn, so that each gets the same lengths. All processes have the same number
+    of micro-batches, since they exchange gradients in step; one that has fewer adds fillers, which weigh nothing.
+
+    Args:
+        corpus: the encoded training corpus.
+        rows: of all processes, sorted by length.
+        micro_batch_tokens: padded tokens a side of a micro-batch, None for no bound.
+        rank, size: this process among those of the job.
+
+    Attributes:
+        num_target_tokens: of all processes, EOS included.
+    """
+
+    def __init__(
+        self, corpus: EncodedCorpus, rows: Rows, micro_batch_tokens: int | None, rank: int = 0, size: int = 1
+    ) -> None:
+        self.corpus = corpus
+        self.rows = rows
+        self.micro_batch_tokens = micro_batch_tokens
+        self.rank = rank
+        self.size = size
+        self.num_target_tokens = int(corpus.target_lengths[rows].sum()) + len(rows)
+
+    def micro_batches(self, halvings: int = 0) -> list[tuple[Batch, bool]]:
+        """This process' batches, and whether each counts or is a filler.
+
+        Args:
+            halvings: how often to halve the bound on a micro-batch, for want of memory.
+        """
+        shares = [self._pieces(rank, halvings) for rank in range(self.size)]
+        own, most = shares[self.rank], max(map(len, shares))
+        filler = [(self.rows[:1], False)] * (most - len(own))
+        return [(self._collate(rows), counts) for rows, counts in [*((rows, True) for rows in own), *filler]]
+
+    def _pieces(self, rank: int, halvings: int) -> list[Rows]:
+        lengths = self.corpus.source_lengths, self.corpus.target_lengths
+        rows = self.rows[rank :: self.size]
+        if not len(rows):
+            return []
+        limit = self.micro_batch_tokens
+        if halvings:
+            longest = 1 + max(int(side[self.rows].max()) for side in lengths)
+            limit = max(1, (limit or longest * -(-len(self.rows) // self.size)) // 2**halvings)
+        return split_update(rows, *lengths, limit)
+
+    def _collate(self, rows: Rows) -> Batch:
+        return collate(self.corpus.sources(rows), self.corpus.targets(rows))
+
+
 class UpdateStream:
-    """The endless sequence of updates, each a list of micro-batches, with a position that can be saved.
+    """The endless sequence of updates, with a position that can be saved.
+
+    The position counts updates of all processes together, so that a run goes on at the same sentence with more or fewer
+    processes.
 
     Args:
         corpus: the encoded training corpus.
         batch_tokens: target tokens of an update.
-        micro_batch_tokens: padded tokens a side of a micro-batch, None for no bound.
+        micro_batch_tokens: see `Update`.
         window: see `plan_epoch`.
         seed: see `plan_epoch`.
         position: where to go on.
+        rank, size: see `Update`.
     """
 
     def __init__(
@@ -101,6 +157,8 @@ class UpdateStream:
         window: int,
         seed: int,
         position: Position | None = None,
+        rank: int = 0,
+        size: int = 1,
     ) -> None:
         self.corpus = corpus
         self.batch_tokens = batch_tokens
@@ -108,8 +166,10 @@ class UpdateStream:
         self.window = window
         self.seed = seed
         self.position = position or Position()
+        self.rank = rank
+        self.size = size
 
-    def __iter__(self) -> Iterator[list[Batch]]:
+    def __iter__(self) -> Iterator[Update]:
         lengths = self.corpus.source_lengths, self.corpus.target_lengths
         while True:
             plan = plan_epoch(*lengths, self.batch_tokens, self.window, self.seed, self.position.epoch)
@@ -118,13 +178,8 @@ class UpdateStream:
                 following = next(todo, None)
                 last = following is None
                 self.position = Position(self.position.epoch + last, 0 if last else self.position.batch + 1)
-                yield self._micro_batches(rows)
+                yield Update(self.corpus, rows, self.micro_batch_tokens, self.rank, self.size)
                 rows = following
-
-    def _micro_batches(self, rows: Rows) -> list[Batch]:
-        lengths = self.corpus.source_lengths, self.corpus.target_lengths
-        parts = split_update(rows, *lengths, self.micro_batch_tokens)
-        return [collate(self.corpus.sources(part), self.corpus.targets(part)) for part in parts]
 
 
 def batch_by_length(lengths: list[int], batch_size: int, batch_tokens: int) -> Iterator[list[int]]:

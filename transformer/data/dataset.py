@@ -5,7 +5,6 @@ N is the number of sentence pairs.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from transformer.errors import UserError
+from transformer.runtime.atomic import flush_file
 
 Ids = np.ndarray[tuple[int], np.dtype[np.int32]]
 
@@ -79,8 +79,7 @@ class CorpusWriter:
     def close(self) -> None:
         """Finish the file, and flush it to the disk; without this it is not readable."""
         self._writer.close()
-        with self._path.open("rb") as file:
-            os.fsync(file.fileno())
+        flush_file(self._path)
 
 
 def _ragged(column: pa.ListArray) -> tuple[Ids, Ids]:

@@ -89,6 +89,12 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def flush_file(path: Path) -> None:
+    """Flush a file that is already written to the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:

@@ -44,9 +44,11 @@ def autocast(device: torch.device, precision: torch.dtype) -> contextlib.Abstrac
     return torch.autocast(device.type, dtype=precision)
 
 
-def configure_process(threads: int | None, device: torch.device, training: bool = False) -> None:
+def configure_process(
+    threads: int | None, device: torch.device, training: bool = False, local_processes: int = 1
+) -> None:
     """Set threads, fp32 matrix products and the allocator; call once, before the first large tensor."""
-    torch.set_num_threads(threads or physical_cores())
+    torch.set_num_threads(threads or max(1, physical_cores() // local_processes))
     if training:
         bound_plan_caches()
     flags = _cpu_flags()

@@ -17,7 +17,7 @@ Record = Mapping[str, object]
 
 
 class RecordListener(Protocol):
-    """Hears each record of a run; `kind` says which: train, validation, note …"""
+    """Hears each record of a run; `kind` says which: train, validation, fault"""
 
     def record(self, record: Record) -> None: ...
 
@@ -80,6 +80,8 @@ class Console:
             self.bar.set_postfix_str(training_line(record), refresh=False)
         elif record.get("kind") == "train":
             self.note(f"update {record['update']}  " + training_line(record))
+        elif record.get("kind") == "fault":
+            self.note(f"update {record['update']}  fault: {record['what']}")
         elif record.get("kind") == "validation":
             self.note(f"update {record['update']}  " + validation_line(record))
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from transformer.data.batch import Batch
+from transformer.runtime.distributed import Processes
 from transformer.training.loss import LossSums
 
 
@@ -45,6 +46,17 @@ class IntervalMetrics:
     def add_seconds(self, since: float) -> None:
         """Count the time from `since` (of `time.perf_counter`) to now as training."""
         self.seconds += time.perf_counter() - since
+
+    def collect(self, processes: Processes) -> None:
+        """Give all processes' sums to the main one, and none to the others; seconds are each process' own."""
+        if processes.size == 1:
+            return
+        counts = self.target_tokens, self.real_tokens, self.padded_tokens
+        sums = processes.sum(
+            torch.tensor([float(self._loss), float(self._negative_log_likelihood), *counts], dtype=torch.float64)
+        ) * float(processes.is_main)
+        self._loss, self._negative_log_likelihood = map(self._scalar, sums[:2].tolist())
+        self.target_tokens, self.real_tokens, self.padded_tokens = map(int, sums[2:].tolist())
 
     def summary(self) -> dict[str, float]:
         """Means of the interval; reads from the device."""

@@ -28,7 +28,7 @@ def worst_batch(tokens: int, longest: int, token_id: int) -> Batch:
 
 
 def micro_batch_tokens_that_fit(
-    model: nn.Module, compute_gradients: Callable[[Batch], object], batch_tokens: int, longest: int, token_id: int
+    model: nn.Module, compute_gradients: Callable[[Batch], bool], batch_tokens: int, longest: int, token_id: int
 ) -> int | None:
     """The most padded tokens a side of a micro-batch, by halves; None where a whole update fits.
 
@@ -36,7 +36,7 @@ def micro_batch_tokens_that_fit(
 
     Args:
         model: on its device, whose optimizer keeps two numbers for each weight.
-        compute_gradients: forward and backward of a batch.
+        compute_gradients: forward and backward of a batch; whether memory sufficed.
         batch_tokens: target tokens of an update.
         longest: tokens of the longest sentence, without special ids.
         token_id: any that is not special.
@@ -71,15 +71,13 @@ def _all_layers(model: nn.Module) -> Iterator[None]:
             stack.layer_drop = layer_drop
 
 
-def _fits(model: nn.Module, compute_gradients: Callable[[Batch], object], batch: Batch) -> bool:
+def _fits(model: nn.Module, compute_gradients: Callable[[Batch], bool], batch: Batch) -> bool:
     reserved: list[Tensor] = []  # what the optimizer will keep
     try:
         reserved = [torch.zeros_like(parameter) for parameter in model.parameters() for _ in range(2)]
-        compute_gradients(batch)
+        fits = compute_gradients(batch)
     except torch.OutOfMemoryError:
         fits = False
-    else:
-        fits = True
     del reserved
     model.zero_grad(set_to_none=True)
     if torch.cuda.is_available():

@@ -1,12 +1,12 @@
 """The training loop: update, log, validate, checkpoint, stop.
 
 One update is one optimizer step; a micro-batch is one forward and backward. The loss of an update is the sum over its
-target tokens divided by their number, so k micro-batches give the gradient of one batch.
+target tokens divided by their number, so k micro-batches give the gradient of one batch, and n processes that of one.
 """
 
 from __future__ import annotations
 
-import math
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from transformer.checkpoint.average import average_metrics, write_average
-from transformer.checkpoint.run_directory import AVERAGED, RunDirectory
-from transformer.checkpoint.state import TrainingState, load_model_tensors, model_tensors, optimizer_tensors
-from transformer.checkpoint.store import Checkpoint, read_checkpoint, write_checkpoint
+from transformer.checkpoint.run_directory import AVERAGED
+from transformer.checkpoint.state import TrainingState, load_model_tensors
+from transformer.checkpoint.store import Checkpoint
 from transformer.config import Config
-from transformer.data.batch import Batch
-from transformer.data.batching import UpdateStream
+from transformer.data.batching import Position, Update, UpdateStream
 from transformer.errors import UserError
 from transformer.model.transformer import Transformer
-from transformer.runtime.device import autocast
+from transformer.runtime.distributed import Processes
 from transformer.runtime.interrupt import Interrupt
 from transformer.runtime.logging import Record, RecordListener
-from transformer.training.linear_cross_entropy import linear_cross_entropy
-from transformer.training.loss import LossSums
+from transformer.training.checkpoints import TrainingCheckpoints
+from transformer.training.limits import out_of_patience, progress
 from transformer.training.metrics import IntervalMetrics
+from transformer.training.parallelize import whole
 from transformer.training.schedule import learning_rate
+from transformer.training.updater import UpdateOutcome, Updater
 
 Validate = Callable[[Transformer, int], Mapping[str, float]]
 
@@ -56,159 +56,177 @@ class Trainer:
     Args:
         config: the run's options.
         model: on its device.
-        optimizer: over the model's parameters.
+        updater: does updates of that model.
         stream: the updates, at the state's position.
-        run: where checkpoints go.
+        checkpoints: of the run.
         state: counters, new or from a checkpoint.
-        validate: gives the metrics of the model; called in evaluation mode.
-        listeners: hear each record.
+        validate: gives the metrics of the model; called in evaluation mode, in all processes.
+        listeners: hear each record; those of the main process.
         advance: called after each update, e.g. to move a progress bar.
-        precision: dtype of the matrix products.
+        processes: of the job.
+        evaluated: a whole model that takes the weights to be validated, where `model` lies in pieces.
     """
 
     def __init__(
         self,
         config: Config,
         model: Transformer,
-        optimizer: torch.optim.Optimizer,
+        updater: Updater,
         stream: UpdateStream,
-        run: RunDirectory,
+        checkpoints: TrainingCheckpoints,
         state: TrainingState,
         validate: Validate,
-        listeners: Sequence[RecordListener],
-        advance: Callable[[], None],
-        precision: torch.dtype,
+        listeners: Sequence[RecordListener] = (),
+        advance: Callable[[], None] = lambda: None,
+        processes: Processes | None = None,
+        evaluated: Transformer | None = None,
     ) -> None:
         self.config = config
         self.options = config.training
         self.model = model
-        self.optimizer = optimizer
+        self.updater = updater
         self.stream = stream
-        self.run = run
+        self.checkpoints = checkpoints
         self.state = state
         self.validation = validate
         self.listeners = listeners
         self.advance = advance
-        self.precision = precision
+        self.processes = processes or Processes()
+        self.evaluated = evaluated or model
         self.device = model.device
-        self.interval = IntervalMetrics(self.device, state.interval)
-        self.checkpoint_every = self.options.checkpoint_every or config.validation.every
+        self.interval = self.new_interval(state.interval)
 
     def fit(self) -> Outcome:
         """Train until a limit, patience or a signal ends it; what was done is then in a checkpoint."""
         self.model.train()
         with Interrupt("saving after this update; once more to leave at once") as interrupt:
-            updates: Iterator[list[Batch]] = iter(self.stream)
-            clock = time.perf_counter()
-            while not self.finished() and not interrupt.received:
+            updates: Iterator[Update] = iter(self.stream)
+            clock, interrupted = time.perf_counter(), False
+            while not self.finished() and not interrupted:
                 start = time.perf_counter()
                 self.train_update(next(updates))
                 self.interval.add_seconds(start)
+                if self.must_rewind():
+                    self.rewind()
+                    updates = iter(self.stream)
+                    continue
                 if self.due(self.options.log_every):
                     self.log()
                 clock = self.count_seconds(clock)
                 if self.due(self.config.validation.every) or self.finished():
                     self.validate()
                     clock = self.count_seconds(clock)
-                if self.due(self.checkpoint_every) or self.finished():
+                if self.due(self.checkpoints.every) or self.finished():
                     self.save()
-            if interrupt.received and not self.finished():
-                if not self.due(self.checkpoint_every):  # else it is saved already
-                    self.save()
-                return Outcome("interrupted", self.state.best_value, int(interrupt.received))
-        return Outcome("patience" if self.out_of_patience() else "limit", self.average())
+                interrupted = self.processes.any(interrupt.received is not None)
+            if interrupted and not self.finished():
+                if not self.due(self.checkpoints.every):  # else it is saved already
+                    self.save_if_finite()
+                number = int(interrupt.received or signal.SIGTERM)  # another process may have got it
+                return Outcome("interrupted", self.state.best_value, number)
+        return Outcome("patience" if out_of_patience(self.config, self.state) else "limit", self.average())
 
-    def train_update(self, micro_batches: list[Batch]) -> None:
+    def train_update(self, update: Update) -> None:
         """One optimizer step."""
-        tokens = sum(batch.num_target_tokens for batch in micro_batches)
-        for micro_batch in micro_batches:
-            self.interval.add(micro_batch, self.add_gradients(micro_batch, tokens))
-        if self.options.max_gradient_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.max_gradient_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.state.update + 1)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.state.update += 1
-        self.state.target_tokens += tokens
-        self.state.epoch, self.state.batch = self.stream.position.epoch, self.stream.position.batch
+        self.processes.alive()
+        state = self.state
+        outcome = self.updater(update, state.update + 1, self.learning_rate(state.update + 1))
+        for micro_batch, sums in outcome.measured:
+            self.interval.add(micro_batch, sums)
+        state.update += 1
+        state.target_tokens += update.num_target_tokens
+        state.epoch, state.batch = self.stream.position.epoch, self.stream.position.batch
+        self.note_faults(outcome)
         self.advance()
 
-    def add_gradients(self, micro_batch: Batch, tokens: int) -> LossSums:
-        """Forward and backward; `tokens` are the target tokens of the whole update."""
-        batch = micro_batch.to(self.device)
-        with autocast(self.device, self.precision):
-            hidden = self.model.decode_packed(
-                batch.source_ids, batch.decoder_input_ids, batch.num_source_tokens, batch.num_target_tokens
-            )  # (n, D)
-        smoothing, pad_id = self.options.label_smoothing, self.model.pad_id
-        # on a GPU autocast leaves the last norm in fp32, and the largest product would be fp32 with it
-        hidden = hidden.to(self.precision)
-        sums = linear_cross_entropy(hidden, self.model.output.weight, batch.labels, smoothing, pad_id)
-        (sums.loss / tokens).backward()  # type: ignore[no-untyped-call]
-        return sums
+    def note_faults(self, outcome: UpdateOutcome) -> None:
+        """Count what went wrong in an update, and tell it."""
+        state = self.state
+        state.out_of_memory += outcome.out_of_memory
+        state.skipped_in_a_row = 0 if outcome.finite else state.skipped_in_a_row + 1
+        state.skipped += not outcome.finite
+        if outcome.out_of_memory:
+            self.tell_fault(f"out of memory, done again {outcome.out_of_memory} times, in smaller micro-batches")
+        if outcome.repeated and outcome.finite:
+            self.tell_fault("the gradients were not finite, and were when computed again")
+        if not outcome.finite:
+            self.tell_fault("left out: its gradients are not finite")
+
+    def must_rewind(self) -> bool:
+        """Whether the weights are not worth going on with; saved, they would push out the good ones."""
+        if self.state.skipped_in_a_row >= self.options.max_skipped_updates:
+            return True
+        saves = self.finished() or any(map(self.due, (self.config.validation.every, self.checkpoints.every)))
+        return saves and not self.weights_are_finite()
+
+    def rewind(self) -> None:
+        """Go back to the newest checkpoint, with half the learning rate.
+
+        Raises:
+            UserError: where there is none, or this was done too often.
+        """
+        before = self.state
+        if before.rewinds >= self.options.max_rewinds:
+            raise self.diverged(f"gradients or weights are not finite, after {before.rewinds} rewinds")
+        state = self.checkpoints.restore()
+        if state is None:
+            raise self.diverged("gradients or weights are not finite, and there is no checkpoint to go back to")
+        state.learning_rate_factor = before.learning_rate_factor / 2
+        state.rewinds = before.rewinds + 1
+        state.skipped_in_a_row, state.seconds = 0, before.seconds
+        self.tell_fault(
+            f"gradients or weights are not finite; back to update {state.update} with "
+            f"{state.learning_rate_factor:g} times the scheduled learning rate"
+        )
+        self.state = state
+        self.stream.position = Position(state.epoch, state.batch)
+        self.interval = self.new_interval(state.interval)
+
+    def new_interval(self, saved: dict[str, float] | None = None) -> IntervalMetrics:
+        return IntervalMetrics(self.device, saved if self.processes.is_main else None)
 
     def learning_rate(self, update: int) -> float:
-        return learning_rate(self.options, self.config.model.d_model, update)
+        scheduled = learning_rate(self.options, self.config.model.d_model, update)
+        return scheduled * self.state.learning_rate_factor
 
     def due(self, every: int) -> bool:
         return self.state.update % every == 0
+
+    def finished(self) -> bool:
+        return progress(self.config, self.state) >= 1.0 or out_of_patience(self.config, self.state)
 
     def count_seconds(self, since: float) -> float:
         """Add the time since then to the run's, and return now."""
         now = time.perf_counter()
         self.state.seconds += now - since
+        if self.options.max_minutes is not None:  # all processes are to stop at the same update
+            self.state.seconds = self.processes.of_main(self.state.seconds)
         return now
-
-    def shares(self) -> dict[str, float]:
-        """How much of each limit is used up, by its option."""
-        state, options = self.state, self.options
-        shares = {f"training.max_updates={options.max_updates}": state.update / options.max_updates}
-        if options.max_epochs is not None:
-            shares[f"training.max_epochs={options.max_epochs}"] = state.epoch / options.max_epochs
-        if options.max_minutes is not None:
-            shares[f"training.max_minutes={options.max_minutes:g}"] = state.seconds / 60 / options.max_minutes
-        return shares
-
-    def progress(self) -> float:
-        """The share of the nearest limit that is used up: 1.0 means a limit is reached."""
-        return min(1.0, max(self.shares().values()))
-
-    def limit(self) -> str:
-        """The nearest limit, as `section.key=value`."""
-        shares = self.shares()
-        return max(shares, key=lambda name: shares[name])
-
-    def out_of_patience(self) -> bool:
-        patience = self.config.validation.patience
-        return patience is not None and self.state.validations_without_gain >= patience
-
-    def finished(self) -> bool:
-        return self.progress() >= 1.0 or self.out_of_patience()
 
     def tell(self, record: Record) -> None:
         for listener in self.listeners:
             listener.record(record)
 
+    def tell_fault(self, what: str) -> None:
+        self.tell({"kind": "fault", "update": self.state.update, "epoch": self.state.epoch, "what": what})
+
     def log(self) -> None:
         """Tell the interval's metrics, and begin a new one."""
-        summary = self.interval.summary()
-        state, done = self.state, self.progress()
-        if not math.isfinite(summary["loss"]):
-            raise self.diverged(f"the loss is {summary['loss']}")
+        self.interval.collect(self.processes)
+        state, done = self.state, progress(self.config, self.state)
         self.tell(
             {
                 "kind": "train",
                 "update": state.update,
                 "epoch": state.epoch,
-                **summary,
+                **self.interval.summary(),
                 "learning_rate": self.learning_rate(state.update),
                 "target_tokens": state.target_tokens,
                 "seconds": state.seconds,
                 "seconds_left": state.seconds * (1 - done) / done,
             }
         )
-        self.interval = IntervalMetrics(self.device)
+        self.interval = self.new_interval()
 
     def diverged(self, what: str) -> UserError:
         return UserError(
@@ -216,15 +234,13 @@ class Trainer:
             "training.learning_rate or with training.max_gradient_norm=1.0"
         )
 
-    def check_weights(self) -> None:
-        """Refuse weights that are not finite: saved, they would push out the good checkpoints."""
-        if not torch.stack([weight.isfinite().all() for weight in self.model.parameters()]).all():
-            raise self.diverged("the weights are no longer finite")
+    def weights_are_finite(self) -> bool:
+        finite = torch.stack([whole(weight.detach().isfinite().all()) for weight in self.model.parameters()]).all()
+        return not self.processes.any(not finite)
 
     def validate(self) -> None:
         """Measure the model, and note whether it is the best so far."""
-        self.check_weights()
-        metrics = self.measure()
+        metrics = self.measure({name: whole(weight.detach()) for name, weight in self.model.named_parameters()})
         state = self.state
         value = metrics[self.config.validation.metric]
         best = state.best_value is None or self.better(value, state.best_value)
@@ -234,10 +250,15 @@ class Trainer:
             state.validations_without_gain += 1
         self.tell_validation(metrics, best)
 
-    def measure(self) -> Mapping[str, float]:
-        self.model.eval()
-        metrics = self.validation(self.model, self.state.update)
-        self.model.train()
+    def measure(self, weights: Mapping[str, Tensor]) -> Mapping[str, float]:
+        """The metrics of some weights of the model; other weights than its own stay in it."""
+        self.processes.alive()
+        model = self.evaluated
+        load_model_tensors(model, Checkpoint(self.checkpoints.run.path, dict(weights), {}, {}))
+        model.eval()
+        metrics = self.validation(model, self.state.update)
+        model.train()
+        self.processes.alive()
         return metrics
 
     def tell_validation(self, metrics: Mapping[str, float], best: bool, **more: object) -> None:
@@ -250,44 +271,29 @@ class Trainer:
         return value < than if self.config.validation.metric == "loss" else value > than
 
     def save(self) -> None:
-        """Write a checkpoint, move the pointers, delete what is no longer needed; in this order, so that a crash at any
-        point leaves a run that goes on."""
-        self.check_weights()
-        state = self.state
-        state.interval = self.interval.to_json()
-        model, optimizer = model_tensors(self.model), optimizer_tensors(self.model, self.optimizer)
-        write_checkpoint(self.run.checkpoint(state.update), model, optimizer, state.to_json())
-        self.run.point("last", state.update)
-        if state.best_update is not None:
-            self.run.point("best", state.best_update)
-        self.run.prune({*self.regular_updates(), state.update, state.best_update or state.update})
+        """Write a checkpoint."""
+        self.interval.collect(self.processes)
+        self.state.interval = self.interval.to_json()
+        self.checkpoints.save(self.state)
+        self.processes.alive()
 
-    def regular_updates(self) -> list[int]:
-        """The newest checkpoints on the grid of `checkpoint_every`, as many as are kept. One that a signal caused is
-        not on it, so that an interrupted run averages what an uninterrupted one does."""
-        on_grid = [update for update in self.run.updates() if update % self.checkpoint_every == 0]
-        return on_grid[-self.options.keep_checkpoints :]
+    def save_if_finite(self) -> None:
+        """Write a checkpoint that nothing else has looked at."""
+        if not self.weights_are_finite():
+            raise self.diverged("the weights are not finite")
+        self.save()
 
     def average(self) -> float | None:
         """Average the last checkpoints, and make the average the best where validation prefers it; returns the best
         checkpoint's metric."""
-        updates = sorted({*self.regular_updates(), self.state.update})[-self.options.average_checkpoints :]
+        updates = sorted({*self.checkpoints.regular_updates(), self.state.update})[-self.options.average_checkpoints :]
         if self.options.average_checkpoints < 2 or len(updates) < 2:
             return self.state.best_value
-        metrics: Mapping[str, float] = average_metrics(self.run, updates)
-        measured_before = bool(metrics)  # a finished run that is started again
-        if not measured_before:
-            path = write_average(self.run, updates, self.measure_weights)
-            metrics = read_checkpoint(path).state["metrics"]
+        metrics, is_new = self.checkpoints.average(updates, self.measure)
         value, best = metrics[self.config.validation.metric], self.state.best_value
         wins = best is None or self.better(value, best)
-        if wins:
-            self.run.point("best", AVERAGED)
-        if not measured_before:
+        if wins and self.processes.is_main:
+            self.checkpoints.run.point("best", AVERAGED)
+        if is_new:
             self.tell_validation(metrics, wins, checkpoint=AVERAGED, averaged_updates=updates)
         return value if wins else best
-
-    def measure_weights(self, weights: Mapping[str, Tensor]) -> Mapping[str, float]:
-        """Put other weights into the model, and measure it."""
-        load_model_tensors(self.model, Checkpoint(self.run.path, dict(weights), {}, {}))
-        return self.measure()

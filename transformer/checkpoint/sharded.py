@@ -1,0 +1,76 @@
+"""Checkpoints of a model that lies in pieces over several processes (FSDP2).
+
+Every process writes its pieces and the main one joins them, file by file, without holding the whole model: the result
+is a checkpoint like any other. PyTorch's distributed checkpoints do the work, through their safetensors storage; their
+default storage keeps its metadata in a pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from transformer.checkpoint.state import TrainingState, model_tensors, optimizer_tensors
+from transformer.checkpoint.store import MODEL_FILE, OPTIMIZER_FILE, Checkpoint, read_state, write_state
+from transformer.runtime.atomic import flush_file, new_directory
+from transformer.runtime.distributed import Processes
+
+_JOINED = "model-00001-of-00001.safetensors"  # what the writer calls its one joined file
+
+
+def write_sharded_checkpoint(
+    directory: Path,
+    model: Mapping[str, Tensor],
+    optimizer: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    processes: Processes,
+) -> None:
+    """`store.write_checkpoint` for tensors of which each process holds a part; all processes call it.
+
+    Raises:
+        UserError: where the disk is full or not writable; whatever was there before is untouched.
+    """
+    parts = directory.with_name(f".{directory.name}.parts.tmp")
+    if processes.is_main:
+        shutil.rmtree(parts, ignore_errors=True)  # of a killed job
+    processes.wait()
+    for name, tensors in ((MODEL_FILE, model), (OPTIMIZER_FILE, optimizer)):
+        writer = HuggingFaceStorageWriter(str(parts / name), save_distributed=True, enable_consolidation=True)
+        save(dict(tensors), storage_writer=writer)
+    if processes.is_main:
+        with new_directory(directory) as temporary:
+            checksums = {}
+            for name in (MODEL_FILE, OPTIMIZER_FILE):
+                (parts / name / _JOINED).replace(temporary / name)
+                flush_file(temporary / name)
+                with (temporary / name).open("rb") as file:
+                    checksums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            write_state(temporary, checksums, state)
+        shutil.rmtree(parts)
+    processes.wait()
+
+
+def read_shards(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+    """Read this process' pieces of a whole checkpoint into model and optimizer, and return its counters.
+
+    Raises:
+        CheckpointError: where the counters are damaged; the tensors' files are to be verified before.
+    """
+    for parameter in model.parameters():
+        optimizer.state[parameter] = {
+            "step": torch.zeros((), device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+    tensors = model_tensors(model) | optimizer_tensors(model, optimizer)
+    load(tensors, storage_reader=HuggingFaceStorageReader(str(directory)))
+    return TrainingState.from_checkpoint(Checkpoint(directory, {}, {}, read_state(directory)))

@@ -1,0 +1,123 @@
+"""The processes of one training job, as torchrun starts them, and the few things that they tell each other."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import faulthandler
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+from transformer.errors import UserError
+
+_FACTS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of its job; alone, all that follows costs nothing.
+
+    Attributes:
+        rank: its number among all processes.
+        size: how many there are.
+        local_rank, local_size: the same among those of its machine.
+        stall_seconds: how long a process may be silent before `alive` ends it; None: for ever.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    stall_seconds: float | None = None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the one that writes files and speaks."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The element-wise sum over all processes, in place."""
+        if self.size > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def total(self, value: float) -> float:
+        """The sum of a number over all processes."""
+        return float(self.sum(torch.tensor(value, dtype=torch.float64))) if self.size > 1 else value
+
+    def any(self, flag: bool) -> bool:
+        """Whether a flag is set in any process."""
+        return self.total(float(flag)) > 0
+
+    def of_main(self, value: float) -> float:
+        """The main process' number."""
+        return self.total(value if self.is_main else 0.0)
+
+    def gather_texts(self, texts: Sequence[str]) -> list[list[str]]:
+        """Every process' texts, by rank."""
+        if self.size == 1:
+            return [list(texts)]
+        own = torch.frombuffer(bytearray(json.dumps(list(texts)).encode()), dtype=torch.uint8)
+        lengths = torch.zeros(self.size, dtype=torch.int64)
+        lengths[self.rank] = len(own)
+        self.sum(lengths)
+        padded = torch.zeros(self.size, int(lengths.max()), dtype=torch.uint8)
+        padded[self.rank, : len(own)] = own
+        self.sum(padded)
+        rows = zip(padded, lengths.tolist(), strict=True)
+        return [json.loads(row[:length].numpy().tobytes()) for row, length in rows]
+
+    def wait(self) -> None:
+        """Go on when all processes are here."""
+        self.total(0.0)
+
+    def alive(self) -> None:
+        """Tell the watchdog that this process gets on.
+
+        Where it hears nothing for `stall_seconds`, e.g. because another process hangs and a sum never comes, it prints
+        what each thread is at and ends the process, and with it the job: torchrun starts it again.
+        """
+        if self.stall_seconds is not None:
+            faulthandler.dump_traceback_later(self.stall_seconds, exit=True)
+
+
+@contextlib.contextmanager
+def join_processes(device: torch.device, stall_minutes: float) -> Iterator[Processes]:
+    """Join the other processes of the job that torchrun began; alone where it did not.
+
+    Args:
+        device: what this process computes on; of several GPUs it gets the one of its local rank.
+        stall_minutes: see `Processes.alive`; a sum that takes longer fails.
+
+    Raises:
+        UserError: where torchrun's variables are damaged, or there are more processes than GPUs.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Processes()
+        return
+    try:
+        rank, size, local_rank, local_size = (int(os.environ[name]) for name in _FACTS)
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"WORLD_SIZE is set, but not all of {', '.join(_FACTS)} ({error}); start with torchrun"
+        ) from None
+    if device.type == "cuda":
+        if local_rank >= torch.cuda.device_count():
+            gpus = torch.cuda.device_count()
+            raise UserError(f"torchrun started {local_size} processes, and this machine has {gpus} GPUs; give as many")
+        torch.cuda.set_device(local_rank)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    processes = Processes(rank, size, local_rank, local_size, stall_minutes * 60)
+    processes.alive()
+    # a little later than the watchdog, whose account of all threads says more than a failed sum
+    torch.distributed.init_process_group(backend, timeout=datetime.timedelta(minutes=stall_minutes * 1.1))
+    yield processes
+    # not after an error: the others may wait in a sum, and this process' end is what tells them
+    faulthandler.cancel_dump_traceback_later()
+    torch.distributed.destroy_process_group()

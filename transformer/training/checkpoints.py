@@ -1,0 +1,131 @@
+"""A run's checkpoints as training writes them, finds them again, and averages them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from transformer.checkpoint.average import average_metrics, write_average
+from transformer.checkpoint.run_directory import RunDirectory
+from transformer.checkpoint.state import (
+    TrainingState,
+    load_model_tensors,
+    model_tensors,
+    optimizer_tensors,
+    restore_optimizer,
+)
+from transformer.checkpoint.store import CheckpointError, read_checkpoint, write_checkpoint
+from transformer.model.transformer import Transformer
+from transformer.runtime.distributed import Processes
+
+
+class TrainingCheckpoints:
+    """Saves and restores model, optimizer and counters; in a job of several processes all of them call each method.
+
+    Args:
+        run: the run directory, which all processes see.
+        model: on its device; its parameters may be pieces (`training.sharding: full`).
+        optimizer: over the model's parameters.
+        every: updates between regular checkpoints.
+        keep: regular checkpoints that stay.
+        processes: of the job.
+        sharded: whether the parameters are pieces.
+        warn: hears of damaged checkpoints.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        model: Transformer,
+        optimizer: torch.optim.Optimizer,
+        every: int,
+        keep: int,
+        processes: Processes | None = None,
+        sharded: bool = False,
+        warn: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.run = run
+        self.model = model
+        self.optimizer = optimizer
+        self.every = every
+        self.keep = keep
+        self.processes = processes or Processes()
+        self.sharded = sharded
+        self.warn = warn
+
+    def restore(self) -> TrainingState | None:
+        """Put the newest whole checkpoint into model and optimizer, and return its counters; None: there is none yet.
+
+        Raises:
+            CheckpointError: where there were some and none is whole, or it is not this model's.
+        """
+        newest = self._newest_update() if self.processes.is_main else 0
+        update = int(self.processes.of_main(newest))
+        if update < 0:
+            return None
+        path = self.run.checkpoint(update)
+        if self.sharded:
+            from transformer.checkpoint.sharded import read_shards  # two seconds of import
+
+            state = read_shards(path, self.model, self.optimizer)
+        else:
+            checkpoint = read_checkpoint(path, with_optimizer=True)
+            load_model_tensors(self.model, checkpoint)
+            restore_optimizer(self.model, self.optimizer, checkpoint)
+            state = TrainingState.from_checkpoint(checkpoint)
+        if self.processes.is_main:
+            self._point(state)  # a crash may have come between the checkpoint and its pointers
+        return state
+
+    def _newest_update(self) -> int:
+        """Of the newest checkpoint that is whole, -1 where there is none."""
+        if not self.run.updates():
+            if self.run.pointed("last") is not None:
+                raise CheckpointError(
+                    f"{self.run.path}: its checkpoints are gone; put {self.run.checkpoints} back, "
+                    f"or delete {self.run.path} to begin anew"
+                )
+            return -1
+        newest = self.run.newest_good(damaged=lambda error: self.warn(f"passed over: {error}"))
+        if newest is None:
+            raise CheckpointError(
+                f"{self.run.checkpoints}: no checkpoint is whole; put one back, or delete {self.run.path} to begin anew"
+            )
+        return int(newest.name)
+
+    def save(self, state: TrainingState) -> None:
+        """Write a checkpoint, move the pointers, delete what is no longer needed; in this order, so that a crash at any
+        point leaves a run that goes on."""
+        path = self.run.checkpoint(state.update)
+        model, optimizer = model_tensors(self.model), optimizer_tensors(self.model, self.optimizer)
+        if self.sharded:
+            from transformer.checkpoint.sharded import write_sharded_checkpoint
+
+            write_sharded_checkpoint(path, model, optimizer, state.to_json(), self.processes)
+        elif self.processes.is_main:
+            write_checkpoint(path, model, optimizer, state.to_json())
+        if self.processes.is_main:
+            self._point(state)
+            self.run.prune({*self.regular_updates(), state.update, state.best_update or state.update})
+        self.processes.wait()
+
+    def _point(self, state: TrainingState) -> None:
+        self.run.point("last", state.update)
+        if state.best_update is not None:
+            self.run.point("best", state.best_update)
+
+    def regular_updates(self) -> list[int]:
+        """The newest checkpoints on the grid of `every`, as many as are kept. One that a signal caused is not on it, so
+        that an interrupted run averages what an uninterrupted one does."""
+        return [update for update in self.run.updates() if update % self.every == 0][-self.keep :]
+
+    def average(
+        self, updates: list[int], measure: Callable[[Mapping[str, Tensor]], Mapping[str, float]]
+    ) -> tuple[Mapping[str, float], bool]:
+        """The metrics of the mean of some checkpoints, and whether they are new; then the mean is written."""
+        known = average_metrics(self.run, updates)
+        if known:  # a finished run that is started again
+            return known, False
+        return write_average(self.run, updates, measure, write=self.processes.is_main), True

@@ -1,0 +1,164 @@
+"""One update: gradients of the micro-batches, the optimizer's step, and what may go wrong in between.
+
+An update depends on the weights, its sentences, the run's seed and its number alone, so that it can be done again: as
+it was after a passing fault, in smaller micro-batches where memory does not suffice.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from transformer.data.batch import Batch
+from transformer.data.batching import Update
+from transformer.errors import UserError, is_out_of_memory
+from transformer.model.stack import Stack
+from transformer.runtime.distributed import Processes
+from transformer.runtime.seeding import update_seed
+from transformer.training.loss import LossSums
+from transformer.training.parallelize import gradients_stay_local, is_sharded, whole
+
+
+@dataclass
+class UpdateOutcome:
+    """What became of an update.
+
+    Attributes:
+        measured: each counted micro-batch of this process with its sums; empty where the update was left out.
+        finite: whether the weights were changed; False: the gradients were not finite, twice.
+        out_of_memory: how often it did not fit.
+        repeated: how often it was done again because the gradients were not finite.
+    """
+
+    measured: list[tuple[Batch, LossSums]]
+    finite: bool = True
+    out_of_memory: int = 0
+    repeated: int = 0
+
+
+class Updater:
+    """Does updates.
+
+    Args:
+        objective: batch fields → sums, as `parallelize` gives it.
+        optimizer: over the objective's parameters.
+        max_gradient_norm: gradients are scaled down to this; None: never.
+        seed: the run's.
+        processes: of the job.
+        device: of the model.
+    """
+
+    def __init__(
+        self,
+        objective: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        max_gradient_norm: float | None,
+        seed: int,
+        processes: Processes,
+        device: torch.device,
+    ) -> None:
+        self.objective = objective
+        self.optimizer = optimizer
+        self.max_gradient_norm = max_gradient_norm
+        self.seed = seed
+        self.processes = processes
+        self.device = device
+        # a process that fails while others gather the pieces of a layer leaves them waiting
+        self.may_repeat = not is_sharded(objective)
+        self.stacks = [module for module in objective.modules() if isinstance(module, Stack)]
+
+    def __call__(self, update: Update, number: int, learning_rate: float) -> UpdateOutcome:
+        """Do the update of that number, again where that may help.
+
+        Raises:
+            UserError: where single sentences do not fit into memory.
+        """
+        outcome = UpdateOutcome([])
+        while True:
+            halvings = max(0, outcome.out_of_memory - 1)  # first once more as it was: freed memory may suffice
+            micro_batches = update.micro_batches(halvings)
+            sums = self.add_gradients(micro_batches, update.num_target_tokens, number)
+            if sums is None:
+                self.forget_gradients()
+                if outcome.out_of_memory and all(len(batch.labels) == 1 for batch, _ in micro_batches):
+                    raise UserError(
+                        f"update {number}: not even single sentences fit into memory; "
+                        "lower data.max_length or model.d_model"
+                    )
+                outcome.out_of_memory += 1
+                continue
+            if math.isfinite(self.gradient_norm()):
+                self.step(learning_rate)
+                outcome.measured = [
+                    (batch, own) for (batch, counts), own in zip(micro_batches, sums, strict=True) if counts
+                ]
+                return outcome
+            self.forget_gradients()
+            if outcome.repeated:
+                outcome.finite = False
+                return outcome
+            outcome.repeated += 1  # a flipped bit is not there again
+
+    def add_gradients(self, micro_batches: list[tuple[Batch, bool]], tokens: int, number: int) -> list[LossSums] | None:
+        """Forward and backward of an update's micro-batches; None where a process has not enough memory.
+
+        The processes exchange gradients in the last backward. Memory that does not suffice there, among several, ends
+        this process, and the job with it.
+        """
+        torch.manual_seed(update_seed(self.seed, number, self.processes.rank))
+        sums, loss, fits = list[LossSums](), None, True
+        try:
+            with gradients_stay_local(self.objective, True):
+                for micro_batch in micro_batches[:-1]:
+                    sums.append(self.forward(micro_batch, number))
+                    self.loss(sums[-1], micro_batch, tokens).backward()  # type: ignore[no-untyped-call]
+            sums.append(self.forward(micro_batches[-1], number))
+            loss = self.loss(sums[-1], micro_batches[-1], tokens)
+        except RuntimeError as error:
+            if not self.may_repeat or not is_out_of_memory(error):
+                raise
+            fits = False
+        if self.processes.any(not fits) or loss is None:
+            return None
+        try:
+            loss.backward()  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            if self.processes.size > 1 or not is_out_of_memory(error):
+                raise
+            return None
+        return sums
+
+    def forward(self, micro_batch: tuple[Batch, bool], number: int) -> LossSums:
+        for stack in self.stacks:  # the same layers for all micro-batches and processes of an update
+            stack.layer_generator.manual_seed(update_seed(self.seed, number))
+        batch = micro_batch[0].to(self.device)
+        return self.objective(  # type: ignore[no-any-return]
+            batch.source_ids, batch.decoder_input_ids, batch.labels, batch.num_source_tokens, batch.num_target_tokens
+        )
+
+    def loss(self, sums: LossSums, micro_batch: tuple[Batch, bool], tokens: int) -> Tensor:
+        """What is differentiated: the processes' mean gradient is to be that of one process with all their batches."""
+        loss = sums.loss / (tokens / self.processes.size)
+        return loss if micro_batch[1] else loss * 0.0
+
+    def gradient_norm(self) -> float:
+        """The norm of all gradients, which are then scaled down to `max_gradient_norm`."""
+        parameters = list(self.objective.parameters())
+        if self.max_gradient_norm is not None:
+            return float(whole(torch.nn.utils.clip_grad_norm_(parameters, self.max_gradient_norm)))
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        return float(whole(torch.nn.utils.get_total_norm(gradients)))
+
+    def step(self, learning_rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def forget_gradients(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
