@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict_loader import load
@@ -45,7 +46,11 @@ def write_sharded_checkpoint(
     processes.wait()
     for name, tensors in ((MODEL_FILE, model), (OPTIMIZER_FILE, optimizer)):
         writer = HuggingFaceStorageWriter(str(parts / name), save_distributed=True, enable_consolidation=True)
-        save(dict(tensors), storage_writer=writer)
+        # joining loses numbers without a dimension (PyTorch 2.13); `restore_optimizer` takes them with one as well
+        save(
+            {key: value.reshape(1) if not value.dim() else value for key, value in tensors.items()},
+            storage_writer=writer,
+        )
     if processes.is_main:
         with new_directory(directory) as temporary:
             checksums = {}
@@ -72,5 +77,9 @@ def read_shards(directory: Path, model: nn.Module, optimizer: torch.optim.Optimi
             "exp_avg_sq": torch.zeros_like(parameter),
         }
     tensors = model_tensors(model) | optimizer_tensors(model, optimizer)
-    load(tensors, storage_reader=HuggingFaceStorageReader(str(directory)))
+    pieces = {name: tensor for name, tensor in tensors.items() if tensor.dim()}
+    load(pieces, storage_reader=HuggingFaceStorageReader(str(directory)))
+    with safe_open(directory / OPTIMIZER_FILE, framework="pt") as file:
+        for name in tensors.keys() - pieces.keys():
+            tensors[name].copy_(file.get_tensor(name).reshape(()))
     return TrainingState.from_checkpoint(Checkpoint(directory, {}, {}, read_state(directory)))

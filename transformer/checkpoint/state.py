@@ -114,7 +114,7 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
         kind, _, rest = full_name.partition(".")
         key, _, name = rest.partition(".")
         if kind == "optimizer":
-            moments.setdefault(name, {})[key] = value
+            moments.setdefault(name, {})[key] = value.reshape(()) if key == "step" else value
     # a layer that no update has drawn yet has no moments
     may_be_missing = any(getattr(module, "layer_drop", 0) for module in model.modules())
     for name, parameter in model.named_parameters():

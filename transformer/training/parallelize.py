@@ -49,15 +49,17 @@ def parallelize(objective: Objective, sharding: Sharding, processes: Processes) 
 
 
 @contextlib.contextmanager
-def gradients_stay_local(objective: nn.Module, local: bool) -> Iterator[None]:
-    """While the context is open, and where `local` is true, gradients add up in this process and are not exchanged."""
+def gradients_stay_local(objective: nn.Module) -> Iterator[None]:
+    """While the context is open gradients add up in this process and are not exchanged."""
     if isinstance(objective, DistributedDataParallel):
-        with objective.no_sync() if local else contextlib.nullcontext():
+        with objective.no_sync():
             yield
-        return
-    if is_sharded(objective):
-        objective.set_requires_gradient_sync(not local)  # type: ignore[operator]
-    yield
+    elif is_sharded(objective):
+        objective.set_requires_gradient_sync(False)  # type: ignore[operator]
+        yield
+        objective.set_requires_gradient_sync(True)  # type: ignore[operator]
+    else:
+        yield
 
 
 def is_sharded(objective: nn.Module) -> bool:

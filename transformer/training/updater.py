@@ -111,7 +111,7 @@ class Updater:
         torch.manual_seed(update_seed(self.seed, number, self.processes.rank))
         sums, loss, fits = list[LossSums](), None, True
         try:
-            with gradients_stay_local(self.objective, True):
+            with gradients_stay_local(self.objective):
                 for micro_batch in micro_batches[:-1]:
                     sums.append(self.forward(micro_batch, number))
                     self.loss(sums[-1], micro_batch, tokens).backward()  # type: ignore[no-untyped-call]
