@@ -57,10 +57,12 @@ def test_a_damaged_checkpoint_is_refused_by_name(run: RunDirectory) -> None:
 
 def test_the_average_is_written_as_a_checkpoint_without_optimizer(run: RunDirectory) -> None:
     write_average(run, [10, 20])
-    path = write_average(run, [20, 30])  # over the old one
-    assert path == run.checkpoint(AVERAGED) == run.resolve(AVERAGED)
+    assert write_average(run, [20, 30], lambda weights: {"loss": 2.0}) == {"loss": 2.0}  # over the old one
+    path = run.resolve(AVERAGED)
     checkpoint = read_checkpoint(path)
-    assert checkpoint.state["averaged_updates"] == [20, 30]
+    assert checkpoint.state == {"averaged_updates": [20, 30], "metrics": {"loss": 2.0}}
+    write_average(run, [10, 20], write=False)
+    assert read_checkpoint(path).state == checkpoint.state
     expected = average_checkpoints([run.checkpoint(20), run.checkpoint(30)])
     assert all(torch.equal(checkpoint.model[name], expected[name]) for name in expected)
     assert run.updates() == [10, 20, 30]

@@ -1,4 +1,4 @@
-"""Weights, optimizer moments, random state and counters go out and come back exactly."""
+"""Weights, optimizer moments and counters go out and come back exactly."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ SHAPE = {"d_model": 16, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 1, "nu
 
 
 def train(model: Transformer, optimizer: torch.optim.Optimizer, updates: int) -> None:
-    """Some updates on random ids with dropout, so that the result depends on weights, moments and random state."""
+    """Some updates on random ids with dropout, each seeded by how many were done before."""
     model.train()
     for _ in range(updates):
+        done = max((int(state["step"]) for state in optimizer.state.values()), default=0)
+        torch.manual_seed(done)
         source, target = torch.randint(4, 20, (3, 6)), torch.randint(4, 20, (3, 5))
         model(source, target).square().mean().backward()
         optimizer.step()
@@ -108,7 +110,7 @@ def test_a_model_of_another_shape_is_refused(model: Transformer, saved: Path) ->
             load_model_tensors(other, Checkpoint(saved, model_tensors(model), {}, {}))
 
 
-@pytest.mark.parametrize("damage", ["nothing", "other names", "other shapes", "no random state", "short random state"])
+@pytest.mark.parametrize("damage", ["nothing", "other names", "other shapes"])
 def test_a_foreign_optimizer_state_is_refused(model: Transformer, tmp_path: Path, damage: str) -> None:
     optimizer = build_optimizer(model, TrainingSection())
     train(model, optimizer, 1)
@@ -117,8 +119,6 @@ def test_a_foreign_optimizer_state_is_refused(model: Transformer, tmp_path: Path
         "nothing": {},
         "other names": {key.replace("weight", "matrix"): value for key, value in tensors.items()},
         "other shapes": {key: value[:1] if value.dim() > 1 else value for key, value in tensors.items()},
-        "no random state": {key: value for key, value in tensors.items() if not key.startswith("random.")},
-        "short random state": tensors | {"random.cpu": tensors["random.cpu"][:10]},
     }[damage]
     with pytest.raises(CheckpointError, match=f"{re.escape(str(tmp_path / 'c'))}: holds no .*nothing can go on"):
         restore_optimizer(model, optimizer, Checkpoint(tmp_path / "c", {}, changed, {}))
@@ -129,12 +129,11 @@ def test_optimizer_tensors_name_each_moment_of_each_weight(model: Transformer) -
     train(model, optimizer, 1)
     found = set(optimizer_tensors(model, optimizer))
     weights = [name for name, _ in model.named_parameters()]
-    assert {f"optimizer.{moment}.{name}" for moment in ("exp_avg", "exp_avg_sq", "step") for name in weights} < found
-    assert "random.cpu" in found
+    assert {f"optimizer.{moment}.{name}" for moment in ("exp_avg", "exp_avg_sq", "step") for name in weights} == found
 
 
 def test_counters_survive(saved: Path) -> None:
-    state = TrainingState(7, 1, 2, 300, 0.1 + 0.2, 1.5, 5, 2, {"loss": 1 / 3})
+    state = TrainingState(7, 1, 2, 300, 0.1 + 0.2, 1.5, 5, 2, {"loss": 1 / 3}, 0.5, 1, 3, 2, 1)
     assert all(getattr(state, field.name) != getattr(TrainingState(), field.name) for field in fields(state))
     write_checkpoint(saved, {"w": torch.ones(1)}, {}, state.to_json())
     assert TrainingState.from_checkpoint(read_checkpoint(saved)) == state

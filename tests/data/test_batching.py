@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from transformer.data.batch import Batch
 from transformer.data.batching import (
     Position,
+    Update,
     UpdateStream,
     batch_by_length,
     cut_by_tokens,
@@ -53,8 +54,12 @@ def stream(corpus: EncodedCorpus, position: Position | None = None, limit: int |
     return UpdateStream(corpus, batch_tokens=40, micro_batch_tokens=limit, window=3, seed=5, position=position)
 
 
-def rows_of(update: list[Batch]) -> list[int]:
-    return [row for batch in update for row in batch.labels[:, 0].tolist()]
+def counted(update: Update, halvings: int = 0) -> list[Batch]:
+    return [batch for batch, counts in update.micro_batches(halvings) if counts]
+
+
+def rows_of(update: Update, halvings: int = 0) -> list[int]:
+    return [row for batch in counted(update, halvings) for row in batch.labels[:, 0].tolist()]
 
 
 @settings(deadline=None)
@@ -153,13 +158,36 @@ def test_a_resumed_stream_goes_on_exactly_anywhere(corpus: EncodedCorpus) -> Non
 def test_micro_batches_hold_the_updates_pairs(corpus: EncodedCorpus) -> None:
     whole, split = iter(stream(corpus)), iter(stream(corpus, limit=20))
     for _ in range(10):
-        (batch,), parts = next(whole), next(split)
+        one, several = next(whole), next(split)
+        (batch,), parts = counted(one), counted(several)
         assert len(parts) > 1
-        assert rows_of([batch]) == rows_of(parts)
+        assert rows_of(one) == rows_of(several)
         assert batch.num_target_tokens == sum(part.num_target_tokens for part in parts)
         for part in parts:
             assert part.source_ids[:, 0].tolist() == part.labels[:, 0].tolist()  # still the same pair
             assert max(part.source_ids.numel(), part.labels.numel()) <= 20
+
+
+def test_halving_splits_an_update_into_ever_smaller_parts(corpus: EncodedCorpus) -> None:
+    for limit in (None, 20):
+        update = next(iter(stream(corpus, limit=limit)))
+        sizes = [max(batch.labels.numel() for batch in counted(update, halvings)) for halvings in range(6)]
+        assert sizes == sorted(sizes, reverse=True) and sizes[1] < sizes[0]
+        assert rows_of(update, halvings=3) == rows_of(update)
+        assert all(len(batch.labels) == 1 for batch in counted(update, halvings=10))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 50])
+@pytest.mark.parametrize("limit", [None, 16])
+def test_processes_share_each_update_and_keep_in_step(corpus: EncodedCorpus, size: int, limit: int | None) -> None:
+    """Also where there are more processes than sentences."""
+    for number, whole in enumerate(itertools.islice(stream(corpus), 12)):
+        streams = [UpdateStream(corpus, 40, limit, 3, 5, None, rank, size) for rank in range(size)]
+        parts = [next(itertools.islice(part, number, None)) for part in streams]
+        assert sorted(row for part in parts for row in rows_of(part)) == sorted(rows_of(whole))
+        assert {part.num_target_tokens for part in parts} == {whole.num_target_tokens}
+        assert len({len(part.micro_batches()) for part in parts}) == 1
+        assert all(len(batch.labels) for part in parts for batch, _ in part.micro_batches())
 
 
 @settings(deadline=None)

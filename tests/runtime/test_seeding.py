@@ -1,30 +1,24 @@
-"""Random state survives a round trip."""
+"""runtime/seeding.py."""
+
+import itertools
 
 import torch
-from torch.nn import functional as F
 
-from transformer.runtime.seeding import random_state, restore_random_state, seed_everything
-
-
-def dropout_mask() -> torch.Tensor:
-    return F.dropout(torch.ones(1000), p=0.5)
+from transformer.runtime.seeding import seed_everything, update_seed
 
 
-def test_equal_seeds_give_equal_masks_and_others_do_not() -> None:
-    masks = []
-    for seed in (7, 7, 8):
+def test_a_seed_decides_the_draws() -> None:
+    def drawn(seed: int) -> torch.Tensor:
         seed_everything(seed)
-        masks.append(dropout_mask())
-    assert torch.equal(masks[0], masks[1])
-    assert not torch.equal(masks[0], masks[2])
+        return torch.rand(4)
+
+    with torch.random.fork_rng():
+        assert torch.equal(drawn(1), drawn(1))
+        assert not torch.equal(drawn(1), drawn(2))
 
 
-def test_a_restored_state_gives_the_same_next_mask() -> None:
-    seed_everything(1)
-    dropout_mask()
-    state = {device: value.clone() for device, value in random_state().items()}
-    assert all(value.dtype == torch.uint8 for value in state.values())
-    first, second = dropout_mask(), dropout_mask()
-    assert not torch.equal(first, second)
-    restore_random_state(state | {"cuda.99": torch.zeros(16, dtype=torch.uint8)})  # a device that is gone
-    assert torch.equal(dropout_mask(), first)
+def test_each_update_and_process_of_each_run_has_its_own_seed() -> None:
+    places = [*itertools.product(range(3), range(3), range(3)), *itertools.product(range(3), range(3))]
+    seeds = [update_seed(*place) for place in places]
+    assert len(set(seeds)) == len(seeds) - 9  # SeedSequence takes no rank for rank 0
+    assert seeds == [update_seed(*place) for place in places]

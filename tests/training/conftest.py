@@ -10,16 +10,19 @@ import pytest
 import torch
 
 from transformer.checkpoint.run_directory import RunDirectory
-from transformer.checkpoint.state import TrainingState, load_model_tensors, restore_optimizer
-from transformer.checkpoint.store import read_checkpoint
+from transformer.checkpoint.state import TrainingState
 from transformer.config import Config, parse_config
 from transformer.data.batching import Position, UpdateStream
 from transformer.data.dataset import CorpusWriter, EncodedCorpus
 from transformer.model.build import build_model
 from transformer.model.transformer import Transformer
+from transformer.runtime.distributed import Processes
 from transformer.runtime.logging import Record
+from transformer.training.checkpoints import TrainingCheckpoints
+from transformer.training.objective import Objective
 from transformer.training.optimizer import build_optimizer
 from transformer.training.trainer import Trainer, Validate
+from transformer.training.updater import Updater
 
 VOCABULARY = 24
 CONFIG = """
@@ -114,26 +117,25 @@ def make_trainer(tmp_path: Path, corpus: EncodedCorpus, make_config: Callable[..
         config = make_config(*overrides)
         torch.manual_seed(seed)
         model = build_model(config.model, VOCABULARY, VOCABULARY, pad_id=0)
-        optimizer, run, state = build_optimizer(model, config.training), RunDirectory(tmp_path / directory), None
-        if run.updates():
-            checkpoint = read_checkpoint(run.checkpoint(run.updates()[-1]), with_optimizer=True)
-            load_model_tensors(model, checkpoint)
-            restore_optimizer(model, optimizer, checkpoint)
-            state = TrainingState.from_checkpoint(checkpoint)
-        state = state or TrainingState()
         options = config.training
-        place = Position(state.epoch, state.batch)
+        optimizer = build_optimizer(model, options)
+        every = options.checkpoint_every or config.validation.every
+        run = RunDirectory(tmp_path / directory)
+        checkpoints = TrainingCheckpoints(run, model, optimizer, every, options.keep_checkpoints)
+        state = checkpoints.restore() or TrainingState()
         stream = UpdateStream(
             corpus,
             options.batch_tokens,
             options.known_micro_batch_tokens,
             config.data.bucket_window,
             config.run.seed,
-            place,
+            Position(state.epoch, state.batch),
+        )
+        objective = Objective(model, options.label_smoothing, torch.float32)
+        updater = Updater(
+            objective, optimizer, options.max_gradient_norm, config.run.seed, Processes(), torch.device("cpu")
         )
         validate = validate or Scripted(1.0)
-        return Trainer(
-            config, model, optimizer, stream, run, state, validate, [Records()], advance, torch.float32
-        )  # fmt: skip
+        return Trainer(config, model, updater, stream, checkpoints, state, validate, [Records()], advance)
 
     return make

@@ -19,10 +19,11 @@ class Memory:
         self.room = room
         self.tried: list[int] = []
 
-    def __call__(self, batch: Batch) -> None:
+    def __call__(self, batch: Batch) -> bool:
         self.tried.append(batch.source_ids.numel())
         if batch.source_ids.numel() > self.room:
             raise torch.OutOfMemoryError("no room")
+        return True
 
 
 @pytest.mark.parametrize(
@@ -54,10 +55,12 @@ def test_nothing_is_left_behind(make_trainer: MakeTrainer) -> None:
     trainer.model.train()
     weights = [parameter.clone() for parameter in trainer.model.parameters()]
     before = torch.random.get_rng_state()
-    found = micro_batch_tokens_that_fit(
-        trainer.model, lambda batch: trainer.add_gradients(batch, batch.num_target_tokens), 40, 9, token_id=5
-    )
-    assert found is None
+    updater = trainer.updater
+
+    def compute(batch: Batch) -> bool:
+        return updater.add_gradients([(batch, True)], batch.num_target_tokens, 0) is not None
+
+    assert micro_batch_tokens_that_fit(trainer.model, compute, 40, 9, token_id=5) is None
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
     assert all(map(torch.equal, weights, trainer.model.parameters()))
@@ -68,5 +71,10 @@ def test_nothing_is_left_behind(make_trainer: MakeTrainer) -> None:
 def test_no_layer_is_left_out_while_probing(make_trainer: MakeTrainer) -> None:
     model = make_trainer("model.layer_drop=0.9").model.train()
     kept = list[int]()
-    micro_batch_tokens_that_fit(model, lambda batch: kept.append(len(list(model.encoder.kept_layers()))), 40, 9, 5)
+
+    def compute(batch: Batch) -> bool:
+        kept.append(len(list(model.encoder.kept_layers())))
+        return True
+
+    micro_batch_tokens_that_fit(model, compute, 40, 9, 5)
     assert kept == [1]

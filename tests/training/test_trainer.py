@@ -31,13 +31,25 @@ def batches(corpus: EncodedCorpus, *groups: list[int]) -> list[Batch]:
 def with_sgd(trainer: Trainer) -> Trainer:
     """Plain gradient descent on float64 weights, which then show the gradient itself; Adam would rescale it."""
     trainer.model.double()
-    trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
+    trainer.updater.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
     return trainer
+
+
+class Given:
+    """An update of given micro-batches."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+        self.num_target_tokens = sum(batch.num_target_tokens for batch in batches)
+
+    def micro_batches(self, halvings: int = 0) -> list[tuple[Batch, bool]]:
+        assert halvings == 0, "memory suffices"
+        return [(batch, True) for batch in self.batches]
 
 
 def gradient_step(trainer: Trainer, micro_batches: list[Batch]) -> Tensor:
     before = weights(trainer.model)
-    trainer.train_update(micro_batches)
+    trainer.train_update(Given(micro_batches))
     return (before - weights(trainer.model)) / trainer.learning_rate(1)
 
 
@@ -78,7 +90,7 @@ def test_splitting_updates_changes_no_weights(make_trainer: MakeTrainer) -> None
 def test_gradients_do_not_pile_up_over_updates(make_trainer: MakeTrainer, corpus: EncodedCorpus) -> None:
     trainer = with_sgd(make_trainer())
     (batch,) = batches(corpus, [0, 1])
-    trainer.train_update([batch])
+    trainer.train_update(Given([batch]))
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
 
 
@@ -95,7 +107,9 @@ def test_clipping_bounds_the_norm_of_the_whole_gradient(
 
 def test_each_update_has_its_learning_rate(make_trainer: MakeTrainer) -> None:
     applied = []
-    trainer = make_trainer(advance=lambda: applied.append([group["lr"] for group in trainer.optimizer.param_groups]))
+    trainer = make_trainer(
+        advance=lambda: applied.append([group["lr"] for group in trainer.updater.optimizer.param_groups])
+    )
     trainer.fit()
     expected = [learning_rate(trainer.options, 16, update) for update in range(1, 7)]
     assert applied == [[rate, rate] for rate in expected]
@@ -196,15 +210,17 @@ def test_a_finished_run_does_nothing_again(make_trainer: MakeTrainer, scripted: 
 
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_ends_training_with_advice(make_trainer: MakeTrainer, poison: float) -> None:
-    trainer = make_trainer("training.log_every=4", "validation.every=6")
+def test_weights_that_are_no_numbers_with_nothing_to_go_back_to_end_training_with_advice(
+    make_trainer: MakeTrainer, poison: float
+) -> None:
+    trainer = make_trainer("training.max_skipped_updates=2", "validation.every=6")
 
     def break_model() -> None:
         if trainer.state.update == 2:
             nn.init.constant_(trainer.model.output.weight, poison)
 
     trainer.advance = break_model
-    with pytest.raises(UserError, match=r"update 4: the loss is nan; .*learning_rate.*max_gradient_norm"):
+    with pytest.raises(UserError, match=r"update 4: .*not finite, and there is no checkpoint.*learning_rate.*max_grad"):
         trainer.fit()
 
 
@@ -212,14 +228,15 @@ def test_a_loss_that_is_no_number_ends_training_with_advice(make_trainer: MakeTr
 def test_a_broken_model_is_never_saved(make_trainer: MakeTrainer, scripted: Scripted, every: list[str]) -> None:
     """Nor is it validated, for a search among probabilities that are no numbers finds nothing."""
     validate = scripted(1.0)
-    trainer = make_trainer("training.log_every=100", "training.keep_checkpoints=1", *every, validate=validate)
+    options = ["training.log_every=100", "training.keep_checkpoints=1", "training.max_rewinds=1"]
+    trainer = make_trainer(*options, *every, validate=validate)
 
     def break_model() -> None:
         if trainer.state.update == 3:
             nn.init.constant_(trainer.model.decoder.layers[0].feed_forward.expand.bias, math.nan)
 
     trainer.advance = break_model
-    with pytest.raises(UserError, match="update 4: the weights are no longer finite"):
+    with pytest.raises(UserError, match="update 4: gradients or weights are not finite, after 1 rewinds"):
         trainer.fit()
     assert trainer.run.updates() == [2]
     assert set(validate.updates) <= {2}

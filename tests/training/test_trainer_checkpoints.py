@@ -201,9 +201,11 @@ def test_a_run_goes_on_before_every_layer_was_drawn(make_trainer: MakeTrainer) -
     options = "model.layer_drop=0.9", "training.max_updates=2"
     trainer = make_trainer(*options)
     trainer.fit()
-    names = {name for name, parameter in trainer.model.named_parameters() if not trainer.optimizer.state[parameter]}
+    names = {
+        name for name, parameter in trainer.model.named_parameters() if not trainer.updater.optimizer.state[parameter]
+    }
     assert any(name.startswith("encoder.layers.0.") for name in names)
     again = make_trainer(*options)
     assert again.state.update == 2
-    own = {name for name, parameter in again.model.named_parameters() if not again.optimizer.state[parameter]}
+    own = {name for name, parameter in again.model.named_parameters() if not again.updater.optimizer.state[parameter]}
     assert own == names

@@ -268,7 +268,7 @@ def environment(device: torch.device, precision: torch.dtype, processes: Process
 
 
 def in_words(outcome: Outcome, trainer: Trainer) -> str:
-    state, config, path = trainer.state, trainer.config, trainer.checkpoints.run.path
+    state, config, path = trainer.state, trainer.config, trainer.run.path
     if outcome.signal is not None:
         name = signal.Signals(outcome.signal).name
         if not state.update:

@@ -87,6 +87,7 @@ class Trainer:
         self.updater = updater
         self.stream = stream
         self.checkpoints = checkpoints
+        self.run = checkpoints.run
         self.state = state
         self.validation = validate
         self.listeners = listeners
@@ -254,7 +255,7 @@ class Trainer:
         """The metrics of some weights of the model; other weights than its own stay in it."""
         self.processes.alive()
         model = self.evaluated
-        load_model_tensors(model, Checkpoint(self.checkpoints.run.path, dict(weights), {}, {}))
+        load_model_tensors(model, Checkpoint(self.run.path, dict(weights), {}, {}))
         model.eval()
         metrics = self.validation(model, self.state.update)
         model.train()
@@ -293,7 +294,7 @@ class Trainer:
         value, best = metrics[self.config.validation.metric], self.state.best_value
         wins = best is None or self.better(value, best)
         if wins and self.processes.is_main:
-            self.checkpoints.run.point("best", AVERAGED)
+            self.run.point("best", AVERAGED)
         if is_new:
             self.tell_validation(metrics, wins, checkpoint=AVERAGED, averaged_updates=updates)
         return value if wins else best
