@@ -140,7 +140,7 @@ def test_a_run_directory_that_is_a_file_or_holds_other_things(
     assert [path.name for path in new.iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("verb", ["translate", "evaluate", "train"])
+@pytest.mark.parametrize("verb", ["translate", "evaluate"])
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -157,7 +157,7 @@ def test_a_bad_checkpoint(
 ) -> None:
     checkpoint = run_copy / "checkpoints" / "00000060"
     damage(checkpoint)
-    line = refusal(verb, run_copy, *([] if verb == "train" else ["decoding.checkpoint=last"]))
+    line = refusal(verb, run_copy, "decoding.checkpoint=last")
     assert message in line
     assert str(checkpoint) in line
     assert f"the newest good one is {run_copy / 'checkpoints' / '00000040'}" in line

@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import transformer
+from transformer.checkpoint.load import load_model
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.cli import main
 from transformer.config import load_config
@@ -158,20 +161,58 @@ def test_a_damaged_manifest_is_refused(refusal: Callable[..., str], run_copy: Pa
     assert f"{run_copy / 'manifest.json'}: damaged" in refusal("train", run_copy)
 
 
-def test_the_advice_on_a_damaged_checkpoint_works(
-    refusal: Callable[..., str], command: Callable[..., Any], run_copy: Path
-) -> None:
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json"])
+def test_a_damaged_checkpoint_is_passed_over_loudly(command: Callable[..., Any], run_copy: Path, file: str) -> None:
     newest = run_copy / "checkpoints" / "00000060"
-    content = (newest / "optimizer.safetensors").read_bytes()
-    (newest / "optimizer.safetensors").write_bytes(content[:-10])
-    line = refusal("train", run_copy)
-    assert f"{newest / 'optimizer.safetensors'}: damaged" in line
-    assert line.endswith(f"delete {newest}, and training goes on from update 40")
     expected = weights(run_copy)
-    shutil.rmtree(newest)
-    assert command("train", run_copy).code == 0
+    content = (newest / file).read_bytes()
+    (newest / file).write_bytes(content[:-10])
+    outcome = command("train", run_copy)
+    assert outcome.code == 0
+    assert f"checkpoint passed over: {newest / file}: damaged" in outcome.err
+    assert f"going on from update 40 of {run_copy}" in outcome.err
     assert weights(run_copy) == expected
     assert [record["update"] for record in records(run_copy, "train")] == [10, 20, 30, 40, 50, 60]  # none twice
+
+
+def test_a_run_without_a_whole_checkpoint_is_not_begun_anew(refusal: Callable[..., str], run_copy: Path) -> None:
+    for state in run_copy.glob("checkpoints/*/state.json"):
+        state.write_text("{}")
+    line = refusal("train", run_copy)
+    assert f"{run_copy / 'checkpoints'}: no checkpoint is whole; put one back, or delete {run_copy}" in line
+
+
+def test_a_later_formats_checkpoint_is_not_passed_over(refusal: Callable[..., str], run_copy: Path) -> None:
+    state = run_copy / "checkpoints" / "00000060" / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"format_version": 99}))
+    assert f"{state}: written in format 99" in refusal("train", run_copy)
+
+
+def test_a_new_run_starts_from_another_ones_weights(
+    command: Callable[..., Any], short: Arguments, run_copy: Path, tmp_path: Path
+) -> None:
+    """With the optimizer, the schedule and the place in the data anew."""
+    tokenizer = f"tokenizer.source_model={run_copy / 'tokenizer' / 'shared.model'}"
+    options = [tokenizer, "training.log_every=1", "training.learning_rate=1.0e-9", "training.max_updates=2"]
+    outcome = command("train", *short, *options, f"training.start_from={run_copy}")
+    assert outcome.code == 0, outcome.err
+    assert f"weights of {run_copy}" in outcome.err
+    started, first = records(tmp_path / "new", "train")[0], records(run_copy, "train")[0]
+    assert (started["update"], started["epoch"]) == (1, 0)
+    assert started["loss"] < first["loss"] - 1
+    ours, theirs = (load_model(run).model for run in (tmp_path / "new", run_copy))
+    assert all(map(partial(torch.allclose, atol=1e-6), ours.parameters(), theirs.parameters()))
+
+
+def test_a_start_from_weights_that_do_not_fit_is_refused(
+    refusal: Callable[..., str], short: Arguments, run_copy: Path, tmp_path: Path
+) -> None:
+    start = f"training.start_from={run_copy}"
+    tokenizer = f"tokenizer.source_model={run_copy / 'tokenizer' / 'shared.model'}"
+    line = refusal("train", *short, tokenizer, start, "model.d_ff=48")
+    assert f"{start}: " in line and "(64, 32) there, (48, 32) here; give this run that one's model section" in line
+    line = refusal("train", *short, start, "tokenizer.vocab_size=300", f"run.directory={tmp_path / 'other'}")
+    assert f"{start}: that run has another tokenizer; give its own as tokenizer.source_model" in line
 
 
 def test_pointers_lost_in_a_crash_are_mended(command: Callable[..., Any], run_copy: Path) -> None:
@@ -219,6 +260,8 @@ def test_two_trainings_of_one_run_are_refused(refusal: Callable[..., str], run_c
         assert "another process is training this run" in refusal("train", run_copy)
 
 
-def test_torchrun_is_refused(refusal: Callable[..., str], run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_of_torchruns_variables_are_refused(
+    refusal: Callable[..., str], run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert "start it without torchrun" in refusal("train", run_copy)
+    assert "WORLD_SIZE is set, but not all of RANK, " in refusal("train", run_copy)

@@ -53,15 +53,18 @@ def write_sharded_checkpoint(
         )
     if processes.is_main:
         with new_directory(directory) as temporary:
-            checksums = {}
-            for name in (MODEL_FILE, OPTIMIZER_FILE):
-                (parts / name / _JOINED).replace(temporary / name)
-                flush_file(temporary / name)
-                with (temporary / name).open("rb") as file:
-                    checksums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            checksums = {name: _take(parts / name / _JOINED, temporary / name) for name in (MODEL_FILE, OPTIMIZER_FILE)}
             write_state(temporary, checksums, state)
         shutil.rmtree(parts)
     processes.wait()
+
+
+def _take(joined: Path, path: Path) -> str:
+    """Move a joined file to where it belongs, flush it to the disk, and return its SHA-256."""
+    joined.replace(path)
+    flush_file(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_shards(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:

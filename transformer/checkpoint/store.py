@@ -29,6 +29,10 @@ class CheckpointError(UserError):
     """A checkpoint that is missing, damaged, foreign, or of a later format."""
 
 
+class LaterFormatError(CheckpointError):
+    """A checkpoint that a later version of this program wrote: nothing is wrong with it."""
+
+
 class MisfitError(CheckpointError):
     """A whole checkpoint, of another model than the config describes."""
 
@@ -124,7 +128,7 @@ def _read_payload(directory: Path) -> dict[str, Any]:
     if not isinstance(version, int):
         raise CheckpointError(f"{path}: damaged, or not a checkpoint of this program (no format_version)")
     if version > FORMAT_VERSION:
-        raise CheckpointError(
+        raise LaterFormatError(
             f"{path}: written in format {version}, and this program reads up to {FORMAT_VERSION}; update transformer"
         )
     whole = isinstance(payload.get("files"), dict) and isinstance(payload.get("state"), dict)

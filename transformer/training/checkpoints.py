@@ -16,7 +16,7 @@ from transformer.checkpoint.state import (
     optimizer_tensors,
     restore_optimizer,
 )
-from transformer.checkpoint.store import CheckpointError, read_checkpoint, write_checkpoint
+from transformer.checkpoint.store import CheckpointError, LaterFormatError, read_checkpoint, write_checkpoint
 from transformer.model.transformer import Transformer
 from transformer.runtime.distributed import Processes
 
@@ -88,12 +88,17 @@ class TrainingCheckpoints:
                     f"or delete {self.run.path} to begin anew"
                 )
             return -1
-        newest = self.run.newest_good(damaged=lambda error: self.warn(f"passed over: {error}"))
+        newest = self.run.newest_good(damaged=self._pass_over)
         if newest is None:
             raise CheckpointError(
                 f"{self.run.checkpoints}: no checkpoint is whole; put one back, or delete {self.run.path} to begin anew"
             )
         return int(newest.name)
+
+    def _pass_over(self, error: CheckpointError) -> None:
+        if isinstance(error, LaterFormatError):
+            raise error
+        self.warn(f"checkpoint passed over: {error}")
 
     def save(self, state: TrainingState) -> None:
         """Write a checkpoint, move the pointers, delete what is no longer needed; in this order, so that a crash at any

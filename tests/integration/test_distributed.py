@@ -1,0 +1,170 @@
+"""Several processes under torchrun: the losses of one, checkpoints that fit any number of them, and what happens to
+a job when one of its processes dies or hangs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from transformer.checkpoint.run_directory import RunDirectory
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the processes of a job in /proc")
+# no dropout: each process draws its own
+OPTIONS = ["model.dropout=0", "training.max_updates=20", "training.log_every=10", "validation.every=10"]
+OPTIONS += ["training.average_checkpoints=0", "training.keep_checkpoints=9", "validation.max_sentences=8"]
+
+
+@contextmanager
+def torchrun(size: int, *arguments: str | Path, restarts: int = 0) -> Iterator[subprocess.Popen[str]]:
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}", f"--max-restarts={restarts}"]
+    command = [sys.executable, *launch, "-m", "transformer", "train", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def trained(size: int, config: Path, run: Path, *options: str) -> list[float]:
+    """Train in some processes; returns the losses of the validations so far."""
+    arguments = [config, f"run.directory={run}", *OPTIONS, *options]
+    if size == 1:
+        command = [sys.executable, "-m", "transformer", "train", *map(str, arguments)]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    else:
+        with torchrun(size, *arguments) as process:
+            _, said = process.communicate()
+        assert process.returncode == 0, said
+    return losses(run)
+
+
+def records(run: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(run: Path) -> list[float]:
+    return [float(str(record["loss"])) for record in records(run) if record["kind"] == "validation"]
+
+
+def processes_of(run: Path) -> list[int]:
+    """The trainers of a run, by rank; not torchrun itself, which has none."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            environment = dict(
+                item.split(b"=", 1) for item in (entry / "environ").read_bytes().split(b"\0") if b"=" in item
+            )
+        except (OSError, ValueError):  # another's process, or one that has just ended
+            continue
+        ranks = [int(variable[5:]) for variable in variables if variable.startswith(b"RANK=")]
+        if f"run.directory={run}".encode() in words and ranks:
+            found[ranks[0]] = int(entry.name)
+    return [found[rank] for rank in sorted(found)]
+
+
+def wait_for_checkpoint(run: Path, process: subprocess.Popen[str]) -> None:
+    while not RunDirectory(run).updates():
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def alone(tiny_run: Path, tmp_path: Path) -> list[float]:
+    return trained(1, tiny_run.parent / "config.yaml", tmp_path / "alone", "training.micro_batch_tokens=100")
+
+
+@pytest.mark.parametrize(
+    ("size", "sharding"),
+    [
+        (2, "none"),
+        pytest.param(3, "none", marks=pytest.mark.slow),
+        pytest.param(4, "none", marks=pytest.mark.slow),
+        pytest.param(2, "full", marks=pytest.mark.slow),
+        pytest.param(4, "full", marks=pytest.mark.slow),
+    ],
+)
+def test_processes_reach_the_losses_of_one(
+    tiny_run: Path, tmp_path: Path, alone: list[float], size: int, sharding: str
+) -> None:
+    """Of training, over the same tokens, and of validation, translations included."""
+    run = tmp_path / "together"
+    options = [f"training.sharding={sharding}", "training.micro_batch_tokens=100"]
+    together = trained(size, tiny_run.parent / "config.yaml", run, *options)
+    assert together == pytest.approx(alone, rel=2e-4)
+    keys = ("kind", "update", "epoch", "target_tokens")
+    sides = [[{key: record.get(key) for key in keys} for record in records(r)] for r in (run, tmp_path / "alone")]
+    assert sides[0] == sides[1]
+    for own, other in zip(records(run), records(tmp_path / "alone"), strict=True):
+        assert own["loss"] == pytest.approx(other["loss"], rel=2e-4)
+
+
+def test_a_run_goes_on_sharded_alone_and_replicated(tiny_run: Path, tmp_path: Path) -> None:
+    """FSDP2 writes a checkpoint like any other, and reads any."""
+    config, run = tiny_run.parent / "config.yaml", tmp_path / "moving"
+    trained(2, config, run, "training.sharding=full", "training.max_updates=10")
+    trained(1, config, run, "training.max_updates=20")
+    trained(2, config, run, "training.max_updates=30")
+    moved = trained(2, config, run, "training.sharding=full", "training.max_updates=40")
+    stayed = trained(1, config, tmp_path / "stayed", "training.max_updates=40")
+    assert moved == pytest.approx(stayed, rel=1e-3)
+    for update in (10, 40):
+        own, other = (
+            load_file(r / f"checkpoints/{update:08d}/optimizer.safetensors") for r in (run, tmp_path / "stayed")
+        )
+        assert own.keys() == other.keys()
+        assert {float(value) for name, value in own.items() if ".step." in name} == {update}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_job_whose_process_is_killed_recovers_by_itself(tiny_run: Path, tmp_path: Path, rank: int) -> None:
+    config = tiny_run.parent / "config.yaml"
+    options = ["training.max_updates=60", "validation.every=5", "validation.max_sentences=0", "model.dropout=0.2"]
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    trained(2, config, undisturbed, *options)
+    with torchrun(2, config, f"run.directory={killed}", *OPTIONS, *options, restarts=2) as process:
+        wait_for_checkpoint(killed, process)
+        os.kill(processes_of(killed)[rank], signal.SIGKILL)
+        _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert "going on from update" in said
+    files = [run / "checkpoints" / "00000060" / "model.safetensors" for run in (undisturbed, killed)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_ends_the_job_with_an_account(tiny_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "hanging"
+    options = ["training.max_updates=100000", "validation.max_sentences=0", "run.stall_minutes=0.1"]
+    with torchrun(2, tiny_run.parent / "config.yaml", f"run.directory={run}", *OPTIONS, *options) as process:
+        wait_for_checkpoint(run, process)
+        hanging = processes_of(run)[1]
+        os.kill(hanging, signal.SIGSTOP)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "Timeout (0:00:06)!" in said and "train_update" in said
+    assert not Path(f"/proc/{hanging}").exists()
+
+
+def test_a_signal_to_the_job_saves(tiny_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "stopped"
+    options = ["training.max_updates=100000", "validation.max_sentences=0"]
+    with torchrun(2, tiny_run.parent / "config.yaml", f"run.directory={run}", *OPTIONS, *options) as process:
+        wait_for_checkpoint(run, process)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate()
+    update = RunDirectory(run).updates()[-1]
+    assert f"SIGTERM: update {update:,} is saved; go on with: transformer train {run}" in said
