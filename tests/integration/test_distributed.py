@@ -64,9 +64,7 @@ def processes_of(run: Path) -> list[int]:
     for entry in Path("/proc").iterdir():
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            environment = dict(
-                item.split(b"=", 1) for item in (entry / "environ").read_bytes().split(b"\0") if b"=" in item
-            )
+            variables = (entry / "environ").read_bytes().split(b"\0")
         except (OSError, ValueError):  # another's process, or one that has just ended
             continue
         ranks = [int(variable[5:]) for variable in variables if variable.startswith(b"RANK=")]
@@ -121,9 +119,8 @@ def test_a_run_goes_on_sharded_alone_and_replicated(tiny_run: Path, tmp_path: Pa
     stayed = trained(1, config, tmp_path / "stayed", "training.max_updates=40")
     assert moved == pytest.approx(stayed, rel=1e-3)
     for update in (10, 40):
-        own, other = (
-            load_file(r / f"checkpoints/{update:08d}/optimizer.safetensors") for r in (run, tmp_path / "stayed")
-        )
+        file = f"checkpoints/{update:08d}/optimizer.safetensors"
+        own, other = (load_file(directory / file) for directory in (run, tmp_path / "stayed"))
         assert own.keys() == other.keys()
         assert {float(value) for name, value in own.items() if ".step." in name} == {update}
 

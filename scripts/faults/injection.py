@@ -1,0 +1,41 @@
+"""Faults inside a training: gradients that are not finite, memory that does not suffice, each once.
+
+    python injection.py PLAN train CONFIG …
+
+PLAN is `none`, or faults at calls of the objective, counted from 1 in each process: `nan@7,memory@12`. What follows are
+a verb and its arguments.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from typing import Any
+
+KINDS = ("nan", "memory")
+
+
+def inject(plan: str) -> None:
+    """Let the objective fail as planned, in this process."""
+    from transformer.training.loss import LossSums
+    from transformer.training.objective import Objective
+
+    faults = {} if plan == "none" else {int(call): kind for kind, call in (part.split("@") for part in plan.split(","))}
+    calls, forward = itertools.count(1), Objective.forward
+
+    def faulty(self: Objective, *batch: Any) -> LossSums:
+        kind = faults.get(next(calls))
+        if kind == "memory":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory (injected)")
+        sums = forward(self, *batch)
+        return LossSums(sums.loss * math.nan, sums.negative_log_likelihood) if kind == "nan" else sums
+
+    Objective.forward = faulty  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    from transformer.cli import main
+
+    inject(sys.argv[1])
+    sys.exit(main(sys.argv[2:]))

@@ -1,0 +1,131 @@
+"""One life of a training: a process, or a job of several, that is left alone, killed, stopped, or robbed of its disk."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from faults.injection import inject
+from transformer.cli import main
+
+INJECTION = Path(__file__).with_name("injection.py")
+
+
+class Life(Protocol):
+    """A running training."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+
+    def wait(self) -> int: ...
+
+
+class Forked:
+    """A training in a fork of this process, which has imported PyTorch already but not used it: half the time of a life
+    goes into that."""
+
+    def __init__(self, log: Path, plan: str, arguments: list[str]) -> None:
+        self._process = multiprocessing.get_context("fork").Process(target=_live, args=(log, plan, arguments))
+        self._process.start()
+        self.pid = self._process.pid or 0
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self) -> int:
+        self._process.join()
+        assert self._process.exitcode is not None
+        return self._process.exitcode
+
+
+def _live(log: Path, plan: str, arguments: list[str]) -> None:
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    inject(plan)
+    sys.exit(main(arguments))
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained.
+
+    Attributes:
+        config: a YAML config, or a run directory.
+        run: the run directory.
+        overrides: of the config.
+        ranks: processes of the job; 1: no torchrun.
+    """
+
+    config: str
+    run: Path
+    overrides: tuple[str, ...]
+    ranks: int
+
+    @property
+    def log(self) -> Path:
+        return self.run.with_suffix(".log")
+
+    def start(self, plan: str = "none") -> Life:
+        """Start or go on, with faults as `injection` plans them; what it says goes to the log."""
+        overrides = [*self.overrides, "training.log_every=1", f"run.directory={json.dumps(str(self.run))}"]
+        arguments = ["train", self.config, *overrides]
+        if self.ranks == 1:
+            return Forked(self.log, plan, arguments)
+        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={self.ranks}", "--max-restarts=2"]
+        with self.log.open("ab") as log:
+            command = [sys.executable, *launch, str(INJECTION), plan, *arguments]
+            return subprocess.Popen(command, stdout=log, stderr=log)
+
+    def said(self, since: int = 0) -> str:
+        """The log, from a byte on."""
+        with self.log.open("rb") as file:
+            file.seek(since)
+            return file.read().decode("utf-8", "replace")
+
+    def progress(self) -> int:
+        """Bytes of metrics, which grow with each update."""
+        metrics = self.run / "metrics.jsonl"
+        return metrics.stat().st_size if metrics.is_file() else 0
+
+    def gets_on(self, life: Life, pause: float) -> bool:
+        """Wait for an update, and a moment longer; False where training ended before."""
+        begun = self.progress()
+        while self.progress() <= begun:
+            if life.poll() is not None:
+                return False
+            begun = min(begun, self.progress())  # going on, it forgets what it will do again
+            time.sleep(0.01)
+        time.sleep(pause)
+        return life.poll() is None
+
+    def processes(self, life: Life) -> list[int]:
+        """The trainers of a life, torchrun itself apart."""
+        if self.ranks == 1:
+            return [life.pid]
+        children = Path(f"/proc/{life.pid}/task/{life.pid}/children").read_text().split()
+        return [int(child) for child in children]
+
+
+def end(training: Training, life: Life, how: signal.Signals, draw: random.Random) -> int:
+    """Send a signal a moment after training gets on, or at any moment of its start; returns the exit code.
+
+    Of several processes one is killed, and torchrun starts all of them again.
+    """
+    if draw.random() < 0.2:
+        time.sleep(draw.random() * 2)
+    else:
+        training.gets_on(life, pause=draw.random() * 0.5)
+    if life.poll() is None and (processes := training.processes(life)):
+        os.kill(draw.choice(processes) if how == signal.SIGKILL else life.pid, how)
+    return life.wait()
