@@ -5,7 +5,7 @@ import torch
 
 from transformer.data.batch import Batch
 from transformer.errors import UserError
-from transformer.training.probe import micro_batch_tokens_that_fit, worst_batch
+from transformer.training.probe import Trial, micro_batch_tokens_that_fit, try_batch, worst_batch
 from transformer.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
@@ -70,3 +70,38 @@ def test_no_layer_is_left_out_while_probing(make_trainer: MakeTrainer) -> None:
     kept = list[int]()
     micro_batch_tokens_that_fit(model, lambda batch: kept.append(len(list(model.encoder.kept_layers()))), 40, 9, 5)
     assert kept == [1]
+
+
+def test_a_batch_is_tried_as_an_update_and_leaves_no_trace(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("model.dropout=0.1", "model.layer_drop=0.5")
+    trainer.model.train()
+    before = torch.random.get_rng_state()
+
+    def tried(tokens: int) -> Trial:
+        batch = worst_batch(tokens, LONGEST, token_id=5)
+        return try_batch(
+            trainer.model, trainer.optimizer, lambda b: trainer.add_gradients(b, b.num_target_tokens), batch
+        )
+
+    small, middle, large = tried(512), tried(1024), tried(1536)
+    grown = middle.saved_bytes - small.saved_bytes
+    assert grown > 512 * 16 * 4 * 10  # ten and more activations of fp32 a token
+    assert large.saved_bytes - middle.saved_bytes == pytest.approx(grown, rel=0.05)
+    assert small.seconds > 0
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
+    assert not trainer.optimizer.state
+    assert trainer.model.encoder.layer_drop == 0.5
+
+
+def test_a_batch_that_does_not_fit_leaves_no_trace_either(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("model.layer_drop=0.5")
+
+    def full(_: Batch) -> None:
+        next(iter(trainer.model.parameters())).sum().backward()
+        raise torch.OutOfMemoryError("no room")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        try_batch(trainer.model, trainer.optimizer, full, worst_batch(10, 9, token_id=5))
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
+    assert trainer.model.encoder.layer_drop == 0.5

@@ -19,6 +19,7 @@ from transformer.checkpoint.load import offer_good_checkpoint
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.checkpoint.state import TrainingState, load_model_tensors, restore_optimizer
 from transformer.checkpoint.store import CheckpointError, MisfitError, read_checkpoint
+from transformer.cli.preflight import preflight
 from transformer.cli.validation import Validation
 from transformer.cli.wiring import say
 from transformer.config import MAY_CHANGE_ON_RESUME, Config, changed_keys, dump_config, load_config, override_config
@@ -111,6 +112,7 @@ def train_prepared(
         )
         say(f"micro-batches: {stream.micro_batch_tokens or 'a whole update'} padded tokens a side fit into memory")
     try:
+        preflight(trainer, prepared)
         outcome = trainer.fit()
     finally:
         console.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from transformer.evaluation.metrics import bleu_and_chrf
 from transformer.model.transformer import Transformer
 from transformer.training.loss import cross_entropy
 from transformer.training.metrics import perplexity
+
+_REHEARSED = 4  # sentences
+_REHEARSED_TOKENS = 8  # of a translation
 
 
 class Validation:
@@ -48,25 +51,54 @@ class Validation:
         loss = self.loss(model)
         metrics = {"loss": loss, "perplexity": perplexity(loss)}
         if self.sources:
-            tokenizers = self.prepared.source_tokenizer, self.prepared.target_tokenizer
-            # a single process: forked ones would share the training's memory and locks
-            options = self.config.decoding.model_copy(update={"workers": 1})
-            hypotheses = Translator(model, *tokenizers, options).translate(self.sources)
-            metrics |= bleu_and_chrf(hypotheses, self.references, self.config.data.target_language)
+            metrics |= self._scores(model, self.sources, self.references)
         return metrics
 
     @torch.inference_mode()
     def loss(self, model: Transformer) -> float:
         """Mean negative log-likelihood per target token."""
-        source_lengths, target_lengths = self.corpus.source_lengths, self.corpus.target_lengths
-        rows = np.lexsort((source_lengths, target_lengths))
-        total, tokens = 0.0, 0
-        for part in cut_by_tokens(rows, target_lengths[rows] + 1, self.config.training.batch_tokens):
-            for piece in split_update(
-                part, source_lengths, target_lengths, self.config.training.known_micro_batch_tokens
-            ):
-                batch = collate(self.corpus.sources(piece), self.corpus.targets(piece)).to(model.device)
-                logits = model(batch.source_ids, batch.decoder_input_ids)
-                total += float(cross_entropy(logits, batch.labels, 0.0, model.pad_id).negative_log_likelihood)
-                tokens += batch.num_target_tokens
-        return total / tokens
+        sums = [self._loss_sum(model, rows) for rows in self._micro_batches()]
+        return sum(loss for loss, _ in sums) / sum(tokens for _, tokens in sums)
+
+    @torch.inference_mode()
+    def rehearse(self, model: Transformer) -> int:
+        """What would fail in a validation fails here: the loss of the longest pairs, and the scores of the first few
+        sentences' translations, cut short. Returns the number of these sentences.
+
+        Args:
+            model: in evaluation mode.
+        """
+        longest = max(self._micro_batches(), key=self._padded_tokens)
+        # a GPU's memory may lack room for the logits of a whole batch; a CPU's has it, and takes seconds for them
+        self._loss_sum(model, longest if model.device.type == "cuda" else longest[-_REHEARSED:])
+        shown = [number for number, source in enumerate(self.sources) if source.strip()][:_REHEARSED]
+        if shown:
+            sources, references = ([side[number] for number in shown] for side in (self.sources, self.references))
+            self._scores(model, sources, references, max_length_ratio=0.0, max_length_extra=_REHEARSED_TOKENS)
+        return len(shown)
+
+    def _scores(
+        self, model: Transformer, sources: list[str], references: list[str], **decoding: float
+    ) -> dict[str, float]:
+        tokenizers = self.prepared.source_tokenizer, self.prepared.target_tokenizer
+        # a single process: forked ones would share the training's memory and locks
+        options = self.config.decoding.model_copy(update={"workers": 1, **decoding})
+        hypotheses = Translator(model, *tokenizers, options).translate(sources)
+        return bleu_and_chrf(hypotheses, references, self.config.data.target_language)
+
+    def _micro_batches(self) -> Iterator[np.ndarray]:
+        """The rows of each forward pass."""
+        lengths = self.corpus.source_lengths, self.corpus.target_lengths
+        rows = np.lexsort(lengths)
+        for part in cut_by_tokens(rows, lengths[1][rows] + 1, self.config.training.batch_tokens):
+            yield from split_update(part, *lengths, self.config.training.known_micro_batch_tokens)
+
+    def _padded_tokens(self, rows: np.ndarray) -> int:
+        return len(rows) * int(self.corpus.source_lengths[rows].max() + self.corpus.target_lengths[rows].max() + 2)
+
+    def _loss_sum(self, model: Transformer, rows: np.ndarray) -> tuple[float, int]:
+        """Negative log-likelihood and target tokens of some pairs."""
+        batch = collate(self.corpus.sources(rows), self.corpus.targets(rows)).to(model.device)
+        logits = model(batch.source_ids, batch.decoder_input_ids)
+        loss = cross_entropy(logits, batch.labels, 0.0, model.pad_id).negative_log_likelihood
+        return float(loss), batch.num_target_tokens

@@ -22,6 +22,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "run.directory",
         "run.device",
         "run.threads",
+        "run.preflight",
         "training.max_updates",
         "training.max_epochs",
         "training.max_minutes",
@@ -47,6 +48,9 @@ class RunSection(Section):
     """`auto` takes CUDA, else Apple's MPS, else the CPU."""
     threads: int | None = Field(default=None, gt=0, le=1024)
     """CPU threads; empty means one per physical core that this process may use."""
+    preflight: bool = True
+    """Before the first update try what the run will need: the longest batch, a validation in small, a checkpoint
+    written and read back, free disk, a tokenizer that knows the validation corpus. Changes no result."""
 
 
 class DataSection(Section):

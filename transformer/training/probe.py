@@ -1,9 +1,11 @@
-"""How many tokens of one forward and backward fit into a GPU's memory, found by trying the worst batch."""
+"""What one forward and backward take, and how many tokens of one fit into a GPU's memory, found by trying."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from transformer.data.batch import Batch, collate
 from transformer.errors import UserError
 from transformer.model.stack import Stack
+from transformer.runtime.seeding import random_state, restore_random_state
 
 _MARGIN = 7 / 8  # of what fitted: real batches come in many sizes, and freed memory falls into pieces
 
@@ -46,7 +49,7 @@ def micro_batch_tokens_that_fit(
     """
     largest = 2 * batch_tokens  # an update has less padding, and a source side less than twice as long
     tokens = largest
-    with torch.random.fork_rng(), _all_layers(model):
+    with _undisturbed(model):
         while not _fits(model, compute_gradients, worst_batch(tokens, longest, token_id)):
             tokens //= 2
             if tokens <= longest:
@@ -58,15 +61,69 @@ def micro_batch_tokens_that_fit(
     return None if tokens == largest else int(tokens * _MARGIN)
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A forward and backward that was tried.
+
+    Attributes:
+        seconds: of both.
+        saved_bytes: what was kept from the one for the other, beside weights and their copies in another precision.
+    """
+
+    seconds: float
+    saved_bytes: int
+
+
+def try_batch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, compute_gradients: Callable[[Batch], object], batch: Batch
+) -> Trial:
+    """Do what an update does with a batch, with room for the two numbers that the optimizer keeps for each weight.
+
+    Leaves weights, gradients, optimizer and random numbers as they were before an update.
+
+    Args:
+        model: in training mode, on its device.
+        optimizer: over the model's parameters.
+        compute_gradients: forward and backward of a batch.
+        batch: what is tried.
+
+    Raises:
+        torch.OutOfMemoryError: where the batch does not fit into a GPU's memory.
+    """
+    shapes = {tuple(shape) for weight in model.parameters() for shape in (weight.shape, weight.shape[::-1])}
+    saved: dict[int, int] = {}  # bytes by address: none is given back, and used again, before the backward pass
+
+    def note(tensor: Tensor) -> Tensor:
+        if tuple(tensor.shape) not in shapes:
+            saved[tensor.data_ptr()] = max(tensor.nbytes, saved.get(tensor.data_ptr(), 0))
+        return tensor
+
+    new = [weight for weight in model.parameters() if weight not in optimizer.state]
+    start = time.perf_counter()
+    with _undisturbed(model), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        try:
+            reserved = [torch.zeros_like(weight) for weight in new for _ in range(2)]
+            compute_gradients(batch)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+        finally:
+            model.zero_grad(set_to_none=True)
+    del reserved
+    return Trial(time.perf_counter() - start, sum(saved.values()))
+
+
 @contextlib.contextmanager
-def _all_layers(model: nn.Module) -> Iterator[None]:
-    """While the context is open no layer is left out (`model.layer_drop`)."""
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """While the context is open no layer is left out (`model.layer_drop`); afterwards random numbers go on as if
+    nothing had been drawn."""
     stacks = {module: module.layer_drop for module in model.modules() if isinstance(module, Stack)}
+    state = random_state()
     try:
         for stack in stacks:
             stack.layer_drop = 0.0
         yield
     finally:
+        restore_random_state(state)
         for stack, layer_drop in stacks.items():
             stack.layer_drop = layer_drop
 
