@@ -24,6 +24,7 @@ VERBS = {
     "score": "print a run's own log-probability of given translations",
     "align": "align the words of given translations",
     "heads": "print how each attention head of a run attends",
+    "verify": "check that a run is whole and still translates as it did",
     "average": "average the last checkpoints of a run",
     "shortlist": "learn which words a run's translations can need, to decode faster",
     "model": "print what a config's model consists of and costs",

@@ -21,6 +21,7 @@ from transformer.checkpoint.state import TrainingState, load_model_tensors, rest
 from transformer.checkpoint.store import CheckpointError, MisfitError, read_checkpoint
 from transformer.cli.preflight import preflight
 from transformer.cli.validation import Validation
+from transformer.cli.verification import record_verification
 from transformer.cli.wiring import say
 from transformer.config import MAY_CHANGE_ON_RESUME, Config, changed_keys, dump_config, load_config, override_config
 from transformer.data.batching import Position, UpdateStream
@@ -65,7 +66,10 @@ def train(config: Config) -> Outcome:
     prepared = prepare(config, say)
     with locked(run.path):
         write_run(run, config, prepared, environment(device, precision))
-        return train_prepared(config, run, prepared, device, precision)
+        outcome = train_prepared(config, run, prepared, device, precision)
+        if outcome.signal is None:
+            record_verification(run, config)
+        return outcome
 
 
 def train_prepared(
