@@ -28,6 +28,7 @@ VERBS = {
     "average": "average the last checkpoints of a run",
     "shortlist": "learn which words a run's translations can need, to decode faster",
     "model": "print what a config's model consists of and costs",
+    "doctor": "look at this machine and try a ten-second training on it",
     "config": "print the JSON Schema of configs, or a resolved config",
 }
 
