@@ -39,6 +39,10 @@ class Shard:
         """`03-of-10`: such names sort by number."""
         return f"{self.number:0{len(str(self.count))}d}-of-{self.count}"
 
+    def holds(self, index: int) -> bool:
+        """Whether it has the piece of this index, from 0, where pieces are dealt in turn."""
+        return index % self.count == self.number - 1
+
     def rows(self, total: int) -> range:
         """Its rows of so many: all shards together give each row once, in order."""
         return range(total * (self.number - 1) // self.count, total * self.number // self.count)
