@@ -145,13 +145,20 @@ def test_a_command_runs(
         content = Path(piped[1]).read_bytes()
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), "utf-8"))
         line = piped[2]
-    program, *arguments = shlex.split(line)
+    program, *arguments = shlex.split(line.replace("$SLURM_ARRAY_TASK_ID", "1"))
     if Path(program).name != "transformer":
         pytest.skip(f"{program} installs, downloads or takes minutes: run by hand, its names are checked above")
     if arguments[0] == "train":
         arguments += ["run.directory=runs/new", *SMALL.split(), *SHORT.split()]
+    if arguments[0] == "prepare":
+        arguments += SMALL.split()
     assert main(arguments) == 0, capsys.readouterr().err
-    assert (workplace / "runs" / "new" / "last").is_file() if arguments[0] == "train" else capsys.readouterr().out
+    if arguments[0] == "train":
+        assert (workplace / "runs" / "new" / "last").is_file()
+    elif "--output-directory" in arguments:
+        assert list((workplace / "out").iterdir())
+    else:
+        assert capsys.readouterr().out
 
 
 def test_the_python_example_runs(workplace: Path) -> None:

@@ -1,4 +1,4 @@
-"""One life of a training: a process, or a job of several, that is left alone, killed, stopped, or robbed of its disk."""
+"""One life of a training: a process, or a job of several, that is left alone, killed, stopped or robbed of its disk."""
 
 from __future__ import annotations
 

@@ -55,18 +55,8 @@ def refusal(command: Callable[..., Outcome]) -> Callable[..., str]:
         assert outcome.out == ""
         *progress, last = outcome.err.splitlines()
         assert last.startswith("error: "), outcome.err
-        known = {
-            "tokenizer:",
-            "train:",
-            "validation:",
-            "prepared",
-            "model:",
-            "going",
-            "update",
-            "translating",
-            "checkpoint",
-            "weights",
-        }
+        known = {"tokenizer:", "train:", "validation:", "prepared", "model:", "going", "update", "translating"}
+        known |= {"preflight:", "warning:", "checkpoint", "weights"}
         assert [line for line in progress if line.split()[0] not in known] == []
         return last
 

@@ -190,7 +190,7 @@ def test_a_full_disk_while_saving(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("transformer.checkpoint.store.write_durably", full)
-    message = refusal("train", *short)
+    message = refusal("train", *short, "run.preflight=false")  # which would have found it before
     new = RunDirectory(tmp_path / "new")
     assert f"{new.checkpoint(4)}: cannot be written (No space left on device); free space" in message
     assert [path.name for path in new.checkpoints.iterdir()] == ["00000002"]

@@ -30,3 +30,16 @@ def test_another_tokenizer_gets_another_folder(
 
 def test_it_accepts_a_run(output: Callable[..., str], tiny_run: Path) -> None:
     assert Path(output("prepare", tiny_run).rstrip("\n")).parent == tiny_run.parent / "prepared"
+
+
+def test_parts_of_a_job_array_are_put_together(
+    output: Callable[..., str], refusal: Callable[..., str], tiny_project: Path, tmp_path: Path
+) -> None:
+    arguments = ("prepare", tiny_project / "config.yaml", f"data.prepared_directory={tmp_path / 'prepared'}")
+    first = Path(output(*arguments, "--shard", "1/2").rstrip("\n"))
+    assert first.name == "1-of-2"
+    assert "shards are not finished: 2/2" in refusal(*arguments)
+    output(*arguments, "--shard", "2/2")
+    folder = Path(output(*arguments).rstrip("\n"))
+    assert (folder / "train.arrow").is_file()
+    assert "give I/N" in refusal(*arguments, "--shard", "0/2")

@@ -53,7 +53,7 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, 
 def test_auto_precision_is_bf16_where_the_processor_multiplies_in_it(
     monkeypatch: pytest.MonkeyPatch, flags: set[str], expected: torch.dtype
 ) -> None:
-    monkeypatch.setattr(device_module, "_cpu_flags", lambda: flags)
+    monkeypatch.setattr(device_module, "cpu_flags", lambda: flags)
     assert choose_precision("auto", CPU) == expected
     assert choose_precision("auto", torch.device("mps")) == torch.float32
     assert choose_precision("bf16", CPU) == torch.bfloat16
@@ -95,7 +95,7 @@ def test_only_training_bounds_the_plans_and_only_where_nobody_else_did(
 def test_fp32_products_stay_fp32_on_amx(
     restored: None, monkeypatch: pytest.MonkeyPatch, flags: set[str], expected: str
 ) -> None:
-    monkeypatch.setattr(device_module, "_cpu_flags", lambda: flags)
+    monkeypatch.setattr(device_module, "cpu_flags", lambda: flags)
     torch.set_float32_matmul_precision("highest")
     configure_process(1, torch.device("cuda"))
     assert torch.get_float32_matmul_precision() == "highest"  # there it would mean TF32
@@ -125,4 +125,4 @@ def test_without_a_topology_every_processor_counts(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
     monkeypatch.setattr(Path, "read_text", unreadable)
     assert physical_cores() == 3
-    assert device_module._cpu_flags() == set()
+    assert device_module.cpu_flags() == set()

@@ -5,7 +5,7 @@ import torch
 
 from transformer.data.batch import Batch
 from transformer.errors import UserError
-from transformer.training.probe import micro_batch_tokens_that_fit, worst_batch
+from transformer.training.probe import Trial, micro_batch_tokens_that_fit, try_batch, worst_batch
 from transformer.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
@@ -19,11 +19,10 @@ class Memory:
         self.room = room
         self.tried: list[int] = []
 
-    def __call__(self, batch: Batch) -> bool:
+    def __call__(self, batch: Batch) -> None:
         self.tried.append(batch.source_ids.numel())
         if batch.source_ids.numel() > self.room:
             raise torch.OutOfMemoryError("no room")
-        return True
 
 
 @pytest.mark.parametrize(
@@ -54,14 +53,7 @@ def test_nothing_is_left_behind(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer("model.dropout=0.1", "model.layer_drop=0.5")
     trainer.model.train()
     weights = [parameter.clone() for parameter in trainer.model.parameters()]
-    before = torch.random.get_rng_state()
-    updater = trainer.updater
-
-    def compute(batch: Batch) -> bool:
-        return updater.add_gradients([(batch, True)], batch.num_target_tokens, 0) is not None
-
-    assert micro_batch_tokens_that_fit(trainer.model, compute, 40, 9, token_id=5) is None
-    assert torch.equal(torch.random.get_rng_state(), before)
+    assert micro_batch_tokens_that_fit(trainer.model, trainer.updater.rehearse, 40, 9, token_id=5) is None
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
     assert all(map(torch.equal, weights, trainer.model.parameters()))
     assert trainer.interval.target_tokens == 0
@@ -71,10 +63,36 @@ def test_nothing_is_left_behind(make_trainer: MakeTrainer) -> None:
 def test_no_layer_is_left_out_while_probing(make_trainer: MakeTrainer) -> None:
     model = make_trainer("model.layer_drop=0.9").model.train()
     kept = list[int]()
-
-    def compute(batch: Batch) -> bool:
-        kept.append(len(list(model.encoder.kept_layers())))
-        return True
-
-    micro_batch_tokens_that_fit(model, compute, 40, 9, 5)
+    micro_batch_tokens_that_fit(model, lambda batch: kept.append(len(list(model.encoder.kept_layers()))), 40, 9, 5)
     assert kept == [1]
+
+
+def test_a_batch_is_tried_as_an_update_and_leaves_no_trace(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("model.dropout=0.1", "model.layer_drop=0.5")
+    trainer.model.train()
+
+    def tried(tokens: int) -> Trial:
+        batch = worst_batch(tokens, LONGEST, token_id=5)
+        return try_batch(trainer.model, trainer.updater.optimizer, trainer.updater.rehearse, batch)
+
+    small, middle, large = tried(512), tried(1024), tried(1536)
+    grown = middle.saved_bytes - small.saved_bytes
+    assert grown > 512 * 16 * 4 * 10  # ten and more activations of fp32 a token
+    assert large.saved_bytes - middle.saved_bytes == pytest.approx(grown, rel=0.05)
+    assert small.seconds > 0
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
+    assert not trainer.updater.optimizer.state
+    assert trainer.model.encoder.layer_drop == 0.5
+
+
+def test_a_batch_that_does_not_fit_leaves_no_trace_either(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("model.layer_drop=0.5")
+
+    def full(_: Batch) -> None:
+        next(iter(trainer.model.parameters())).sum().backward()
+        raise torch.OutOfMemoryError("no room")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        try_batch(trainer.model, trainer.updater.optimizer, full, worst_batch(10, 9, token_id=5))
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
+    assert trainer.model.encoder.layer_drop == 0.5

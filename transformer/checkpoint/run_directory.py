@@ -30,6 +30,7 @@ class RunDirectory:
         self.tokenizer = path / "tokenizer"
         self.metrics = path / "metrics.jsonl"
         self.manifest = path / "manifest.json"
+        self.verification = path / "verification.json"
         self.checkpoints = path / "checkpoints"
 
     def checkpoint(self, name: int | str) -> Path:

@@ -17,6 +17,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from transformer.checkpoint.migrations import can_migrate, migrate
 from transformer.errors import UserError
 from transformer.runtime.atomic import new_directory, write_durably
 
@@ -134,7 +135,9 @@ def _read_payload(directory: Path) -> dict[str, Any]:
     whole = isinstance(payload.get("files"), dict) and isinstance(payload.get("state"), dict)
     if not whole or payload.get("sha256") != _payload_hash(payload):
         raise CheckpointError(f"{path}: damaged (its content differs from its checksum)")
-    return payload
+    if not can_migrate(version, FORMAT_VERSION):
+        raise CheckpointError(f"{path}: written in format {version}, which no release of this program wrote")
+    return migrate(payload, FORMAT_VERSION)
 
 
 def _read_tensors(directory: Path, name: str, checksums: Mapping[str, str]) -> dict[str, Tensor]:

@@ -23,9 +23,11 @@ VERBS = {
     "score": "print a run's own log-probability of given translations",
     "align": "align the words of given translations",
     "heads": "print how each attention head of a run attends",
+    "verify": "check that a run is whole and still translates as it did",
     "average": "average the last checkpoints of a run",
     "shortlist": "learn which words a run's translations can need, to decode faster",
     "model": "print what a config's model consists of and costs",
+    "doctor": "look at this machine and try a ten-second training on it",
     "config": "print the JSON Schema of configs, or a resolved config",
 }
 

@@ -4,6 +4,13 @@
     transformer translate runs/demo --input sentences.zh decoding.beam_size=1
     cat sentences.zh | transformer translate runs/demo > sentences.en
 
+With --output-directory DIR the translations of each input go to a file of its name, written whole or not at all. One
+that is there already is kept, where its record (.made-from.json) names the same lines, model and options, and refused
+where it does not: a job that was killed is given again as it was. --shard 3/10 translates the third tenth of the lines,
+into NAME.03-of-10; put end to end, the shards are the whole.
+
+    transformer translate runs/demo --input big.zh --output-directory out --shard 3/10
+
 With --attention FILE the weights of every head, for each sentence and its best translation, are written to a file: an
 object a line, with the pieces of both sides and maps like cross.2, [head][target piece][source piece].
 With decoding.n_best=K each sentence gives up to K lines: its number, rank, score and text, separated by tabs.
@@ -20,9 +27,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from transformer.cli.translated_files import printed, translate_files
 from transformer.cli.wiring import open_translator
 from transformer.config import Config, is_override
 from transformer.data.corpus import decode_lines, read_lines
+from transformer.data.sharding import Shard
 from transformer.data.tokenizer import EOS
 from transformer.decoding.attention_maps import attention_maps
 from transformer.decoding.translator import Translator
@@ -40,7 +49,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--attention", metavar="FILE", help="write all attention maps of each translation there, as JSON"
     )
-    parser.add_argument("--input", metavar="FILE", help="translate the lines of a UTF-8 text file, plain or .gz")
+    parser.add_argument(
+        "--input", metavar="FILE", action="append", help="translate the lines of a UTF-8 text file, plain or .gz"
+    )
+    parser.add_argument(
+        "--output-directory",
+        metavar="DIR",
+        help="write there a file for each --input, which may be given several times",
+    )
+    parser.add_argument("--shard", metavar="I/N", help="with --output-directory: the I-th of N parts of each file")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,30 +69,41 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError(f"{argument}: no such option (sections are {sections}); as a sentence it goes after --")
     if sentences and arguments.input is not None:
         raise UserError("give sentences or --input FILE, not both")
-    if not sentences and arguments.input is None and sys.stdin is None:
+    if arguments.output_directory is not None:
+        return _into_directory(arguments, overrides)
+    if arguments.shard is not None or len(arguments.input or []) > 1:
+        raise UserError("--shard, and more than one --input, need --output-directory DIR")
+    path = arguments.input[0] if arguments.input else None
+    if not sentences and path is None and sys.stdin is None:
         raise UserError("nothing to translate: standard input is closed; give sentences or --input FILE")
     if arguments.attention is not None:
         check_writable(Path(arguments.attention))
     maps = list[str]()
     translator = open_translator(arguments.run, overrides, use_all_cores=True)
-    interactive = not sentences and arguments.input is None and sys.stdin.isatty()
+    interactive = not sentences and path is None and sys.stdin.isatty()
     # sentences of like length are searched together, so a large chunk is fast; a person at a terminal waits for one
     chunk_size = 1 if interactive else 16 * translator.options.batch_size * (translator.options.workers or 1)
     number = 0
-    for chunk in _chunks(_lines(sentences, arguments.input), chunk_size):
+    for chunk in _chunks(_lines(sentences, path), chunk_size):
         first = number
         for translations in translator.translate_n_best(chunk, first_number=number + 1):
             number += 1
             if arguments.attention is not None:
                 maps.append(_maps(translator, chunk[number - 1 - first], translations[0].ids))
-            if translator.options.n_best == 1:
-                print(translations[0].text)
-                continue
-            for rank, translation in enumerate(translations, 1):
-                print(number, rank, f"{translation.score:.6f}", translation.text, sep="\t")
+            print(*printed(number, translations, translator.options.n_best), sep="\n")
         sys.stdout.flush()
     if arguments.attention is not None:
         write_file(Path(arguments.attention), "".join(maps).encode())
+    return 0
+
+
+def _into_directory(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    if arguments.input is None:
+        raise UserError("--output-directory needs --input FILE: its file takes the input's name")
+    if arguments.attention is not None:
+        raise UserError("--attention and --output-directory do not go together; give one of them")
+    shard = None if arguments.shard is None else Shard.parse(arguments.shard)
+    translate_files(arguments.run, overrides, arguments.input, Path(arguments.output_directory), shard)
     return 0
 
 

@@ -20,6 +20,9 @@ from transformer.runtime.distributed import Processes
 from transformer.training.loss import cross_entropy
 from transformer.training.metrics import perplexity
 
+_REHEARSED = 4  # sentences
+_REHEARSED_TOKENS = 8  # of a translation
+
 
 class Validation:
     """Measures a model on the validation corpus.
@@ -56,32 +59,59 @@ class Validation:
 
     def translate(self, model: Transformer) -> list[str]:
         """The translations of all sentences, of which each process searches some."""
-        tokenizers = self.prepared.source_tokenizer, self.prepared.target_tokenizer
-        # in this process: forked ones would share the training's memory and locks
-        options = self.config.decoding.model_copy(update={"workers": 1})
         rank, size = self.processes.rank, self.processes.size
-        own = Translator(model, *tokenizers, options).translate(self.sources[rank::size])
         hypotheses = [""] * len(self.sources)
-        for number, texts in enumerate(self.processes.gather_texts(own)):
+        for number, texts in enumerate(self.processes.gather_texts(self._translate(model, self.sources[rank::size]))):
             hypotheses[number::size] = texts
         return hypotheses
 
     @torch.inference_mode()
     def loss(self, model: Transformer) -> float:
         """Mean negative log-likelihood per target token."""
-        source_lengths, target_lengths = self.corpus.source_lengths, self.corpus.target_lengths
-        rows = np.lexsort((source_lengths, target_lengths))
-        limit = self.config.training.known_micro_batch_tokens
-        pieces = [
-            piece
-            for part in cut_by_tokens(rows, target_lengths[rows] + 1, self.config.training.batch_tokens)
-            for piece in split_update(part, source_lengths, target_lengths, limit)
-        ]
+        pieces = self._micro_batches()
         losses = torch.zeros(len(pieces), dtype=torch.float64)  # apart, so that their sum is the same however shared
         for index in range(self.processes.rank, len(pieces), self.processes.size):
-            batch = collate(self.corpus.sources(pieces[index]), self.corpus.targets(pieces[index])).to(model.device)
-            logits = model(batch.source_ids, batch.decoder_input_ids)
-            losses[index] = float(cross_entropy(logits, batch.labels, 0.0, model.pad_id).negative_log_likelihood)
-        tokens = int(target_lengths.sum()) + len(target_lengths)
+            losses[index] = self._loss_sum(model, pieces[index])
         total: float = sum(self.processes.sum(losses).tolist())
-        return total / tokens
+        return total / (int(self.corpus.target_lengths.sum()) + len(self.corpus))
+
+    @torch.inference_mode()
+    def rehearse(self, model: Transformer) -> int:
+        """What would fail in a validation fails here: the loss of the longest pairs, and the scores of the first few
+        sentences' translations, cut short; by this process alone. Returns the number of these sentences.
+
+        Args:
+            model: in evaluation mode.
+        """
+        longest = max(self._micro_batches(), key=self._padded_tokens)
+        # a GPU's memory may lack room for the logits of a whole batch; a CPU's has it, and takes seconds for them
+        self._loss_sum(model, longest if model.device.type == "cuda" else longest[-_REHEARSED:])
+        shown = [number for number, source in enumerate(self.sources) if source.strip()][:_REHEARSED]
+        if shown:
+            sources, references = ([side[number] for number in shown] for side in (self.sources, self.references))
+            hypotheses = self._translate(model, sources, max_length_ratio=0.0, max_length_extra=_REHEARSED_TOKENS)
+            bleu_and_chrf(hypotheses, references, self.config.data.target_language)
+        return len(shown)
+
+    def _translate(self, model: Transformer, sources: list[str], **decoding: float) -> list[str]:
+        tokenizers = self.prepared.source_tokenizer, self.prepared.target_tokenizer
+        # in this process: forked ones would share the training's memory and locks
+        options = self.config.decoding.model_copy(update={"workers": 1, **decoding})
+        return Translator(model, *tokenizers, options).translate(sources)
+
+    def _micro_batches(self) -> list[np.ndarray]:
+        """The rows of each forward pass."""
+        lengths = self.corpus.source_lengths, self.corpus.target_lengths
+        rows = np.lexsort(lengths)
+        limit = self.config.training.known_micro_batch_tokens
+        parts = cut_by_tokens(rows, lengths[1][rows] + 1, self.config.training.batch_tokens)
+        return [piece for part in parts for piece in split_update(part, *lengths, limit)]
+
+    def _padded_tokens(self, rows: np.ndarray) -> int:
+        return len(rows) * int(self.corpus.source_lengths[rows].max() + self.corpus.target_lengths[rows].max() + 2)
+
+    def _loss_sum(self, model: Transformer, rows: np.ndarray) -> float:
+        """Negative log-likelihood of some pairs."""
+        batch = collate(self.corpus.sources(rows), self.corpus.targets(rows)).to(model.device)
+        logits = model(batch.source_ids, batch.decoder_input_ids)
+        return float(cross_entropy(logits, batch.labels, 0.0, model.pad_id).negative_log_likelihood)

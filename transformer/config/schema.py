@@ -23,6 +23,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "run.device",
         "run.threads",
         "run.stall_minutes",
+        "run.preflight",
         "training.max_updates",
         "training.max_epochs",
         "training.max_minutes",
@@ -55,6 +56,9 @@ class RunSection(Section):
     stall_minutes: float = Field(default=30.0, gt=0, le=10_000)
     """With several processes: one that gets nowhere for so long, validation included, prints what it is at and ends,
     and the job with it."""
+    preflight: bool = True
+    """Before the first update try what the run will need: the longest batch, a validation in small, a checkpoint
+    written and read back, free disk, a tokenizer that knows the validation corpus. Changes no result."""
 
 
 class DataSection(Section):

@@ -82,6 +82,23 @@ class CorpusWriter:
         flush_file(self._path)
 
 
+def interleave(parts: Sequence[Path], path: Path) -> None:
+    """Put corpora together: the first chunk of each, then the second, and so on, which is how shards were dealt them.
+
+    Raises:
+        UserError: where one cannot be read.
+    """
+    try:
+        readers = [pa.ipc.open_file(pa.memory_map(str(part))) for part in parts]
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{parts[0].parent.parent}: a shard cannot be read ({error}); delete the folder") from None
+    with pa.ipc.new_file(str(path), _SCHEMA) as writer:
+        for index in range(sum(reader.num_record_batches for reader in readers)):
+            turn, number = divmod(index, len(readers))
+            writer.write_batch(readers[number].get_batch(turn))
+    flush_file(path)
+
+
 def _ragged(column: pa.ListArray) -> tuple[Ids, Ids]:
     """Offsets (rows + 1,) and values of a list column, zero-copy."""
     return column.offsets.to_numpy(), column.values.to_numpy()

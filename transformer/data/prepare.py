@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,20 @@ import numpy as np
 from transformer.config import Config, CorpusSection
 from transformer.data.corpus import Pair, describe, file_hash, read_pairs
 from transformer.data.dataset import CorpusWriter, EncodedCorpus
+from transformer.data.encoded_shards import (
+    SplitCounts,
+    check_count,
+    finished_shards,
+    merge,
+    work_directory,
+    write_counts,
+)
+from transformer.data.sharding import Shard
 from transformer.data.tokenizer import Tokenizer, load_tokenizers, save_tokenizers, train_tokenizer
 from transformer.errors import UserError
 from transformer.runtime.atomic import new_directory, write_durably
 from transformer.runtime.device import physical_cores
+from transformer.runtime.lock import locked
 
 FORMAT_VERSION = 1
 CHUNK_PAIRS = 8192  # pairs encoded and written at a time: bounds memory, and feeds the tokenizer's threads well
@@ -52,21 +63,6 @@ class Prepared:
         return EncodedCorpus(self.directory / f"{split}.arrow")
 
 
-@dataclass
-class SplitCounts:
-    """What became of a split's pairs."""
-
-    read: int = 0
-    kept: int = 0
-    source_tokens: int = 0
-    target_tokens: int = 0
-    dropped: dict[str, int] = field(default_factory=lambda: {"empty": 0, "too_long": 0, "ratio": 0})
-
-    def in_words(self) -> str:
-        reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in self.dropped.items() if count)
-        return f"{self.kept:,} of {self.read:,} pairs kept" + (f" (dropped: {reasons})" if reasons else "")
-
-
 def prepare(config: Config, say: Say) -> Prepared:
     """Encode the training and validation corpora, or find them prepared already.
 
@@ -78,19 +74,20 @@ def prepare(config: Config, say: Say) -> Prepared:
         UserError: for whatever `read_pairs` refuses, an empty corpus, a corpus that the filters leave empty, or a
             vocabulary larger than the corpus supports.
     """
-    inputs = _inputs(config)
-    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
-    directory = Path(config.data.prepared_directory) / digest
+    directory, inputs = _place(config)
     if (directory / "manifest.json").is_file():
         say(f"prepared data: {directory} (unchanged)")
         return open_prepared(directory)
+    work = work_directory(directory)
     with new_directory(directory) as temporary:
-        source_tokenizer, target_tokenizer = _tokenizers(config, say)
-        save_tokenizers(temporary / "tokenizer", source_tokenizer, target_tokenizer)
-        counts = {
-            split: _encode_split(config, split, source_tokenizer, target_tokenizer, temporary, say)
-            for split in ("train", "validation")
-        }
+        source_tokenizer, target_tokenizer = tokenizers = _tokenizers(config, work, say)
+        save_tokenizers(temporary / "tokenizer", *tokenizers)
+        counts = {}
+        for split in ("train", "validation"):
+            path = temporary / f"{split}.arrow"
+            shards = finished_shards(work) if split == "train" else []
+            counts[split] = merge(shards, path) if shards else encode(config, split, tokenizers, path, say)
+            _check_counts(config, split, counts[split], say)
         manifest = {
             "format_version": FORMAT_VERSION,
             "inputs": inputs,
@@ -100,6 +97,7 @@ def prepare(config: Config, say: Say) -> Prepared:
             "tokenizer_sha256": [hashlib.sha256(t.model).hexdigest() for t in (source_tokenizer, target_tokenizer)],
         }
         write_durably(temporary / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
+    shutil.rmtree(work, ignore_errors=True)
     say(f"prepared data: {directory}")
     return Prepared(directory, source_tokenizer, target_tokenizer, manifest)
 
@@ -120,6 +118,43 @@ def open_prepared(directory: Path) -> Prepared:
     return Prepared(directory, source_tokenizer, target_tokenizer, manifest)
 
 
+def prepare_shard(config: Config, shard: Shard, say: Say) -> Path:
+    """Encode a part of the training corpus, for `prepare` to put together with the others; returns its folder.
+
+    The first process trains the tokenizer while the others wait. A part that is finished is kept.
+
+    Raises:
+        UserError: as `prepare`; and where parts of another number of shards are there.
+    """
+    directory, _ = _place(config)
+    if (directory / "manifest.json").is_file():
+        say(f"prepared data: {directory} (unchanged)")
+        return directory
+    work = work_directory(directory)
+    part = work / shard.name
+    check_count(work, shard)
+    if part.is_dir():
+        say(f"{part}: finished before; kept")
+        return part
+    with locked(work, wait=True):
+        tokenizers = _tokenizers(config, work, say)
+        if not (work / "tokenizer").is_dir():
+            with new_directory(work / "tokenizer") as temporary:
+                save_tokenizers(temporary, *tokenizers)
+    with new_directory(part) as temporary:
+        counts = encode(config, "train", tokenizers, temporary / "train.arrow", say, shard)
+        write_counts(temporary, counts)
+    say(f"{part}: {counts.in_words()}")
+    return part
+
+
+def _place(config: Config) -> tuple[Path, dict[str, Any]]:
+    """The prepared folder, and the inputs that give it its name."""
+    inputs = _inputs(config)
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    return Path(config.data.prepared_directory) / digest, inputs
+
+
 def _inputs(config: Config) -> dict[str, Any]:
     """Everything that decides the prepared data, files by their content."""
     options = config.tokenizer.model_dump(mode="json")
@@ -137,7 +172,10 @@ def _inputs(config: Config) -> dict[str, Any]:
     }
 
 
-def _tokenizers(config: Config, say: Say) -> tuple[Tokenizer, Tokenizer]:
+def _tokenizers(config: Config, work: Path, say: Say) -> tuple[Tokenizer, Tokenizer]:
+    """The tokenizers that shards were encoded with, or given or new ones."""
+    if (work / "tokenizer").is_dir():
+        return load_tokenizers(work / "tokenizer")
     options = config.tokenizer
     if options.source_model is not None:
         source = Tokenizer.load(Path(options.source_model))
@@ -164,31 +202,46 @@ def _sentences(corpora: tuple[CorpusSection, ...], sides: tuple[int, ...]) -> It
         raise _empty("train", corpora)
 
 
-def _encode_split(
-    config: Config, split: str, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer, directory: Path, say: Say
+def encode(
+    config: Config,
+    split: str,
+    tokenizers: tuple[Tokenizer, Tokenizer],
+    path: Path,
+    say: Say,
+    shard: Shard | None = None,
 ) -> SplitCounts:
+    """Write a split's encoded pairs, or those of a shard's chunks."""
     counts = SplitCounts()
-    corpora: tuple[CorpusSection, ...] = getattr(config.data, split)
-    writer = CorpusWriter(directory / f"{split}.arrow")
+    writer = CorpusWriter(path)
     threads = config.run.threads or physical_cores()
-    pairs = read_pairs(corpora)
-    while chunk := list(itertools.islice(pairs, CHUNK_PAIRS)):
-        sources = source_tokenizer.encode([source for source, _ in chunk], threads)
-        targets = target_tokenizer.encode([target for _, target in chunk], threads)
+    pairs = read_pairs(getattr(config.data, split))
+    for index in itertools.count():
+        chunk = list(itertools.islice(pairs, CHUNK_PAIRS))
+        if not chunk:
+            break
+        if shard is not None and not shard.holds(index):
+            continue
+        sources, targets = (
+            tokenizer.encode([pair[side] for pair in chunk], threads) for side, tokenizer in enumerate(tokenizers)
+        )
         keep = _filter(chunk, sources, targets, config if split == "train" else None, counts)
         writer.write([sources[row] for row in keep], [targets[row] for row in keep])
         if counts.read % (_REPORT_CHUNKS * CHUNK_PAIRS) == 0:
             say(f"{split}: {counts.read:,} pairs encoded so far")
     writer.close()
+    return counts
+
+
+def _check_counts(config: Config, split: str, counts: SplitCounts, say: Say) -> None:
+    """Say what became of a split's pairs; refuse one that has none."""
     if not counts.read:
-        raise _empty(split, corpora)
+        raise _empty(split, getattr(config.data, split))
     if not counts.kept:
         raise UserError(
             f"data.{split}: no pair is left: {counts.in_words()}; raise data.max_length or data.max_length_ratio, "
             "or look at the corpus"
         )
     say(f"{split}: {counts.in_words()}, {counts.source_tokens:,} source and {counts.target_tokens:,} target tokens")
-    return counts
 
 
 def _filter(

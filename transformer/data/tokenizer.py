@@ -71,6 +71,10 @@ class Tokenizer:
         kept = [[token for token in sequence if token not in specials] for sequence in ids]
         return [_LINE_BREAKS.sub(" ", text) for text in self._processor.decode(kept, num_threads=1)]
 
+    def spelled_ids(self) -> list[int]:
+        """Ids that stand for what has no piece: the unknown id, and the bytes that rare characters are spelled in."""
+        return [token for token in range(self.vocab_size) if token == UNK or self._processor.is_byte(token)]
+
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The pieces as the vocabulary spells them, e.g. `▁house`."""
         return [self._processor.id_to_piece(token) for token in ids]

@@ -51,7 +51,7 @@ def configure_process(
     torch.set_num_threads(threads or max(1, physical_cores() // local_processes))
     if training:
         bound_plan_caches()
-    flags = _cpu_flags()
+    flags = cpu_flags()
     if device.type == "cpu" and "avx2" in flags and not flags & {"amx_tile", "amx_bf16"}:
         # "medium" sends fp32 products to oneDNN, twice as fast as MKL on AMD processors. It also allows bf16 inside
         # them, which oneDNN takes up on processors with AMX, on Arm and, as TF32, on GPUs; there fp32 would not be
@@ -113,10 +113,10 @@ def _first_sibling(cpu: int) -> str:
 def _multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(_cpu_flags() & {"avx512_bf16", "amx_bf16"})
+    return device.type == "cpu" and bool(cpu_flags() & {"avx512_bf16", "amx_bf16"})
 
 
-def _cpu_flags() -> set[str]:
+def cpu_flags() -> set[str]:
     """The processor's feature flags as Linux names them; empty elsewhere, where nothing is assumed."""
     try:
         lines: Iterable[str] = Path("/proc/cpuinfo").read_text().splitlines()

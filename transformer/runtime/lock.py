@@ -15,11 +15,15 @@ except ImportError:  # Windows has no such lock; there nothing guards the direct
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path, wait: bool = False) -> Iterator[None]:
     """Hold the lock of a directory, which is made where it is not there.
 
+    Args:
+        directory: of what only one process at a time may do.
+        wait: until another process lets go of it.
+
     Raises:
-        UserError: where another process holds it, or the directory cannot be written to.
+        UserError: where another process holds it and this one does not wait, or the directory cannot be written to.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -29,7 +33,7 @@ def locked(directory: Path) -> Iterator[None]:
     with file:
         try:
             if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             raise UserError(f"{directory}: another process is training this run; wait for it, or stop it") from None
         yield

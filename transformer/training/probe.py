@@ -1,9 +1,11 @@
-"""How many tokens of one forward and backward fit into a GPU's memory, found by trying the worst batch."""
+"""What one forward and backward take, and how many tokens of one fit into a GPU's memory, found by trying."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -28,15 +30,15 @@ def worst_batch(tokens: int, longest: int, token_id: int) -> Batch:
 
 
 def micro_batch_tokens_that_fit(
-    model: nn.Module, compute_gradients: Callable[[Batch], bool], batch_tokens: int, longest: int, token_id: int
+    model: nn.Module, compute_gradients: Callable[[Batch], object], batch_tokens: int, longest: int, token_id: int
 ) -> int | None:
     """The most padded tokens a side of a micro-batch, by halves; None where a whole update fits.
 
-    Leaves weights, gradients and random numbers as they were.
+    Leaves weights and gradients as they were.
 
     Args:
         model: on its device, whose optimizer keeps two numbers for each weight.
-        compute_gradients: forward and backward of a batch; whether memory sufficed.
+        compute_gradients: forward and backward of a batch.
         batch_tokens: target tokens of an update.
         longest: tokens of the longest sentence, without special ids.
         token_id: any that is not special.
@@ -46,7 +48,7 @@ def micro_batch_tokens_that_fit(
     """
     largest = 2 * batch_tokens  # an update has less padding, and a source side less than twice as long
     tokens = largest
-    with torch.random.fork_rng(), _all_layers(model):
+    with _all_layers(model):
         while not _fits(model, compute_gradients, worst_batch(tokens, longest, token_id)):
             tokens //= 2
             if tokens <= longest:
@@ -56,6 +58,57 @@ def micro_batch_tokens_that_fit(
                     "lower data.max_length or model.d_model"
                 )
     return None if tokens == largest else int(tokens * _MARGIN)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A forward and backward that was tried.
+
+    Attributes:
+        seconds: of both.
+        saved_bytes: what was kept from the one for the other, beside weights and their copies in another precision.
+    """
+
+    seconds: float
+    saved_bytes: int
+
+
+def try_batch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, compute_gradients: Callable[[Batch], object], batch: Batch
+) -> Trial:
+    """Do what an update does with a batch, with room for the two numbers that the optimizer keeps for each weight.
+
+    Leaves weights, gradients and optimizer as they were before an update.
+
+    Args:
+        model: in training mode, on its device.
+        optimizer: over the model's parameters.
+        compute_gradients: forward and backward of a batch.
+        batch: what is tried.
+
+    Raises:
+        torch.OutOfMemoryError: where the batch does not fit into a GPU's memory.
+    """
+    shapes = {tuple(shape) for weight in model.parameters() for shape in (weight.shape, weight.shape[::-1])}
+    saved: dict[int, int] = {}  # bytes by address: none is given back, and used again, before the backward pass
+
+    def note(tensor: Tensor) -> Tensor:
+        if tuple(tensor.shape) not in shapes:
+            saved[tensor.data_ptr()] = max(tensor.nbytes, saved.get(tensor.data_ptr(), 0))
+        return tensor
+
+    new = [weight for weight in model.parameters() if weight not in optimizer.state]
+    start = time.perf_counter()
+    with _all_layers(model), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        try:
+            reserved = [torch.zeros_like(weight) for weight in new for _ in range(2)]
+            compute_gradients(batch)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+        finally:
+            model.zero_grad(set_to_none=True)
+    del reserved
+    return Trial(time.perf_counter() - start, sum(saved.values()))
 
 
 @contextlib.contextmanager
@@ -71,13 +124,15 @@ def _all_layers(model: nn.Module) -> Iterator[None]:
             stack.layer_drop = layer_drop
 
 
-def _fits(model: nn.Module, compute_gradients: Callable[[Batch], bool], batch: Batch) -> bool:
+def _fits(model: nn.Module, compute_gradients: Callable[[Batch], object], batch: Batch) -> bool:
     reserved: list[Tensor] = []  # what the optimizer will keep
     try:
         reserved = [torch.zeros_like(parameter) for parameter in model.parameters() for _ in range(2)]
-        fits = compute_gradients(batch)
+        compute_gradients(batch)
     except torch.OutOfMemoryError:
         fits = False
+    else:
+        fits = True
     del reserved
     model.zero_grad(set_to_none=True)
     if torch.cuda.is_available():

@@ -131,6 +131,15 @@ class Updater:
             return None
         return sums
 
+    def rehearse(self, batch: Batch) -> None:
+        """Forward and backward of a batch, which no other process takes part in; its gradients are to be forgotten.
+
+        Raises:
+            torch.OutOfMemoryError: where it does not fit into a GPU's memory.
+        """
+        with gradients_stay_local(self.objective):
+            self.loss(self.forward((batch, True), 0), (batch, True), batch.num_target_tokens).backward()  # type: ignore[no-untyped-call]
+
     def forward(self, micro_batch: tuple[Batch, bool], number: int) -> LossSums:
         for stack in self.stacks:  # the same layers for all micro-batches and processes of an update
             stack.layer_generator.manual_seed(update_seed(self.seed, number))

@@ -1,0 +1,113 @@
+"""A config, prepared data and a run directory put together into a trainer."""
+
+from __future__ import annotations
+
+import torch
+
+from transformer.checkpoint.load import load_model
+from transformer.checkpoint.run_directory import RunDirectory
+from transformer.checkpoint.state import TrainingState, load_model_tensors, model_tensors
+from transformer.checkpoint.store import Checkpoint, MisfitError
+from transformer.cli.validation import Validation
+from transformer.config import Config
+from transformer.data.batching import Position, UpdateStream
+from transformer.data.prepare import Prepared, Say
+from transformer.data.tokenizer import PAD
+from transformer.errors import UserError
+from transformer.model.build import build_model
+from transformer.model.transformer import Transformer
+from transformer.runtime.device import choose_precision
+from transformer.runtime.distributed import Processes
+from transformer.runtime.seeding import seed_everything
+from transformer.training.checkpoints import TrainingCheckpoints
+from transformer.training.objective import Objective
+from transformer.training.optimizer import build_optimizer
+from transformer.training.parallelize import parallelize
+from transformer.training.probe import micro_batch_tokens_that_fit
+from transformer.training.trainer import Trainer
+from transformer.training.updater import Updater
+
+
+def build_trainer(
+    config: Config, run: RunDirectory, prepared: Prepared, device: torch.device, processes: Processes, tell: Say
+) -> Trainer:
+    """Everything that trains, at the newest checkpoint of the run, or at its beginning."""
+    seed_everything(config.run.seed)
+    source_size, target_size = prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size
+    options = config.training
+    sharded = options.sharding == "full" and processes.size > 1
+    model = build_model(config.model, source_size, target_size, PAD).to(device)
+    evaluated = build_model(config.model, source_size, target_size, PAD).to(device) if sharded else model
+    if options.start_from is not None and not run.updates():
+        start_from(options.start_from, model, prepared)
+        tell(f"weights of {options.start_from}")
+    precision = choose_precision(options.precision, device)
+    objective = parallelize(Objective(model, options.label_smoothing, precision), options.sharding, processes)
+    optimizer = build_optimizer(model, options)
+    every = options.checkpoint_every or config.validation.every
+    checkpoints = TrainingCheckpoints(run, model, optimizer, every, options.keep_checkpoints, processes, sharded, tell)
+    state = checkpoints.restore()
+    if state is not None:
+        tell(f"going on from update {state.update:,} of {run.path}")
+    state = state or TrainingState()
+    stream = UpdateStream(
+        prepared.corpus("train"),
+        options.batch_tokens,
+        options.known_micro_batch_tokens,
+        config.data.bucket_window,
+        config.run.seed,
+        Position(state.epoch, state.batch),
+        processes.rank,
+        processes.size,
+    )
+    return Trainer(
+        config=config,
+        model=model,
+        updater=Updater(objective, optimizer, options.max_gradient_norm, config.run.seed, processes, device),
+        stream=stream,
+        checkpoints=checkpoints,
+        state=state,
+        validate=Validation(config, prepared, processes),
+        processes=processes,
+        evaluated=evaluated,
+    )
+
+
+def start_from(source: str, model: Transformer, prepared: Prepared) -> None:
+    """Put another run's weights into a model.
+
+    Raises:
+        UserError: where its tokenizer is another, or its model.
+    """
+    other = load_model(source)
+    pairs = (other.source_tokenizer, prepared.source_tokenizer), (other.target_tokenizer, prepared.target_tokenizer)
+    if any(theirs.model != ours.model for theirs, ours in pairs):
+        raise UserError(
+            f"training.start_from={source}: that run has another tokenizer; give its own as tokenizer.source_model, "
+            "e.g. RUN/tokenizer/shared.model"
+        )
+    try:
+        load_model_tensors(model, Checkpoint(other.checkpoint, model_tensors(other.model), {}, {}))
+    except MisfitError as error:
+        first = str(error).split(";")[0]
+        raise UserError(f"training.start_from={source}: {first}; give this run that one's model section") from None
+
+
+def probe_micro_batches(trainer: Trainer, prepared: Prepared, tell: Say) -> None:
+    """Find `training.micro_batch_tokens: auto`."""
+    config, processes = trainer.config, trainer.processes
+    if trainer.checkpoints.sharded:
+        raise UserError(
+            "training.micro_batch_tokens=auto: a model in pieces cannot be tried by one process; give a number"
+        )
+    found = None
+    if processes.is_main:
+        found = micro_batch_tokens_that_fit(
+            trainer.model,
+            trainer.updater.rehearse,
+            config.training.batch_tokens,
+            config.data.max_length,
+            token_id=prepared.target_tokenizer.vocab_size - 1,
+        )
+    trainer.stream.micro_batch_tokens = int(processes.of_main(found or 0)) or None
+    tell(f"micro-batches: {found or 'a whole update of'} padded tokens a side fit into memory")

@@ -1,0 +1,208 @@
+"""Before the first update, in seconds: whatever a run will need and would miss hours later."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+
+import numpy as np
+import torch
+
+from transformer.checkpoint.state import model_tensors, optimizer_tensors
+from transformer.checkpoint.store import read_checkpoint, write_checkpoint
+from transformer.cli.validation import Validation
+from transformer.cli.wiring import say
+from transformer.data.batch import Batch, collate
+from transformer.data.batching import split_update
+from transformer.data.dataset import EncodedCorpus
+from transformer.data.prepare import Prepared
+from transformer.errors import UserError
+from transformer.runtime.memory import available_memory
+from transformer.training.probe import Trial, try_batch
+from transformer.training.trainer import Trainer
+
+_PART = 8  # on a CPU an eighth of the longest batch is tried first
+_SECONDS = 20.0  # and the whole of it where it takes no longer than this
+_NUMBERS_OF_A_WEIGHT = 3  # itself, or its gradient, and Adam's two moments
+_BYTES = 4  # of a number in fp32
+_SPELLED_SHARE = 0.05  # of tokens without a piece of their own: more is no longer a rare name here and there
+_ROWS = 10_000  # validation pairs that are looked at
+
+
+def preflight(trainer: Trainer, prepared: Prepared) -> None:
+    """Try what the run will need, and say in one line what was found; weights and optimizer stay as they are.
+
+    The main process of a job does it for all. Does nothing under `run.preflight: false`, and for a run that has no
+    update left.
+
+    Raises:
+        UserError: for too little memory or disk, a checkpoint that does not come back as it was written, and whatever
+            validating raises; the message names what to change.
+    """
+    if not trainer.config.run.preflight or trainer.finished() or not trainer.processes.is_main:
+        return
+    start = time.perf_counter()
+    found = [check_disk(trainer), check_tokenizer(prepared)]
+    if trainer.checkpoints.sharded:
+        found.append("batch, validation and checkpoint not tried, for the model lies in pieces")
+    else:
+        found += [check_memory(trainer), check_validation(trainer, prepared), check_checkpoint(trainer)]
+    say(f"preflight: {'; '.join(found)}; {time.perf_counter() - start:.1f} s")
+
+
+def check_disk(trainer: Trainer) -> str:
+    """Compare the free disk with what the run will write at most at a time.
+
+    Raises:
+        UserError: where it is too little.
+    """
+    options, run = trainer.options, trainer.run
+    weights = sum(parameter.numel() for parameter in trainer.model.parameters()) * _BYTES
+    kept = min(options.keep_checkpoints, math.ceil(options.max_updates / trainer.checkpoints.every))
+    # beside the regular ones the best, and the newest one while the oldest still stands
+    needed = (kept + 2) * weights * _NUMBERS_OF_A_WEIGHT + (weights if options.average_checkpoints > 1 else 0)
+    written = sum(file.stat().st_size for file in run.checkpoints.glob("*/*")) if run.checkpoints.is_dir() else 0
+    free = shutil.disk_usage(run.path).free
+    if needed - written > free:
+        raise UserError(
+            f"run.directory={run.path}: {_size(free)} of disk are free, and the checkpoints will take "
+            f"{_size(needed - written)}; free space, name a directory on another disk, or lower "
+            f"training.keep_checkpoints={options.keep_checkpoints}"
+        )
+    return f"{_size(free)} of disk free, {_size(max(0, needed - written))} needed"
+
+
+def check_tokenizer(prepared: Prepared) -> str:
+    """Find how much of the validation corpus the tokenizer has no piece for, and warn of much."""
+    corpus = prepared.corpus("validation")
+    rows = range(min(len(corpus), _ROWS))
+    shares = {}
+    for side, tokenizer, ids in (
+        ("source", prepared.source_tokenizer, corpus.sources(rows)),
+        ("target", prepared.target_tokenizer, corpus.targets(rows)),
+    ):
+        shares[side] = float(np.isin(np.concatenate(ids), tokenizer.spelled_ids()).mean())
+        if shares[side] > _SPELLED_SHARE:
+            say(
+                f"warning: {shares[side]:.1%} of the {side} tokens of data.validation are bytes or unknown; raise "
+                "tokenizer.character_coverage or tokenizer.vocab_size, or look whether source and target are swapped"
+            )
+    return "bytes or unknown " + ", ".join(f"{share:.2%} of {side}" for side, share in shares.items())
+
+
+def check_memory(trainer: Trainer) -> str:
+    """Forward and backward of the longest pairs, as many as a micro-batch holds.
+
+    Raises:
+        UserError: where they do not fit into memory.
+    """
+    stream = trainer.stream
+    rows = longest_micro_batch(stream.corpus, -(-stream.batch_tokens // stream.size), stream.micro_batch_tokens)
+    batch = _collate(stream.corpus, rows)
+    what = f"the longest micro-batch, {len(rows):,} pairs of {_padded_tokens(batch):,} padded tokens a side"
+    trainer.model.train()
+    if trainer.device.type == "cpu":
+        part = _collate(stream.corpus, rows[: math.ceil(len(rows) / _PART)])
+        times, tried = _tokens(batch) / _tokens(part), _try(trainer, part)
+        needed, available = times * tried.saved_bytes + _kept_beside(trainer), available_memory()
+        if available is not None and needed > available:
+            fitting = max(1, int(_padded_tokens(batch) * available / needed / 2))
+            raise UserError(
+                f"{what}, takes {_size(needed)} of memory, and {_size(available)} are free; set "
+                f"training.micro_batch_tokens={fitting}, or lower model.d_model"
+            )
+        if times * tried.seconds > _SECONDS:
+            return f"a part tried of {what}: it takes {_size(needed)} and {times * tried.seconds:.0f} s"
+    tried = _try(trainer, batch)
+    return f"{what}, takes {_size(tried.saved_bytes + _kept_beside(trainer))} and {tried.seconds:.2f} s"
+
+
+def longest_micro_batch(corpus: EncodedCorpus, batch_tokens: int, micro_batch_tokens: int | None) -> np.ndarray:
+    """The rows of the longest pairs of a corpus, longest first, as many as a forward and backward takes.
+
+    Batches gather pairs of like length, so that some batch of each epoch comes close to this one, and none is longer.
+
+    Args:
+        corpus: the training corpus.
+        batch_tokens: target tokens of an update.
+        micro_batch_tokens: padded tokens a side of a micro-batch, None for no bound.
+    """
+    longer = np.maximum(corpus.source_lengths, corpus.target_lengths)
+    count = min(len(corpus), batch_tokens)  # a pair has at least one target token
+    rows = np.argpartition(longer, len(corpus) - count)[len(corpus) - count :]
+    rows = rows[np.argsort(-longer[rows], kind="stable")]
+    fit = int(np.searchsorted(np.cumsum(corpus.target_lengths[rows] + 1), batch_tokens, side="right"))
+    update = rows[: max(1, fit)]
+    return split_update(update, corpus.source_lengths, corpus.target_lengths, micro_batch_tokens)[0]
+
+
+def check_validation(trainer: Trainer, prepared: Prepared) -> str:
+    """A validation in small; whatever it raises is what a validation would."""
+    trainer.model.eval()
+    return f"{Validation(trainer.config, prepared).rehearse(trainer.model)} validation sentences translated"
+
+
+def check_checkpoint(trainer: Trainer) -> str:
+    """Write a checkpoint into the run directory, read it back, compare, and remove it.
+
+    Raises:
+        UserError: where it cannot be written, or does not come back as it was.
+    """
+    # a name that the next checkpoint's clearing up removes, should this process be killed
+    temporary = trainer.run.path / f".preflight.{os.getpid()}.tmp"
+    model, optimizer = model_tensors(trainer.model), optimizer_tensors(trainer.model, trainer.updater.optimizer)
+    try:
+        write_checkpoint(temporary / "checkpoint", model, optimizer, trainer.state.to_json())
+        size = sum(file.stat().st_size for file in temporary.glob("*/*"))
+        read = read_checkpoint(temporary / "checkpoint", with_optimizer=bool(optimizer))
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    written = {**model, **optimizer}
+    if {**read.model, **read.optimizer}.keys() != written.keys() or not all(
+        torch.equal(value, written[name].cpu()) for name, value in {**read.model, **read.optimizer}.items()
+    ):
+        raise UserError(
+            f"run.directory={trainer.run.path}: a checkpoint written there does not come back as it was; name a "
+            "directory on another disk"
+        )
+    return f"a checkpoint of {_size(size)} written and read"
+
+
+def _try(trainer: Trainer, batch: Batch) -> Trial:
+    try:
+        return try_batch(trainer.model, trainer.updater.optimizer, trainer.updater.rehearse, batch)
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"the longest pairs of the training corpus do not fit into the memory of {trainer.device}; set "
+            f"training.micro_batch_tokens=auto, or a number below {_padded_tokens(batch)}"
+        ) from None
+
+
+def _kept_beside(trainer: Trainer) -> int:
+    """Bytes of the gradients, and of the optimizer's moments where it has none yet."""
+    new = _NUMBERS_OF_A_WEIGHT if not trainer.updater.optimizer.state else 1
+    return new * _BYTES * sum(parameter.numel() for parameter in trainer.model.parameters())
+
+
+def _collate(corpus: EncodedCorpus, rows: np.ndarray) -> Batch:
+    return collate(corpus.sources(rows), corpus.targets(rows))
+
+
+def _padded_tokens(batch: Batch) -> int:
+    """Of the larger side."""
+    return max(batch.source_ids.numel(), batch.labels.numel())
+
+
+def _tokens(batch: Batch) -> int:
+    return batch.num_source_tokens + batch.num_target_tokens
+
+
+def _size(count: float) -> str:
+    """Bytes in words."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"

@@ -1,0 +1,122 @@
+"""Files translated into a directory: each is there whole, with a record of what it was made from, or not at all.
+
+What a killed job finished is known by its record and kept, so that the same command may simply be given again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformer import __version__
+from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
+from transformer.checkpoint.store import MODEL_FILE
+from transformer.cli.wiring import open_translator, run_config, say
+from transformer.data.corpus import file_hash, read_lines
+from transformer.data.sharding import Shard
+from transformer.decoding.translator import Translation, Translator
+from transformer.errors import UserError
+from transformer.runtime.atomic import check_writable, write_file
+
+_WITHOUT_EFFECT = {"workers", "checkpoint"}  # on a translation; the checkpoint is known by its content
+_BATCHES = {"batch_size", "batch_tokens"}  # these have one under int8 alone, which rounds a batch together
+
+
+def translate_files(
+    run: str, overrides: Sequence[str], inputs: Sequence[str], directory: Path, shard: Shard | None
+) -> None:
+    """Translate each input file, or a shard of each, into a file of the same name in a directory.
+
+    Args:
+        run: a run directory, or one of its checkpoints.
+        overrides: `section.key=value`.
+        inputs: text files, plain or .gz.
+        directory: made where it is not there.
+        shard: which part of each file's lines; `.03-of-10` then goes to the name.
+
+    Raises:
+        UserError: where two inputs have one name, or an output is there that was made from something else.
+    """
+    outputs = [directory / (Path(path).name + (f".{shard.name}" if shard else "")) for path in inputs]
+    if len(set(outputs)) < len(outputs):
+        raise UserError("--input: two files have the same name; give them another --output-directory each")
+    model = _model(run, overrides)
+    translator: Translator | None = None
+    for path, output in zip(inputs, outputs, strict=True):
+        check_writable(output)
+        lines = list(read_lines(Path(path)))
+        rows = (shard or Shard(1, 1)).rows(len(lines))
+        lines = lines[rows.start : rows.stop]
+        made_from = {**model, "lines": len(lines), "input_sha256": _hash("\n".join(lines))}
+        if is_finished(output, made_from):
+            say(f"{output}: finished before, by the same model from the same lines; kept")
+            continue
+        translator = translator or open_translator(run, overrides, use_all_cores=True)
+        found = translator.translate_n_best(lines, first_number=rows.start + 1)
+        content = "".join(
+            line + "\n"
+            for number, translations in enumerate(found, rows.start + 1)
+            for line in printed(number, translations, translator.options.n_best)
+        )
+        # the record first: an output without one would not be known for what it is
+        record = {**made_from, "output_sha256": _hash(content)}
+        write_file(_record_of(output), (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+        write_file(output, content.encode())
+        say(f"{output}: {len(lines):,} sentences translated")
+
+
+def printed(number: int, translations: Sequence[Translation], n_best: int) -> list[str]:
+    """The lines that stand for a sentence: its translation, or with `n_best` number, rank, score and text of each."""
+    if n_best == 1:
+        return [translations[0].text]
+    return [f"{number}\t{rank}\t{each.score:.6f}\t{each.text}" for rank, each in enumerate(translations, 1)]
+
+
+def is_finished(output: Path, made_from: dict[str, Any]) -> bool:
+    """Whether an output is there and was made from the same.
+
+    Raises:
+        UserError: where it is there and was not.
+    """
+    if not output.exists():
+        return False
+    advice = "delete it to have it made anew, or name another --output-directory"
+    try:
+        record = json.loads(_record_of(output).read_bytes())
+        other = [name for name, value in made_from.items() if record[name] != value]
+        same_output = record["output_sha256"] == file_hash(output)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{output}: is there without a record of what it was made from; {advice}") from None
+    if other:
+        raise UserError(f"{output}: was made from something else ({', '.join(other)}); {advice}")
+    if not same_output:
+        raise UserError(f"{output}: was changed since it was made; {advice}")
+    return True
+
+
+def _record_of(output: Path) -> Path:
+    return output.with_name(f"{output.name}.made-from.json")
+
+
+def _model(run: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Everything but the lines that decides a translation, in JSON's types."""
+    config = run_config(run, overrides)
+    path, name = split_checkpoint(Path(run))
+    directory = RunDirectory(path)
+    checkpoint = directory.checkpoint(name) if name else directory.resolve(config.decoding.checkpoint)
+    spared = _WITHOUT_EFFECT | (set() if config.decoding.precision == "int8" else _BATCHES)
+    decoding = config.decoding.model_dump(mode="json", exclude=spared)
+    files = [checkpoint / MODEL_FILE, *sorted(directory.tokenizer.glob("*.model"))]
+    files += [path / "shortlist.safetensors"] if config.decoding.shortlist else []
+    return {
+        "transformer": __version__,
+        "decoding": decoding,
+        "model_sha256": {file.name: file_hash(file) for file in files},
+    }
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,48 @@
+"""Parts of a job that several processes share, each begun anew by itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from transformer.errors import UserError
+
+_MAX_COUNT = 100_000
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of the equal parts of a job.
+
+    Attributes:
+        number: from 1.
+        count: of all parts.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read `I/N`.
+
+        Raises:
+            UserError: where it is not that, or I is not one of 1 to N.
+        """
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]) <= _MAX_COUNT:
+            raise UserError(f"--shard {text}: give I/N, such as 3/10: part I, from 1, of N")
+        return cls(int(match[1]), int(match[2]))
+
+    @property
+    def name(self) -> str:
+        """`03-of-10`: such names sort by number."""
+        return f"{self.number:0{len(str(self.count))}d}-of-{self.count}"
+
+    def holds(self, index: int) -> bool:
+        """Whether it has the piece of this index, from 0, where pieces are dealt in turn."""
+        return index % self.count == self.number - 1
+
+    def rows(self, total: int) -> range:
+        """Its rows of so many: all shards together give each row once, in order."""
+        return range(total * (self.number - 1) // self.count, total * self.number // self.count)

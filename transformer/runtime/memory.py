@@ -1,0 +1,32 @@
+"""How much memory this process may still take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
+
+
+def available_memory() -> int | None:
+    """Bytes that the machine and this process' control group still grant; None where the system does not tell, as
+    elsewhere than on Linux."""
+    granted = [room for room in (_of_machine(), _of_control_group()) if room is not None]
+    return min(granted, default=None)
+
+
+def _of_machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _of_control_group() -> int | None:
+    """The limit less what is used, files in the page cache not counted, for they give way."""
+    try:
+        limit = int((_CONTROL_GROUP / "memory.max").read_text())
+        counts = dict(line.split() for line in (_CONTROL_GROUP / "memory.stat").read_text().splitlines())
+        return limit - int(counts["anon"])
+    except (OSError, ValueError, KeyError):  # no control group, or no limit: "max"
+        return None
