@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transformer.checkpoint.store import Checkpoint, CheckpointError, MisfitError
+from transformer.checkpoint.store import Checkpoint, CheckpointError, check_fit
 from transformer.runtime.seeding import random_state, restore_random_state
 
 
@@ -66,21 +66,11 @@ def load_model_tensors(model: nn.Module, checkpoint: Checkpoint) -> None:
         MisfitError: where names or shapes differ; the message names the first.
     """
     own = dict(model.named_parameters())
-    for name in sorted(own.keys() ^ checkpoint.model.keys()):
-        where = "the checkpoint lacks" if name in own else "the model lacks"
-        raise MisfitError(
-            f"{checkpoint.directory}: does not fit the model of the config: {where} {name}; "
-            "put config.yaml back to what it was when the run began"
-        )
-    for name, parameter in own.items():
-        stored = checkpoint.model[name]
-        if stored.shape != parameter.shape:
-            raise MisfitError(
-                f"{checkpoint.directory}: does not fit the model of the config: {name} is {tuple(stored.shape)} there, "
-                f"{tuple(parameter.shape)} here; put config.yaml back to what it was when the run began"
-            )
-        with torch.no_grad():
-            parameter.copy_(stored)
+    shapes = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (own, checkpoint.model))
+    check_fit(checkpoint.directory, *shapes)
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(checkpoint.model[name])
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
