@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from transformer.checkpoint.store import Checkpoint, CheckpointError, check_fit
 from transformer.runtime.seeding import random_state, restore_random_state
+
+Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 
 
 @dataclass
@@ -27,14 +30,16 @@ class TrainingState:
         interval: sums since the last log line.
     """
 
-    update: int = 0
-    epoch: int = 0
-    batch: int = 0
-    target_tokens: int = 0
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    update: Count = 0
+    epoch: Count = 0
+    batch: Count = 0
+    target_tokens: Count = 0
     seconds: float = 0.0
     best_value: float | None = None
-    best_update: int | None = None
-    validations_without_gain: int = 0
+    best_update: Count | None = None
+    validations_without_gain: Count = 0
     interval: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -45,11 +50,11 @@ class TrainingState:
         """Read the counters back.
 
         Raises:
-            CheckpointError: where the checkpoint has none, e.g. an averaged one.
+            CheckpointError: where the checkpoint has none, e.g. an averaged one, or counters that cannot be.
         """
         try:
-            return cls(**checkpoint.state)
-        except TypeError:
+            return TypeAdapter(cls).validate_python(checkpoint.state)
+        except ValidationError:
             where = checkpoint.directory
             raise CheckpointError(f"{where}: holds no training state; nothing can go on from it") from None
 

@@ -20,8 +20,11 @@ from typing import Any, BinaryIO
 
 from transformer.config import CorpusSection, table_format
 from transformer.errors import UserError
+from transformer.runtime.reading import open_plain
 
 Pair = tuple[str, str]
+
+MAX_LINE_BYTES = 2**20
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -71,9 +74,13 @@ def decode_lines(file: Iterable[bytes], name: str) -> Iterator[str]:
     """Yield the lines of an open file as text, without their ends; `name` stands for it in messages.
 
     Raises:
-        UserError: where a line is not UTF-8.
+        UserError: where a line is not UTF-8, holds a NUL, or is longer than `MAX_LINE_BYTES`.
     """
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(_bounded(file), 1):
+        if len(line) > MAX_LINE_BYTES:
+            raise UserError(f"{name}:{number}: a line of more than {MAX_LINE_BYTES:,} bytes; a line is a sentence")
+        if b"\0" in line:
+            raise UserError(f"{name}:{number}: holds a NUL byte; it is binary, or UTF-16 text: convert it with iconv")
         try:
             if number == 1:
                 line = line.removeprefix(codecs.BOM_UTF8)
@@ -85,10 +92,16 @@ def decode_lines(file: Iterable[bytes], name: str) -> Iterator[str]:
             ) from None
 
 
+def _bounded(file: Iterable[bytes]) -> Iterable[bytes]:
+    """The lines of a file, of which none fills the memory: a longer one comes in parts."""
+    readline = getattr(file, "readline", None)
+    return file if readline is None else iter(lambda: readline(MAX_LINE_BYTES + 1), b"")
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path, follow_link=True) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from None
@@ -105,7 +118,17 @@ def _open_binary(path: Path) -> BinaryIO | gzip.GzipFile:
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
 
 
+def _refuse_endless(path: Path) -> None:
+    """A config may come from a stranger: what it names must have an end. A pipe that a user names may be read."""
+    try:
+        open_plain(path, follow_link=True).close()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
 def _text_pairs(source: Path, target: Path) -> Iterator[Pair]:
+    for path in (source, target):
+        _refuse_endless(path)
     source_lines, target_lines = read_lines(source), read_lines(target)
     for number, (left, right) in enumerate(itertools.zip_longest(source_lines, target_lines), 1):
         if left is not None and right is not None:
@@ -124,12 +147,11 @@ def _records(corpus: CorpusSection) -> Iterable[dict[str, Any]]:
         return _load_hub(corpus)  # type: ignore[no-any-return]
     assert corpus.table is not None
     path = Path(corpus.table)
+    _refuse_endless(path)
     if table_format(corpus.table) == "jsonl":
         return _json_records(path)
     if table_format(corpus.table) == "tsv":
         return _tsv_records(path, header=isinstance(corpus.source_field, str))
-    if not path.is_file():
-        raise _unreadable(path, FileNotFoundError())
     # streaming reads the file in place; without it `datasets` first writes a copy of the corpus to its cache
     return _load_dataset(corpus.table, "parquet", data_files=corpus.table, split="train", streaming=True)  # type: ignore[no-any-return]
 

@@ -39,7 +39,8 @@ class Tokenizer:
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
-        except RuntimeError:
+            self._processor.id_to_piece(list(range(self.vocab_size)))  # each must be text
+        except (RuntimeError, ValueError):
             raise UserError(f"{name}: not a SentencePiece model, or damaged") from None
         found = {key: getattr(self._processor, f"{key}_id")() for key in SPECIALS}
         if found != SPECIALS:

@@ -7,11 +7,12 @@ link leads to whatever its maker named.
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 MAX_DEPTH = 32  # of JSON; what this program writes is a quarter as deep
 
@@ -19,7 +20,7 @@ _NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # Windows has neither of them
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
-def open_plain(path: Path, limit: int | None = None, follow_link: bool = False) -> BinaryIO:
+def open_plain(path: Path, limit: int | None = None, follow_link: bool = False) -> io.BufferedReader:
     """Open a plain file to read bytes.
 
     Args:
@@ -30,9 +31,9 @@ def open_plain(path: Path, limit: int | None = None, follow_link: bool = False) 
     Raises:
         OSError: where it cannot be opened, is no plain file or too large; `strerror` says it in words.
     """
-    flags = os.O_RDONLY | _NO_WAITING | getattr(os, "O_BINARY", 0)
+    more = _NO_WAITING | (0 if follow_link else _NO_LINK)
     try:
-        file = os.fdopen(os.open(path, flags | (0 if follow_link else _NO_LINK)), "rb")
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | more))  # noqa: SIM115
     except OSError as error:
         if error.errno == errno.ELOOP and path.is_symlink():
             raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from None
