@@ -106,7 +106,7 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
         stored = moments.get(name)
         if stored is None and may_be_missing:
             continue
-        if stored is None or any(v.dim() and v.shape != parameter.shape for v in stored.values()):
+        if stored is None or not _are_moments(stored, parameter):
             raise CheckpointError(
                 f"{checkpoint.directory}: holds no optimizer state for {name}; nothing can go on from it"
             )
@@ -119,6 +119,13 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
         restore_random_state(_random_part(checkpoint.optimizer))
     except (KeyError, TypeError, RuntimeError):
         raise CheckpointError(f"{checkpoint.directory}: holds no random state; nothing can go on from it") from None
+
+
+def _are_moments(stored: Mapping[str, Tensor], parameter: Tensor) -> bool:
+    """Whether these are what Adam keeps of a weight, so that no step stumbles over them."""
+    shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+    found = {key: (value.shape, value.dtype) for key, value in stored.items()}
+    return found == {key: (shape, torch.float32) for key, shape in shapes.items()}
 
 
 def _random_part(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

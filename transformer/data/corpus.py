@@ -1,8 +1,9 @@
 """Raw sentence pairs from text files, tables and the Hugging Face hub.
 
-Text, TSV and JSON lines are read here, Parquet and the hub through `datasets`: a refusal can name the line, a stray
-carriage return inside a line must not shift the sides against each other, every field stays the text it is (`datasets`
-makes numbers of "007" and times of "2024-01-01"), and a machine without `datasets` can still train.
+Text, TSV and JSON lines are read here, Parquet by `pyarrow`, only the hub through `datasets`: a refusal can name the
+line, a stray carriage return inside a line must not shift the sides against each other, every field stays the text it
+is (`datasets` makes numbers of "007" and times of "2024-01-01"), no server is asked about local files, and a machine
+without `datasets` can still train.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from transformer.runtime.reading import open_plain
 Pair = tuple[str, str]
 
 MAX_LINE_BYTES = 2**20
+_PARQUET_ROWS = 256
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -152,8 +154,7 @@ def _records(corpus: CorpusSection) -> Iterable[dict[str, Any]]:
         return _json_records(path)
     if table_format(corpus.table) == "tsv":
         return _tsv_records(path, header=isinstance(corpus.source_field, str))
-    # streaming reads the file in place; without it `datasets` first writes a copy of the corpus to its cache
-    return _load_dataset(corpus.table, "parquet", data_files=corpus.table, split="train", streaming=True)  # type: ignore[no-any-return]
+    return _parquet_records(path)
 
 
 def _tsv_records(path: Path, header: bool) -> Iterator[dict[str, Any]]:
@@ -188,22 +189,29 @@ def _json_records(path: Path) -> Iterator[dict[str, Any]]:
         yield record
 
 
+def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS):  # few rows: each may be long
+                yield from batch.to_pylist()
+    except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:
+        raise UserError(f"{path}: a damaged Parquet file, or none ({_first_line(error)}); make it anew") from None
+
+
 def _load_hub(corpus: CorpusSection) -> Any:
     assert corpus.hub is not None
-    return _load_dataset(corpus.hub, corpus.hub, name=corpus.hub_config, split=corpus.hub_split)
-
-
-def _load_dataset(shown: str, *arguments: Any, **options: Any) -> Any:
     try:
         import datasets
     except ImportError:
-        raise UserError(f"{shown}: reading this needs the package datasets; pip install datasets") from None
+        raise UserError(f"{corpus.hub}: reading this needs the package datasets; pip install datasets") from None
     datasets.disable_progress_bars()
     try:
-        return datasets.load_dataset(*arguments, **options)
+        return datasets.load_dataset(corpus.hub, name=corpus.hub_config, split=corpus.hub_split)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = _first_line(error.__cause__ or error)  # behind "An error occurred while generating the dataset"
-        raise UserError(f"{shown}: datasets cannot load it: {reason}") from None
+        raise UserError(f"{corpus.hub}: datasets cannot load it: {reason}") from None
 
 
 def _record_pairs(corpus: CorpusSection, records: Iterable[dict[str, Any]]) -> Iterator[Pair]:
@@ -214,7 +222,7 @@ def _record_pairs(corpus: CorpusSection, records: Iterable[dict[str, Any]]) -> I
             yield _field(record, corpus.source_field, name, number), _field(record, corpus.target_field, name, number)
     except UserError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:  # what datasets and pyarrow raise on damaged files
+    except (OSError, ValueError, RuntimeError) as error:  # what datasets raises on damaged files
         raise UserError(f"{name}: cannot be read after record {number}: {_first_line(error)}") from None
 
 

@@ -54,10 +54,7 @@ def read_whole(path: Path, limit: int, follow_link: bool = False) -> bytes:
         OSError: as `open_plain`.
     """
     with open_plain(path, limit, follow_link) as file:
-        content = file.read(limit + 1)  # some files of the system tell no size
-    if len(content) > limit:
-        raise _too_large(path, limit)
-    return content
+        return file.read(os.fstat(file.fileno()).st_size)  # a number larger than that would be allocated whole
 
 
 def read_json(path: Path, limit: int) -> Any:
