@@ -2,9 +2,10 @@
 
     python scripts/fuzz.py [--inputs 200000] [--seed 1] [--only config checkpoint ...] [--findings build/fuzz]
 
-Every file is made by hypothesis from a valid one, by bytes or by structure; checksums are made to fit. It must be read,
-or refused with a `UserError`. Anything else is a finding: another exception, more than 5 seconds, more than 1 GiB of
-memory, or a crash of the process. Its bytes go to the folder of findings. Exit code 1 where there is any. Linux only."""
+Every file is made by hypothesis from a valid one, by bytes or by structure; checksums are made to fit. It must be read
+or refused with a `UserError`. Anything else is a finding: another exception, more than 5 seconds of the processor, more
+than 1 GiB of memory, or a crash of the process. Its bytes go to the folder of findings. Exit code 1 where there is any.
+Linux only."""
 
 from __future__ import annotations
 
@@ -81,7 +82,9 @@ def make_inputs(reader: Reader, count: int, number: int) -> list[Input]:
         inputs.append(odd)
 
     note()
-    return inputs[:count]
+    made = inputs[:count]
+    inputs.clear()  # hypothesis keeps the function, and with it the list
+    return made
 
 
 def keep(finding: Finding, folder: Path) -> Path:

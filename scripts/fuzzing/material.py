@@ -17,7 +17,7 @@ import torch
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.checkpoint.state import TrainingState, model_tensors, optimizer_tensors
 from transformer.checkpoint.store import write_checkpoint
-from transformer.config import load_config
+from transformer.config import Config, load_config
 from transformer.data.dataset import CorpusWriter
 from transformer.data.tokenizer import PAD, Tokenizer, save_tokenizers, train_tokenizer
 from transformer.decoding.shortlist import SHORTLIST_FILE, Shortlist
@@ -49,12 +49,14 @@ class Material:
     Attributes:
         run: a whole run directory with one checkpoint.
         tokenizer: of that run.
+        config: of that run.
         model: of that run.
         files: the content of each kind of file, by the kind's name.
     """
 
     run: RunDirectory
     tokenizer: Tokenizer
+    config: Config
     model: Transformer
     files: dict[str, bytes]
 
@@ -64,9 +66,12 @@ def make_material(folder: Path) -> Material:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "my.yaml").write_text(_CONFIG.replace("RUN", str(folder / "run")))
     config, run = load_config(folder / "my.yaml"), RunDirectory(folder / "run")
-    sentences = (sentence for _ in range(40) for pair in PAIRS for sentence in pair)
+    sentences = [sentence for pair in PAIRS for sentence in pair] * 40
     with contextlib.redirect_stderr(io.StringIO()):
-        tokenizer = train_tokenizer(config.tokenizer, sentences, threads=1)
+        tokenizer, plain = (
+            train_tokenizer(config.tokenizer.model_copy(update={"normalization": rule}), iter(sentences), threads=1)
+            for rule in ("nmt_nfkc", "identity")
+        )
     torch.manual_seed(1)
     size = tokenizer.vocab_size
     model = build_model(config.model, size, size, PAD)
@@ -82,7 +87,7 @@ def make_material(folder: Path) -> Material:
     run.metrics.write_text("".join(json.dumps({"kind": "train", "update": n, "loss": 1 / n}) + "\n" for n in (1, 9)))
     Shortlist(np.full((size, 3), 9, np.int32), np.arange(4, 8, dtype=np.int32)).write(run.path)
     files = {"config.yaml": (folder / "my.yaml").read_bytes()} | _run_files(run) | _corpus_files(folder)
-    return Material(run, tokenizer, model, files)
+    return Material(run, tokenizer, config, model, files | {"identity.model": plain.model})
 
 
 def _run_files(run: RunDirectory) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ import signal
 import struct
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -18,7 +18,8 @@ from typing import NoReturn
 from fuzzing.inputs import Input
 from transformer.errors import UserError
 
-SECONDS, MEBIBYTES = 5.0, 1024  # for one input; of address space beyond what the process has before it
+SECONDS, MEBIBYTES = 5.0, 1024  # for one input: of the processor; of address space beyond what there was before
+_WAIT = 60.0  # seconds of the clock: what waits, or hangs in C code, where the alarm is not heard
 
 _HEADER = struct.Struct("<BI")  # verdict, length of the words that follow
 ACCEPTED, REFUSED, FINDING = range(3)
@@ -59,7 +60,7 @@ def watch(read: Callable[[Input], None], inputs: Sequence[Input]) -> tuple[int, 
     return counts[0], counts[1], findings
 
 
-class _Results:
+class Results:
     """What a child says, until it ends or is silent for too long."""
 
     def __init__(self, handle: int, child: int) -> None:
@@ -80,9 +81,9 @@ class _Results:
     def _read(self, size: int) -> bytes:
         content = b""
         while len(content) < size:
-            if not select.select([self.handle], [], [], 2 * SECONDS)[0]:  # the alarm is not heard in C code
+            if not select.select([self.handle], [], [], _WAIT)[0]:
                 os.kill(self.child, signal.SIGKILL)
-                self.ended = f"hangs: more than {2 * SECONDS:.0f} s, outside of Python"
+                self.ended = f"hangs: more than {_WAIT:.0f} s, outside of Python"
                 return b""
             part = os.read(self.handle, size - len(content))
             if not part:
@@ -91,24 +92,20 @@ class _Results:
         return content
 
 
-Results = _Results
-
-
 @contextlib.contextmanager
-def _child(read: Callable[[Input], None], inputs: Sequence[Input]):  # type: ignore[no-untyped-def]
+def _child(read: Callable[[Input], None], inputs: Sequence[Input]) -> Iterator[Results]:
+    """Fork a child that reads the inputs; afterwards it has ended, and `ended` says how."""
     handle, theirs = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(handle)
         _read_all(read, inputs, theirs)
     os.close(theirs)
-    results = _Results(handle, child)
+    results = Results(handle, child)
     try:
         yield results
     finally:
         os.close(handle)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL) if results.ended else None
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             results.ended = results.ended or f"crashes: {signal.Signals(os.WTERMSIG(status)).name}"
@@ -123,7 +120,7 @@ def _read_all(read: Callable[[Input], None], inputs: Sequence[Input], out: int) 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         limit = _address_space() + MEBIBYTES * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        signal.signal(signal.SIGALRM, _alarm)
+        signal.signal(signal.SIGPROF, _alarm)
         for odd in inputs:
             verdict, words = _verdict(read, odd)
             content = words.encode("utf-8", "replace")[:4000]
@@ -135,7 +132,7 @@ def _read_all(read: Callable[[Input], None], inputs: Sequence[Input], out: int) 
 
 def _verdict(read: Callable[[Input], None], odd: Input) -> tuple[int, str]:
     start = time.monotonic()
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         read(odd)
         return ACCEPTED, ""
@@ -146,7 +143,7 @@ def _verdict(read: Callable[[Input], None], odd: Input) -> tuple[int, str]:
     except BaseException as error:
         return FINDING, f"{type(error).__name__}: {str(error)[:300]}\n{_last_line()} ({time.monotonic() - start:.2f} s)"
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _last_line() -> str:

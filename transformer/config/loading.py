@@ -197,6 +197,9 @@ def _validate(tree: dict[str, Any], origins: dict[Key, str], name: str) -> Confi
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise UserError(_explain(first, origins, name)) from None
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise UserError(f"{name}: a key holds {half}, half of a character; write the whole one") from None
 
 
 def _explain(error: Any, origins: dict[Key, str], name: str) -> str:

@@ -83,5 +83,7 @@ def _too_large(path: Path, limit: int | None) -> OSError:
 
 
 def _is_shallow(value: object, depth: int) -> bool:
-    held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not isinstance(value, dict | list):
+        return True
+    held = value.values() if isinstance(value, dict) else value
     return depth > 0 and all(_is_shallow(child, depth - 1) for child in held)
