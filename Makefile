@@ -64,7 +64,7 @@ bench: install ## measure training, decoding, preparing and start-up on this mac
 	$(BENCHMARK) startup $(BENCH_RUN) --json $(REPORTS)/startup.json
 	$(BIN)/python scripts/performance_report.py $(REPORTS) docs/performance.md
 
-fuzz: install ## give every reader 200,000 odd files; findings go to build/fuzz (about half an hour)
+fuzz: install ## give every reader 200,000 odd files; findings go to build/fuzz (an hour or more)
 	$(BIN)/python scripts/fuzz.py
 
 clean: ## remove what make made: .venv and caches; corpora and runs stay

@@ -177,7 +177,7 @@ def odd_message(draw: Draw, content: Valid) -> bytes:
         if kind == "remove":
             del fields[place]
         elif kind == "double":
-            fields[place:place] = [fields[place]] * draw(st.sampled_from([1, 3, 300]))
+            fields[place:place] = [fields[place]] * draw(st.sampled_from([1, 3, 30 if len(value) > 99 else 300]))
         elif kind == "renumber":
             fields[place] = (draw(st.sampled_from([1, 2, 3, 4, 5, 6, 35, 100])), wire, value)
         elif kind == "swap":
@@ -196,7 +196,7 @@ def _odd_value(draw: Draw, wire: int, value: Valid) -> bytes:
         inner = _message(value)
         if inner and draw(st.integers(0, 3)):
             return draw(odd_message(Valid(value)))  # type: ignore[no-any-return]
-        odd = draw(st.sampled_from([*ODD_BYTES, "▁".encode(), b"<0x41>", b"a" * 200_000]))
+        odd = draw(st.sampled_from([*ODD_BYTES, "▁".encode(), b"<0x41>", b"a" * 150_000]))
         return odd if draw(st.booleans()) else draw(damaged(Valid(value)))  # type: ignore[no-any-return]
     if wire == 0:
         return _varint(draw(st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 100, 2**31, 2**63, 2**64 - 1])))

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
+import torch
 
 Refusal = Callable[..., str]
 Damage = Callable[[Path], object]
@@ -258,6 +260,21 @@ def test_no_escape_sequence_reaches_the_terminal(refusal: Refusal, run_copy: Pat
 def test_a_file_that_no_memory_would_hold_is_not_read(refusal: Refusal, run_copy: Path, name: str) -> None:
     os.truncate(run_copy / name, 2**40)  # sparse: takes no space
     assert re.search(f"{re.escape(str(run_copy / name))}.*too large", refusal("translate", run_copy, "ja"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(float("nan"), "holds NaN or infinity"), (float("inf"), "holds NaN or infinity"), (3e38, "scores are NaN or inf")],
+)
+def test_weights_that_are_no_numbers_or_lead_to_none(
+    refusal: Refusal, run_copy: Path, precision: str, value: float, message: str
+) -> None:
+    weights = safetensors.torch.load_file(run_copy / MODEL)
+    absurd = {name: torch.full_like(weight, value) for name, weight in weights.items()}
+    forge(run_copy, "model.safetensors", safetensors.torch.save(absurd))
+    options = ["decoding.checkpoint=last", f"decoding.precision={precision}"]
+    assert message in refusal("translate", run_copy, *options, "der Hund")
 
 
 def absurd_config(run: Path) -> None:

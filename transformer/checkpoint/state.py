@@ -69,13 +69,15 @@ def load_model_tensors(model: nn.Module, checkpoint: Checkpoint) -> None:
 
     Raises:
         MisfitError: where names or shapes differ; the message names the first.
+        CheckpointError: where a weight is no finite number.
     """
     own = dict(model.named_parameters())
     shapes = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (own, checkpoint.model))
     check_fit(checkpoint.directory, *shapes)
     with torch.no_grad():
         for name, parameter in own.items():
-            parameter.copy_(checkpoint.model[name])
+            if not parameter.copy_(checkpoint.model[name]).isfinite().all():
+                raise CheckpointError(f"{checkpoint.directory}: {name} holds NaN or infinity; use another checkpoint")
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
