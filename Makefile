@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format types check bench clean
+.PHONY: help install demo test test-slow lint format types check bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench: install ## measure training, decoding, preparing and start-up on this mac
 	$(BENCHMARK) data $(SMALL) --json $(REPORTS)/data.json
 	$(BENCHMARK) startup $(BENCH_RUN) --json $(REPORTS)/startup.json
 	$(BIN)/python scripts/performance_report.py $(REPORTS) docs/performance.md
+
+fuzz: install ## give every reader 200,000 odd files; findings go to build/fuzz (an hour or more)
+	$(BIN)/python scripts/fuzz.py
 
 clean: ## remove what make made: .venv and caches; corpora and runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -29,7 +29,10 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
 }
 # Modules that may import more than their room.
-MODULES: dict[str, set[str]] = {"model.build": {"config"}}
+MODULES: dict[str, set[str]] = {
+    "model.build": {"config", "runtime.memory"},
+    "config.loading": {"runtime.reading"},
+}
 # Rooms from which only some modules may be taken.
 ENTRANCES: dict[tuple[str, str], set[str]] = {
     ("checkpoint", "model"): {"model.build", "model.transformer"},  # the second only for a type
@@ -41,6 +44,16 @@ FOREIGN: dict[str, set[str]] = {
     "evaluation": {"torch"},
 }
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "misc", "common", "manager", "managers", "constants"}
+# What runs code that a file brings along.
+UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
+UNSAFE_ATTRIBUTES = {
+    *("torch.load", "torch.hub", "pandas.read_pickle", "builtins.eval", "builtins.exec", "importlib.util"),
+    *(
+        f"yaml.{name}"
+        for name in ("load", "load_all", "unsafe_load", "full_load", "Loader", "UnsafeLoader", "FullLoader")
+    ),
+}
+UNSAFE_KEYWORDS = {"trust_remote_code", "allow_pickle"}
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_DEPTH = 300, 50, 3
 BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match)
 
@@ -128,15 +141,22 @@ def vague_names(path: str, tree: ast.Module) -> Found:
 
 
 def dangerous_calls(path: str, tree: ast.Module) -> Found:
-    """What could run code that a file brings along: pickles, eval, exec, the unsafe YAML loaders."""
-    found = [name for name in imported_modules(path, tree) if within(name, {"pickle", "cPickle", "dill", "marshal"})]
-    found += [name for name in imported_modules(path, tree) if name in {"torch.load", "yaml.load", "yaml.unsafe_load"}]
+    """What could run code that a file brings along: pickles, eval, exec, unsafe YAML loaders, scripts from a hub."""
+    found = [name for name in imported_modules(path, tree) if within(name, UNSAFE_MODULES)]
+    found += [name for name in imported_modules(path, tree) if name in UNSAFE_ATTRIBUTES]
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"eval", "exec"}:
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in {"eval", "exec", "compile"}
+        ):
             found.append(node.func.id)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             dotted = f"{node.value.id}.{node.attr}"
-            found += [dotted] if dotted in {"torch.load", "yaml.load", "yaml.unsafe_load", "builtins.eval"} else []
+            found += [dotted] if dotted in UNSAFE_ATTRIBUTES else []
+        if isinstance(node, ast.keyword) and node.arg in UNSAFE_KEYWORDS:
+            harmless = isinstance(node.value, ast.Constant) and node.value.value is False
+            found += [] if harmless else [f"{node.arg}="]
     return [f"{path}: {name}" for name in found]
 
 
@@ -235,4 +255,12 @@ def test_the_other_checks_see_what_they_look_for() -> None:
     assert vague_names("transformer/data/batch_utils.py", ast.parse("class CacheManager: pass\ndef helper(): pass"))
     for line in ("torch.load(f)", "import pickle", "from torch import load", "eval('1')", "exec(s)", "yaml.load(f)"):
         assert dangerous_calls("x.py", ast.parse(line)), line
-    assert dangerous_calls("x.py", ast.parse("model.eval()\nyaml.safe_load(f)\njson.load(f)")) == []
+    for line in (
+        "f(trust_remote_code=True)",
+        "f(trust_remote_code=x)",
+        "np.load(f, allow_pickle=True)",
+        "yaml.full_load(f)",
+    ):
+        assert dangerous_calls("x.py", ast.parse(line)), line
+    harmless = "model.eval()\nyaml.safe_load(f)\njson.load(f)\nnp.load(f, allow_pickle=False)\nre.compile(s)"
+    assert dangerous_calls("x.py", ast.parse(harmless)) == []

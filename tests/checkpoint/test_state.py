@@ -110,7 +110,10 @@ def test_a_model_of_another_shape_is_refused(model: Transformer, saved: Path) ->
             load_model_tensors(other, Checkpoint(saved, model_tensors(model), {}, {}))
 
 
-@pytest.mark.parametrize("damage", ["nothing", "other names", "other shapes"])
+@pytest.mark.parametrize(
+    "damage",
+    ["nothing", "other names", "other shapes", "a moment short", "a moment too many", "scalars", "other numbers"],
+)
 def test_a_foreign_optimizer_state_is_refused(model: Transformer, tmp_path: Path, damage: str) -> None:
     optimizer = build_optimizer(model, TrainingSection())
     train(model, optimizer, 1)
@@ -119,6 +122,10 @@ def test_a_foreign_optimizer_state_is_refused(model: Transformer, tmp_path: Path
         "nothing": {},
         "other names": {key.replace("weight", "matrix"): value for key, value in tensors.items()},
         "other shapes": {key: value[:1] if value.dim() > 1 else value for key, value in tensors.items()},
+        "a moment short": {key: value for key, value in tensors.items() if "exp_avg_sq" not in key},
+        "a moment too many": tensors | {f"optimizer.max.{name}": value for name, value in model_tensors(model).items()},
+        "scalars": {key: value.mean() if "exp_avg" in key else value for key, value in tensors.items()},
+        "other numbers": {key: value.half() if "exp_avg" in key else value for key, value in tensors.items()},
     }[damage]
     with pytest.raises(CheckpointError, match=f"{re.escape(str(tmp_path / 'c'))}: holds no .*nothing can go on"):
         restore_optimizer(model, optimizer, Checkpoint(tmp_path / "c", {}, changed, {}))
@@ -137,6 +144,17 @@ def test_counters_survive(saved: Path) -> None:
     assert all(getattr(state, field.name) != getattr(TrainingState(), field.name) for field in fields(state))
     write_checkpoint(saved, {"w": torch.ones(1)}, {}, state.to_json())
     assert TrainingState.from_checkpoint(read_checkpoint(saved)) == state
+
+
+@pytest.mark.parametrize(
+    "counters",
+    [{"update": "3"}, {"update": -1}, {"epoch": True}, {"batch": 2**70}, {"interval": [1]}, {"seconds": {}}, {"x": 1}],
+    ids=str,
+)
+def test_counters_that_cannot_be_are_refused(saved: Path, counters: dict[str, object]) -> None:
+    write_checkpoint(saved, {"w": torch.ones(1)}, {}, TrainingState(update=3).to_json() | counters)
+    with pytest.raises(CheckpointError, match=f"{re.escape(str(saved))}: holds no training state"):
+        TrainingState.from_checkpoint(read_checkpoint(saved))
 
 
 def test_an_averaged_checkpoint_has_no_training_state(saved: Path) -> None:

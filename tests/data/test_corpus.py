@@ -42,7 +42,7 @@ def test_plain_and_compressed_text_with_any_line_end(tmp_path: Path, name: str, 
 
 
 @settings(deadline=None)
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\ufeff")), max_size=5))
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r\ufeff")), max_size=5))
 def test_only_a_line_feed_ends_a_line(lines: list[str]) -> None:
     encoded = [line.encode() + b"\n" for line in lines]
     assert list(decode_lines(encoded, "text")) == lines

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from transformer.config import ModelSection
+from transformer.errors import UserError
 from transformer.model.attention_kernels import KERNELS
 from transformer.model.build import build_model
 from transformer.model.linear import StackedLinear
@@ -105,7 +106,7 @@ def test_gradients_of_tied_embeddings_are_the_sum_of_the_untied(make_model: Make
 
 
 def test_three_way_tying_needs_one_vocabulary() -> None:
-    with pytest.raises(ValueError, match="needs one vocabulary, not 20 and 30"):
+    with pytest.raises(UserError, match="needs one vocabulary, not two of 20 and 30"):
         build_model(ModelSection(**SHAPE), 20, 30, pad_id=0)
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
 from transformer.checkpoint.state import load_model_tensors
-from transformer.checkpoint.store import CheckpointError, read_checkpoint
+from transformer.checkpoint.store import CheckpointError, MisfitError, read_checkpoint
 from transformer.config import Config, load_config
 from transformer.data.tokenizer import PAD, Tokenizer, load_tokenizers
 from transformer.errors import UserError
-from transformer.model.build import build_model
+from transformer.model.build import build_model, model_shapes
 from transformer.model.transformer import Transformer
 
 
@@ -43,6 +43,7 @@ def load_model(run_or_checkpoint: str | Path, which: str = "best") -> LoadedMode
     Raises:
         UserError: where the directory is no run.
         CheckpointError: where the checkpoint is missing or damaged; the message offers the newest good one.
+        MisfitError: where it is of another model than the config describes; nothing was allocated for either.
     """
     path, name = split_checkpoint(Path(run_or_checkpoint))
     which = name or which
@@ -51,12 +52,15 @@ def load_model(run_or_checkpoint: str | Path, which: str = "best") -> LoadedMode
     config = load_config(path)
     run = RunDirectory(path)
     checkpoint_path = run.resolve(which)
+    source_tokenizer, target_tokenizer = load_tokenizers(run.tokenizer)
+    sizes = source_tokenizer.vocab_size, target_tokenizer.vocab_size
     try:
-        checkpoint = read_checkpoint(checkpoint_path)
+        checkpoint = read_checkpoint(checkpoint_path, shapes=model_shapes(config.model, *sizes, PAD))
+    except MisfitError:
+        raise  # the checkpoint is whole; another would fit no better
     except CheckpointError as error:
         raise offer_good_checkpoint(error, run, checkpoint_path, "use it with decoding.checkpoint={update}") from None
-    source_tokenizer, target_tokenizer = load_tokenizers(run.tokenizer)
-    model = build_model(config.model, source_tokenizer.vocab_size, target_tokenizer.vocab_size, PAD)
+    model = build_model(config.model, *sizes, PAD)
     load_model_tensors(model, checkpoint)
     return LoadedModel(model.eval(), source_tokenizer, target_tokenizer, config, checkpoint_path)
 

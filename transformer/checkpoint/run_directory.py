@@ -7,10 +7,13 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from transformer.checkpoint.store import CheckpointError, verify_checkpoint
+from transformer.errors import UserError
 from transformer.runtime.atomic import remove_directory, remove_leftovers, write_file
+from transformer.runtime.reading import read_whole
 
 AVERAGED = "averaged"
-_CHECKPOINT_NAME = re.compile(r"^(\d{8,10}|averaged)$")
+_CHECKPOINT_NAME = re.compile(r"^([0-9]{8,10}|averaged)\Z")
+_MAX_POINTER_BYTES = 1000
 
 
 def split_checkpoint(path: Path) -> tuple[Path, str | None]:
@@ -22,7 +25,11 @@ def split_checkpoint(path: Path) -> tuple[Path, str | None]:
 
 
 class RunDirectory:
-    """Paths of a run. A pointer is a one-line text file with the name of a checkpoint."""
+    """Paths of a run. A pointer is a one-line text file with the name of a checkpoint.
+
+    Raises:
+        UserError: where a folder of it is a symbolic link: what is written there would lie outside of the run.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,6 +39,9 @@ class RunDirectory:
         self.manifest = path / "manifest.json"
         self.verification = path / "verification.json"
         self.checkpoints = path / "checkpoints"
+        for folder in (self.tokenizer, self.checkpoints):
+            if folder.is_symlink():
+                raise UserError(f"{folder}: a symbolic link; a run holds its own files, so copy what it names")
 
     def checkpoint(self, name: int | str) -> Path:
         """The directory of an update's checkpoint, or of the averaged one."""
@@ -56,7 +66,7 @@ class RunDirectory:
         """
         path = self.path / pointer
         try:
-            name = path.read_bytes()[:64].decode("ascii", "replace").strip()
+            name = read_whole(path, _MAX_POINTER_BYTES).decode("ascii", "replace").strip()
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -6,12 +6,15 @@ Random numbers need no state: each update is seeded anew (`runtime.seeding`).
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from transformer.checkpoint.store import Checkpoint, CheckpointError, MisfitError
+from transformer.checkpoint.store import Checkpoint, CheckpointError, check_fit
+
+Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 
 
 @dataclass
@@ -33,20 +36,22 @@ class TrainingState:
         out_of_memory: updates that were done again after they did not fit into memory.
     """
 
-    update: int = 0
-    epoch: int = 0
-    batch: int = 0
-    target_tokens: int = 0
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    update: Count = 0
+    epoch: Count = 0
+    batch: Count = 0
+    target_tokens: Count = 0
     seconds: float = 0.0
     best_value: float | None = None
-    best_update: int | None = None
-    validations_without_gain: int = 0
+    best_update: Count | None = None
+    validations_without_gain: Count = 0
     interval: dict[str, float] = field(default_factory=dict)
     learning_rate_factor: float = 1.0
-    rewinds: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-    out_of_memory: int = 0
+    rewinds: Count = 0
+    skipped: Count = 0
+    skipped_in_a_row: Count = 0
+    out_of_memory: Count = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -56,11 +61,11 @@ class TrainingState:
         """Read the counters back.
 
         Raises:
-            CheckpointError: where the checkpoint has none, e.g. an averaged one.
+            CheckpointError: where the checkpoint has none, e.g. an averaged one, or counters that cannot be.
         """
         try:
-            return cls(**checkpoint.state)
-        except TypeError:
+            return TypeAdapter(cls).validate_python(checkpoint.state)
+        except ValidationError:
             where = checkpoint.directory
             raise CheckpointError(f"{where}: holds no training state; nothing can go on from it") from None
 
@@ -75,23 +80,15 @@ def load_model_tensors(model: nn.Module, checkpoint: Checkpoint) -> None:
 
     Raises:
         MisfitError: where names or shapes differ; the message names the first.
+        CheckpointError: where a weight is no finite number.
     """
     own = dict(model.named_parameters())
-    for name in sorted(own.keys() ^ checkpoint.model.keys()):
-        where = "the checkpoint lacks" if name in own else "the model lacks"
-        raise MisfitError(
-            f"{checkpoint.directory}: does not fit the model of the config: {where} {name}; "
-            "put config.yaml back to what it was when the run began"
-        )
-    for name, parameter in own.items():
-        stored = checkpoint.model[name]
-        if stored.shape != parameter.shape:
-            raise MisfitError(
-                f"{checkpoint.directory}: does not fit the model of the config: {name} is {tuple(stored.shape)} there, "
-                f"{tuple(parameter.shape)} here; put config.yaml back to what it was when the run began"
-            )
-        with torch.no_grad():
-            parameter.copy_(stored)
+    shapes = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (own, checkpoint.model))
+    check_fit(checkpoint.directory, *shapes)
+    with torch.no_grad():
+        for name, parameter in own.items():
+            if not parameter.copy_(checkpoint.model[name]).isfinite().all():
+                raise CheckpointError(f"{checkpoint.directory}: {name} holds NaN or infinity; use another checkpoint")
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -114,14 +111,14 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
         kind, _, rest = full_name.partition(".")
         key, _, name = rest.partition(".")
         if kind == "optimizer":
-            moments.setdefault(name, {})[key] = value.reshape(()) if key == "step" else value
+            moments.setdefault(name, {})[key] = value.squeeze() if key == "step" else value
     # a layer that no update has drawn yet has no moments
     may_be_missing = any(getattr(module, "layer_drop", 0) for module in model.modules())
     for name, parameter in model.named_parameters():
         stored = moments.get(name)
         if stored is None and may_be_missing:
             continue
-        if stored is None or any(v.dim() and v.shape != parameter.shape for v in stored.values()):
+        if stored is None or not _are_moments(stored, parameter):
             raise CheckpointError(
                 f"{checkpoint.directory}: holds no optimizer state for {name}; nothing can go on from it"
             )
@@ -130,3 +127,10 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
             key: value.to(parameter.device) if value.dim() or optimizer.defaults.get("fused") else value
             for key, value in stored.items()
         }
+
+
+def _are_moments(stored: dict[str, Tensor], parameter: Tensor) -> bool:
+    """Whether these are what Adam keeps of a weight, so that no step stumbles over them."""
+    shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+    found = {key: (value.shape, value.dtype) for key, value in stored.items()}
+    return found == {key: (shape, torch.float32) for key, shape in shapes.items()}

@@ -1,11 +1,13 @@
 """One checkpoint directory: `model.safetensors`, `optimizer.safetensors`, `state.json`.
 
 Only safetensors and JSON are read, never a pickle. `state.json` carries the format version and the SHA-256 of every
-file, its own content included, so that a truncated or changed file is found before it is used.
+file, its own content included, so that a truncated or changed file is found before it is used. A stranger can make the
+checksums fit: names, shapes and sizes are therefore checked beside them, before anything is allocated.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -20,6 +22,8 @@ from torch import Tensor
 from transformer.checkpoint.migrations import can_migrate, migrate
 from transformer.errors import UserError
 from transformer.runtime.atomic import new_directory, write_durably
+from transformer.runtime.reading import read_json
+from transformer.runtime.tensor_file import Shapes, read_tensor_file
 
 FORMAT_VERSION = 1
 MODEL_FILE, OPTIMIZER_FILE, STATE_FILE = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -90,14 +94,20 @@ def read_state(directory: Path) -> dict[str, Any]:
     return state
 
 
-def read_checkpoint(directory: Path, with_optimizer: bool = False) -> Checkpoint:
+def read_checkpoint(directory: Path, with_optimizer: bool = False, shapes: Shapes | None = None) -> Checkpoint:
     """Read and check a checkpoint.
+
+    Args:
+        directory: where it lies.
+        with_optimizer: whether to read the optimizer's state too.
+        shapes: of the model that it is for; no weight is read where its own are others.
 
     Raises:
         CheckpointError: where a file is missing, damaged or of a later format; the message names it.
+        MisfitError: where names or shapes differ from `shapes`; the message names the first.
     """
     payload = _read_payload(directory)
-    model = _read_tensors(directory, MODEL_FILE, payload["files"])
+    model = _read_tensors(directory, MODEL_FILE, payload["files"], shapes)
     optimizer = _read_tensors(directory, OPTIMIZER_FILE, payload["files"]) if with_optimizer else {}
     return Checkpoint(directory, model, optimizer, payload["state"])
 
@@ -113,17 +123,37 @@ def verify_checkpoint(directory: Path) -> None:
         _read_checked(directory, name, payload["files"])
 
 
+def check_fit(directory: Path, own: Shapes, stored: Shapes) -> None:
+    """Compare a model's weights with those of a checkpoint.
+
+    Raises:
+        MisfitError: where names or shapes differ; the message names the first.
+    """
+    missing = sorted(own.keys() ^ stored.keys())
+    different = [name for name in own if name in stored and stored[name] != own[name]]
+    if missing:
+        problem = f"{'the checkpoint lacks' if missing[0] in own else 'the model lacks'} {missing[0]}"
+    elif different:
+        problem = f"{different[0]} is {stored[different[0]]} there, {own[different[0]]} here"
+    else:
+        return
+    raise MisfitError(
+        f"{directory}: does not fit the model of the config: {problem}; "
+        "put config.yaml back to what it was when the run began"
+    )
+
+
 def _read_payload(directory: Path) -> dict[str, Any]:
     path = directory / STATE_FILE
+    if directory.is_symlink():
+        raise CheckpointError(f"{directory}: a symbolic link; a run holds its own checkpoints, so copy what it names")
     try:
-        if path.stat().st_size > _MAX_STATE_BYTES:
-            raise CheckpointError(f"{path}: too large for a state; this is no checkpoint of this program")
-        payload: dict[str, Any] = json.loads(path.read_bytes())
+        payload: dict[str, Any] = read_json(path, _MAX_STATE_BYTES)
     except FileNotFoundError:
         raise CheckpointError(f"{directory}: no checkpoint (it holds no {STATE_FILE})") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise CheckpointError(f"{path}: damaged (it is not JSON)") from None
     version = payload.get("format_version") if isinstance(payload, dict) else None
     if not isinstance(version, int):
@@ -140,8 +170,10 @@ def _read_payload(directory: Path) -> dict[str, Any]:
     return migrate(payload, FORMAT_VERSION)
 
 
-def _read_tensors(directory: Path, name: str, checksums: Mapping[str, str]) -> dict[str, Tensor]:
-    content = _read_checked(directory, name, checksums)
+def _read_tensors(
+    directory: Path, name: str, checksums: Mapping[str, str], shapes: Shapes | None = None
+) -> dict[str, Tensor]:
+    content = _read_checked(directory, name, checksums, shapes)
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
@@ -149,14 +181,17 @@ def _read_tensors(directory: Path, name: str, checksums: Mapping[str, str]) -> d
     return tensors
 
 
-def _read_checked(directory: Path, name: str, checksums: Mapping[str, str]) -> bytes:
+def _read_checked(directory: Path, name: str, checksums: Mapping[str, str], shapes: Shapes | None = None) -> bytes:
     path = directory / name
     if name not in (MODEL_FILE, OPTIMIZER_FILE) or name not in checksums:
         raise CheckpointError(f"{directory}: holds no {name}")
     try:
-        content = path.read_bytes()
+        accept = None if shapes is None else functools.partial(check_fit, directory, shapes)
+        content = read_tensor_file(path, accept)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged, or no safetensors file ({error})") from None
     if hashlib.sha256(content).hexdigest() != checksums[name]:
         raise CheckpointError(f"{path}: damaged (its SHA-256 differs from the one in {STATE_FILE})")
     return content

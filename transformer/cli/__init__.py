@@ -31,6 +31,8 @@ VERBS = {
     "config": "print the JSON Schema of configs, or a resolved config",
 }
 
+_MAX_MESSAGE = 2000  # characters
+
 _USAGE = """usage: transformer VERB CONFIG_OR_RUN [section.key=value ...]
 
 Encoder-decoder Transformers for translation.
@@ -87,8 +89,11 @@ def _drop_output() -> None:
 
 
 def _refuse(message: str) -> int:
-    """Say why in one line, whatever the names in it contain."""
-    print("error:", " ".join(message.splitlines()), file=sys.stderr)
+    """Say why in one line, whatever the names in it contain; no escape sequence of theirs reaches the terminal."""
+    line = " ".join(message.splitlines())
+    line = line if len(line) <= _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} …"
+    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+    print("error:", shown, file=sys.stderr)
     return 2
 
 

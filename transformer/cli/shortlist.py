@@ -45,7 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     corpus = prepared.corpus("train")
     vocabularies = prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size
     say(f"shortlist: learning from {min(arguments.pairs, len(corpus)):,} pairs")
-    candidates = translation_table(corpus, *vocabularies, arguments.candidates, arguments.pairs, _ITERATIONS)
+    best = min(arguments.candidates, vocabularies[1])
+    candidates = translation_table(corpus, *vocabularies, best, arguments.pairs, _ITERATIONS)
     frequent = most_frequent(corpus, vocabularies[1], arguments.frequent, arguments.pairs)
     print(Shortlist(candidates, frequent).write(run))
     return 0

@@ -53,6 +53,8 @@ class CorpusSection(Section):
             raise ValueError("table and hub need source_field and target_field")
         if self.hub is not None and self.hub_split is None:
             raise ValueError("hub needs hub_split, e.g. train")
+        if self.hub == "pandas":
+            raise ValueError("hub pandas would read pickles, which run code; name a data set or a folder")
         if self.hub is None and (self.hub_config is not None or self.hub_split is not None):
             raise ValueError("hub_config and hub_split belong to hub")
         if self.table is not None and not table_format(self.table):

@@ -15,9 +15,11 @@ from transformer.config.corpora import CorpusSection
 from transformer.config.model_section import preset_options
 from transformer.config.schema import Config
 from transformer.errors import UserError
+from transformer.runtime.reading import read_whole
 
-MAX_BYTES = 1_000_000  # a config is a page of text; more is a mistake or an attack
+MAX_BYTES = 200_000  # a config is a page of text; more is a mistake or an attack
 MAX_DEPTH = 16
+_MAX_SHOWN = 200  # characters of a wrong value
 
 Key = tuple[str | int, ...]
 
@@ -57,16 +59,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         UserError: for a missing or unreadable file, bad YAML, an unknown key or a wrong value.
     """
-    path = Path(path)
-    if path.is_dir():
+    path, of_run = Path(path), Path(path).is_dir()
+    if of_run:
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path}: this directory is no run (it holds no config.yaml); name a config file or a run")
         path = path / "config.yaml"
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise UserError(f"{path}: {size} bytes is no config (at most {MAX_BYTES})")
-        text = path.read_bytes().decode("utf-8")
+        text = read_whole(path, MAX_BYTES, follow_link=not of_run).decode("utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such config file or run directory; check the path") from None
     except UnicodeDecodeError as error:
@@ -198,6 +197,9 @@ def _validate(tree: dict[str, Any], origins: dict[Key, str], name: str) -> Confi
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise UserError(_explain(first, origins, name)) from None
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        raise UserError(f"{name}: a key holds {half}, half of a character; write the whole one") from None
 
 
 def _explain(error: Any, origins: dict[Key, str], name: str) -> str:
@@ -219,8 +221,13 @@ def _explain(error: Any, origins: dict[Key, str], name: str) -> str:
         return f"{place}: missing; this option must be given"
     message = _PLAIN_WORDS.get(error["type"], error["msg"].removeprefix("Value error, "))
     value = error["input"]
-    shown = "" if isinstance(value, dict | BaseModel) else f" (it is {value!r})"
+    shown = "" if isinstance(value, dict | BaseModel) else f" (it is {_shown(value)})"
     return f"{place}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]} …"
 
 
 def _valid_names(location: Key) -> list[str]:

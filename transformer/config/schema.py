@@ -251,7 +251,7 @@ class DecodingSection(Section):
     inputs together."""
     batch_tokens: Positive = 8192
     """The most source tokens searched together, padding included: long sentences make smaller batches."""
-    workers: Positive | None = None
+    workers: int | None = Field(default=None, gt=0, le=256)
     """Processes of one thread that search batches side by side, on CPUs under Linux. Empty: as many as threads where
     `translate` and `evaluate` run, 1 in Python and for validation while training."""
 

@@ -6,8 +6,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
+_MOST = 2**31 - 1  # what every library below can count to
+
+Positive = Annotated[int, Field(gt=0, le=_MOST)]
+NonNegative = Annotated[int, Field(ge=0, le=_MOST)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 

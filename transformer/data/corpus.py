@@ -1,8 +1,9 @@
 """Raw sentence pairs from text files, tables and the Hugging Face hub.
 
-Text, TSV and JSON lines are read here, Parquet and the hub through `datasets`: a refusal can name the line, a stray
-carriage return inside a line must not shift the sides against each other, every field stays the text it is (`datasets`
-makes numbers of "007" and times of "2024-01-01"), and a machine without `datasets` can still train.
+Text, TSV and JSON lines are read here, Parquet by `pyarrow`, only the hub through `datasets`: a refusal can name the
+line, a stray carriage return inside a line must not shift the sides against each other, every field stays the text it
+is (`datasets` makes numbers of "007" and times of "2024-01-01"), no server is asked about local files, and a machine
+without `datasets` can still train.
 """
 
 from __future__ import annotations
@@ -20,8 +21,12 @@ from typing import Any, BinaryIO
 
 from transformer.config import CorpusSection, table_format
 from transformer.errors import UserError
+from transformer.runtime.reading import open_plain
 
 Pair = tuple[str, str]
+
+MAX_LINE_BYTES = 2**20
+_PARQUET_ROWS = 256
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -71,9 +76,13 @@ def decode_lines(file: Iterable[bytes], name: str) -> Iterator[str]:
     """Yield the lines of an open file as text, without their ends; `name` stands for it in messages.
 
     Raises:
-        UserError: where a line is not UTF-8.
+        UserError: where a line is not UTF-8, holds a NUL, or is longer than `MAX_LINE_BYTES`.
     """
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(_bounded(file), 1):
+        if len(line) > MAX_LINE_BYTES:
+            raise UserError(f"{name}:{number}: a line of more than {MAX_LINE_BYTES:,} bytes; a line is a sentence")
+        if b"\0" in line:
+            raise UserError(f"{name}:{number}: holds a NUL byte; it is binary, or UTF-16 text: convert it with iconv")
         try:
             if number == 1:
                 line = line.removeprefix(codecs.BOM_UTF8)
@@ -85,10 +94,16 @@ def decode_lines(file: Iterable[bytes], name: str) -> Iterator[str]:
             ) from None
 
 
+def _bounded(file: Iterable[bytes]) -> Iterable[bytes]:
+    """The lines of a file, of which none fills the memory: a longer one comes in parts."""
+    readline = getattr(file, "readline", None)
+    return file if readline is None else iter(lambda: readline(MAX_LINE_BYTES + 1), b"")
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path, follow_link=True) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from None
@@ -105,7 +120,17 @@ def _open_binary(path: Path) -> BinaryIO | gzip.GzipFile:
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
 
 
+def _refuse_endless(path: Path) -> None:
+    """A config may come from a stranger: what it names must have an end. A pipe that a user names may be read."""
+    try:
+        open_plain(path, follow_link=True).close()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
 def _text_pairs(source: Path, target: Path) -> Iterator[Pair]:
+    for path in (source, target):
+        _refuse_endless(path)
     source_lines, target_lines = read_lines(source), read_lines(target)
     for number, (left, right) in enumerate(itertools.zip_longest(source_lines, target_lines), 1):
         if left is not None and right is not None:
@@ -124,14 +149,12 @@ def _records(corpus: CorpusSection) -> Iterable[dict[str, Any]]:
         return _load_hub(corpus)  # type: ignore[no-any-return]
     assert corpus.table is not None
     path = Path(corpus.table)
+    _refuse_endless(path)
     if table_format(corpus.table) == "jsonl":
         return _json_records(path)
     if table_format(corpus.table) == "tsv":
         return _tsv_records(path, header=isinstance(corpus.source_field, str))
-    if not path.is_file():
-        raise _unreadable(path, FileNotFoundError())
-    # streaming reads the file in place; without it `datasets` first writes a copy of the corpus to its cache
-    return _load_dataset(corpus.table, "parquet", data_files=corpus.table, split="train", streaming=True)  # type: ignore[no-any-return]
+    return _parquet_records(path)
 
 
 def _tsv_records(path: Path, header: bool) -> Iterator[dict[str, Any]]:
@@ -166,22 +189,29 @@ def _json_records(path: Path) -> Iterator[dict[str, Any]]:
         yield record
 
 
+def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS):  # few rows: each may be long
+                yield from batch.to_pylist()
+    except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:
+        raise UserError(f"{path}: a damaged Parquet file, or none ({_first_line(error)}); make it anew") from None
+
+
 def _load_hub(corpus: CorpusSection) -> Any:
     assert corpus.hub is not None
-    return _load_dataset(corpus.hub, corpus.hub, name=corpus.hub_config, split=corpus.hub_split)
-
-
-def _load_dataset(shown: str, *arguments: Any, **options: Any) -> Any:
     try:
         import datasets
     except ImportError:
-        raise UserError(f"{shown}: reading this needs the package datasets; pip install datasets") from None
+        raise UserError(f"{corpus.hub}: reading this needs the package datasets; pip install datasets") from None
     datasets.disable_progress_bars()
     try:
-        return datasets.load_dataset(*arguments, **options)
+        return datasets.load_dataset(corpus.hub, name=corpus.hub_config, split=corpus.hub_split)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = _first_line(error.__cause__ or error)  # behind "An error occurred while generating the dataset"
-        raise UserError(f"{shown}: datasets cannot load it: {reason}") from None
+        raise UserError(f"{corpus.hub}: datasets cannot load it: {reason}") from None
 
 
 def _record_pairs(corpus: CorpusSection, records: Iterable[dict[str, Any]]) -> Iterator[Pair]:
@@ -192,7 +222,7 @@ def _record_pairs(corpus: CorpusSection, records: Iterable[dict[str, Any]]) -> I
             yield _field(record, corpus.source_field, name, number), _field(record, corpus.target_field, name, number)
     except UserError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:  # what datasets and pyarrow raise on damaged files
+    except (OSError, ValueError, RuntimeError) as error:  # what datasets raises on damaged files
         raise UserError(f"{name}: cannot be read after record {number}: {_first_line(error)}") from None
 
 

@@ -33,8 +33,12 @@ class EncodedCorpus:
     def __init__(self, path: Path) -> None:
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            if reader.schema != _SCHEMA:
+                raise pa.ArrowInvalid("it holds no pairs of token ids")
             chunks = [reader.get_batch(index) for index in range(reader.num_record_batches)]
-        except (OSError, pa.ArrowInvalid) as error:
+            for chunk in chunks:
+                chunk.validate(full=True)
+        except (OSError, pa.ArrowException) as error:
             raise UserError(f"{path}: cannot be read ({error}); delete its folder, and prepare runs again") from None
         self._starts = np.cumsum([0, *(chunk.num_rows for chunk in chunks)])
         self._source = [_ragged(chunk.column(0)) for chunk in chunks]

@@ -34,9 +34,13 @@ from transformer.errors import UserError
 from transformer.runtime.atomic import new_directory, write_durably
 from transformer.runtime.device import physical_cores
 from transformer.runtime.lock import locked
+from transformer.runtime.reading import read_json
 
 FORMAT_VERSION = 1
 CHUNK_PAIRS = 8192  # pairs encoded and written at a time: bounds memory, and feeds the tokenizer's threads well
+_CHUNK_CHARACTERS = 50_000_000  # of a corpus whose lines are no sentences
+_MAX_MANIFEST_BYTES = 10_000_000
+_FILES = ("train.arrow", "validation.arrow")
 _REPORT_CHUNKS = 32  # a line of progress every so many chunks
 _RATIO_FROM = 10  # a ratio says nothing about sentences of a few tokens
 
@@ -105,15 +109,17 @@ def prepare(config: Config, say: Say) -> Prepared:
 def open_prepared(directory: Path) -> Prepared:
     """Open a folder that `prepare` wrote."""
     try:
-        manifest = json.loads((directory / "manifest.json").read_text("utf-8"))
+        manifest = read_json(directory / "manifest.json", _MAX_MANIFEST_BYTES)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{directory}/manifest.json: damaged ({error}); delete {directory}, and prepare runs again"
         ) from None
     source_tokenizer, target_tokenizer = load_tokenizers(directory / "tokenizer")
-    found = {name: file_hash(directory / name) for name in manifest.get("files", {})}
-    tokenizers = [hashlib.sha256(t.model).hexdigest() for t in (source_tokenizer, target_tokenizer)]
-    if not found or found != manifest["files"] or tokenizers != manifest.get("tokenizer_sha256"):
+    held = {
+        "files": {name: file_hash(directory / name) for name in _FILES},
+        "tokenizer_sha256": [hashlib.sha256(t.model).hexdigest() for t in (source_tokenizer, target_tokenizer)],
+    }
+    if not isinstance(manifest, dict) or any(manifest.get(key) != value for key, value in held.items()):
         raise UserError(f"{directory}: damaged (a file differs from the manifest); delete it, and prepare runs again")
     return Prepared(directory, source_tokenizer, target_tokenizer, manifest)
 
@@ -216,7 +222,7 @@ def encode(
     threads = config.run.threads or physical_cores()
     pairs = read_pairs(getattr(config.data, split))
     for index in itertools.count():
-        chunk = list(itertools.islice(pairs, CHUNK_PAIRS))
+        chunk = _next_chunk(pairs)
         if not chunk:
             break
         if shard is not None and not shard.holds(index):
@@ -242,6 +248,14 @@ def _check_counts(config: Config, split: str, counts: SplitCounts, say: Say) -> 
             "or look at the corpus"
         )
     say(f"{split}: {counts.in_words()}, {counts.source_tokens:,} source and {counts.target_tokens:,} target tokens")
+
+
+def _next_chunk(pairs: Iterator[Pair]) -> list[Pair]:
+    chunk, characters = list[Pair](), 0
+    while len(chunk) < CHUNK_PAIRS and characters < _CHUNK_CHARACTERS and (pair := next(pairs, None)) is not None:
+        chunk.append(pair)
+        characters += len(pair[0]) + len(pair[1])
+    return chunk
 
 
 def _filter(

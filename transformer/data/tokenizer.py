@@ -12,6 +12,9 @@ import sentencepiece
 from transformer.config import TokenizerSection
 from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
+from transformer.runtime.reading import read_whole
+
+MAX_BYTES = 100_000_000  # a vocabulary of a million pieces is a quarter of it
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIALS = {"pad": PAD, "unk": UNK, "bos": BOS, "eos": EOS}
@@ -36,7 +39,8 @@ class Tokenizer:
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
-        except RuntimeError:
+            self._processor.id_to_piece(list(range(self.vocab_size)))  # each must be text
+        except (RuntimeError, ValueError):
             raise UserError(f"{name}: not a SentencePiece model, or damaged") from None
         found = {key: getattr(self._processor, f"{key}_id")() for key in SPECIALS}
         if found != SPECIALS:
@@ -46,10 +50,10 @@ class Tokenizer:
             )
 
     @classmethod
-    def load(cls, path: Path) -> Tokenizer:
-        """Read a `.model` file."""
+    def load(cls, path: Path, follow_link: bool = True) -> Tokenizer:
+        """Read a `.model` file; `follow_link` says whether it may be a symbolic link."""
         try:
-            return cls(path.read_bytes(), str(path))
+            return cls(read_whole(path, MAX_BYTES, follow_link), str(path))
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
 
@@ -134,9 +138,10 @@ def save_tokenizers(directory: Path, source: Tokenizer, target: Tokenizer) -> No
 def load_tokenizers(directory: Path) -> tuple[Tokenizer, Tokenizer]:
     """Read what `save_tokenizers` wrote: source and target tokenizer, the same object where they share a model."""
     if not (directory / "source.model").is_file():
-        tokenizer = Tokenizer.load(directory / "shared.model")
+        tokenizer = Tokenizer.load(directory / "shared.model", follow_link=False)
         return tokenizer, tokenizer
-    return Tokenizer.load(directory / "source.model"), Tokenizer.load(directory / "target.model")
+    source, target = (Tokenizer.load(directory / f"{side}.model", follow_link=False) for side in ("source", "target"))
+    return source, target
 
 
 def _explain_training(message: str, options: TokenizerSection) -> str:

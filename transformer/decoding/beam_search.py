@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from transformer.decoding.length_penalty import gnmt_length_penalty
 from transformer.decoding.step import StepFunction
 from transformer.decoding.top import best_continuations
+from transformer.errors import UserError
 
 _NEVER = float("-inf")
 _GROUP = (
@@ -85,16 +86,28 @@ def beam_search(
 
     Returns:
         For each sentence, up to `n_best` hypotheses, best first.
+
+    Raises:
+        UserError: where the scores are no numbers.
     """
     search = _Search(max_lengths, options, device)
     tokens = torch.full((len(max_lengths), 1), options.bos_id, device=device)  # (B, 1)
     while search.remaining:
+        if search.length == search.longest_limit:  # even the end marks, which alone were allowed, were worth nothing
+            raise not_numbers()
         log_probs, state = step(tokens, state)  # (N, V)
         rows, sentences = search.advance(log_probs)  # (N'), (B')
         if search.remaining:
             state.reorder(rows, sentences)
             tokens = search.newest_tokens  # (N', 1)
     return search.results
+
+
+def not_numbers() -> UserError:
+    """Weights can be finite and yet so large that nothing after them is."""
+    return UserError(
+        "the model's scores are NaN or infinite: its weights are damaged or absurd; use another checkpoint"
+    )
 
 
 class _Search:
@@ -116,12 +129,12 @@ class _Search:
         self.length = 0
         self.sentences = torch.arange(size, device=device)  # (B) which sentence each still searched one is
         self.max_lengths = torch.tensor(max_lengths, device=device)  # (B)
-        self.shortest_limit = min(max_lengths, default=0)
+        self.shortest_limit, self.longest_limit = min(max_lengths, default=0), max(max_lengths, default=0)
         # the best score that a hypothesis of log-probability p ≤ 0 can still reach is p / this: the penalty never falls
         longest = [gnmt_length_penalty(length, options.alpha) for length in max_lengths]
         precise = torch.float32 if device is not None and device.type == "mps" else torch.float64  # MPS has no float64
         self.largest_penalties = torch.tensor(longest, dtype=precise, device=device)  # (B)
-        self.tokens = torch.empty(size, beam, max(max_lengths, default=0), dtype=torch.int64, device=device)
+        self.tokens = torch.empty(size, beam, self.longest_limit, dtype=torch.int64, device=device)
         self.parents = torch.empty_like(self.tokens)
         self.log_probs = torch.zeros(size, 1, device=device)
         self.finished = _Finished(size, beam, precise, device)
@@ -198,10 +211,13 @@ class _Search:
     def _hypotheses(self, index: int) -> list[Hypothesis]:
         """The n best finished hypotheses of a sentence, read backwards from their ends."""
         tokens, parents = self.tokens[index].tolist(), self.parents[index].tolist()
-        return [
+        found = [
             Hypothesis(_read_back(tokens, parents, length, parent), log_prob, score)
             for score, log_prob, length, parent in self.finished.of(index, self.options.n_best)
         ]
+        if not found:
+            raise not_numbers()
+        return found
 
 
 # every tensor of a search whose first axis is B

@@ -22,10 +22,10 @@ from torch import Tensor
 from transformer.data.tokenizer import SPECIALS
 from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
+from transformer.runtime.tensor_file import Shapes, read_tensor_file
 
 SHORTLIST_FILE = "shortlist.safetensors"
 _MULTIPLE = 512
-_MAX_BYTES = 2**32
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,16 @@ def read_shortlist(run: Path, source_vocabulary: int, target_vocabulary: int) ->
         UserError: where there is none, or one of other vocabularies, or no shortlist at all.
     """
     path = run / SHORTLIST_FILE
+    foreign = UserError(f"{path}: not of this run's vocabularies; make it anew: transformer shortlist {run}")
+
+    def accept(shapes: Shapes) -> None:
+        candidates, frequent = shapes["candidates"], shapes["frequent"]
+        fits = len(shapes) == len(candidates) == 2 and len(frequent) == 1 and candidates[0] == source_vocabulary
+        if not fits or max(candidates[1], frequent[0]) > target_vocabulary:
+            raise foreign
+
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise UserError(f"{path}: too large for a shortlist; make it anew: transformer shortlist {run}")
-        tensors = safetensors.numpy.load(path.read_bytes())
+        tensors = safetensors.numpy.load(read_tensor_file(path, accept))
         candidates, frequent = tensors["candidates"], tensors["frequent"]
     except FileNotFoundError:
         raise UserError(
@@ -94,9 +100,8 @@ def read_shortlist(run: Path, source_vocabulary: int, target_vocabulary: int) ->
         ) from None
     except (OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
         raise UserError(f"{path}: damaged ({error}); make it anew: transformer shortlist {run}") from None
-    fits = candidates.ndim == 2 and frequent.ndim == 1 and len(candidates) == source_vocabulary
-    if not fits or not _are_ids(candidates, -1, target_vocabulary) or not _are_ids(frequent, 0, target_vocabulary):
-        raise UserError(f"{path}: not of this run's vocabularies; make it anew: transformer shortlist {run}")
+    if not _are_ids(candidates, -1, target_vocabulary) or not _are_ids(frequent, 0, target_vocabulary):
+        raise foreign
     return Shortlist(candidates, frequent)
 
 

@@ -12,7 +12,7 @@ from transformer.config import DecodingSection
 from transformer.data.batch import pad_rows
 from transformer.data.batching import batch_by_length
 from transformer.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
-from transformer.decoding.beam_search import Hypothesis, SearchOptions, beam_search
+from transformer.decoding.beam_search import Hypothesis, SearchOptions, beam_search, not_numbers
 from transformer.decoding.length_penalty import gnmt_length_penalty
 from transformer.decoding.score import score_pairs
 from transformer.decoding.shortlist import Shortlist
@@ -160,8 +160,13 @@ class Translator:
         source_ids = F.pad(source_ids, (0, width - source_ids.shape[1]), value=PAD).to(self.model.device)
         limits = [self._max_length(len(ids)) for ids in sources]
         shortlist = None if self.shortlist is None else self.shortlist.of_batch(sources, self.model.device)
-        state = ModelState(self.model, source_ids, shortlist)
-        found = beam_search(ModelStep(self.model, shortlist), state, limits, self.search_options, self.model.device)
+        try:
+            state = ModelState(self.model, source_ids, shortlist)
+            found = beam_search(ModelStep(self.model, shortlist), state, limits, self.search_options, self.model.device)
+        except RuntimeError as error:  # rounding to 8 bits asks for the least and the most of what it rounds
+            if "ChooseQuantizationParams" not in str(error):
+                raise
+            raise not_numbers() from None
         if shortlist is None:
             return found
         ids = shortlist.ids.tolist()

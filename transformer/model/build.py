@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
 from torch import nn
 
 from transformer.config import ModelSection
+from transformer.errors import UserError
 from transformer.model.attention import CrossAttention, SelfAttention
 from transformer.model.attention_kernels import KERNELS, AttentionKernel, fastest_with_mask
 from transformer.model.average_attention import AverageAttention
@@ -30,8 +32,11 @@ from transformer.model.positions.t5_bias import T5Bias
 from transformer.model.recurrent_unit import SimplerSimpleRecurrentUnit
 from transformer.model.residual import RESIDUALS, PostNorm, deep_norm_alpha_and_beta, ends_unnormalised
 from transformer.model.transformer import Transformer
+from transformer.runtime.memory import physical_memory
 
-__all__ = ["build_model", "initialise"]
+__all__ = ["build_model", "initialise", "model_shapes"]
+
+_BYTES = 4  # of a weight, which is made in fp32
 
 AnyStack = TypeVar("AnyStack", Encoder, Decoder)
 AnyAttention = TypeVar("AnyAttention", SelfAttention, CrossAttention)
@@ -47,7 +52,12 @@ def build_model(options: ModelSection, source_vocab_size: int, target_vocab_size
         options: the model's shape.
         source_vocab_size, target_vocab_size: V of each side; equal where the embeddings are tied three ways.
         pad_id: id of the padding.
+
+    Raises:
+        UserError: where the weights are more than this machine's memory; nothing is allocated then.
     """
+    if torch.get_default_device().type != "meta":
+        _refuse_more_than_memory(model_shapes(options, source_vocab_size, target_vocab_size, pad_id))
     source, target, output = _embedding_weights(options, source_vocab_size, target_vocab_size)
     model = Transformer(
         encoder=_encoder(options),
@@ -61,6 +71,24 @@ def build_model(options: ModelSection, source_vocab_size: int, target_vocab_size
     deep = options.norm == "deep"
     initialise(model, *((gains[stack][1] if deep else 1.0) for stack in ("encoder", "decoder")))
     return model
+
+
+def model_shapes(
+    options: ModelSection, source_vocab_size: int, target_vocab_size: int, pad_id: int
+) -> dict[str, tuple[int, ...]]:
+    """The weights' names and shapes, found on the meta device: nothing is allocated."""
+    with torch.device("meta"):
+        model = build_model(options, source_vocab_size, target_vocab_size, pad_id)
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+def _refuse_more_than_memory(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    parameters, memory = sum(map(math.prod, shapes.values())), physical_memory()
+    if memory is not None and _BYTES * parameters > memory:
+        raise UserError(
+            f"model: {parameters:,} parameters are {_BYTES * parameters / 1e9:,.0f} GB, and this machine has "
+            f"{memory / 1e9:,.0f} GB of memory; lower model.d_model, model.d_ff, the layers or tokenizer.vocab_size"
+        )
 
 
 def _encoder(o: ModelSection) -> Encoder:
@@ -174,7 +202,8 @@ def _embedding_weights(
     target = matrix(target_vocab_size)
     if options.tied_embeddings == "three_way":
         if source_vocab_size != target_vocab_size:
-            raise ValueError(f"three-way tying needs one vocabulary, not {source_vocab_size} and {target_vocab_size}")
+            sizes = f"{source_vocab_size} and {target_vocab_size} pieces"
+            raise UserError(f"model.tied_embeddings: three_way needs one vocabulary, not two of {sizes}; use decoder")
         return target, target, target
     output = target if options.tied_embeddings == "decoder" else matrix(target_vocab_size)
     return matrix(source_vocab_size), target, output

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from transformer.errors import UserError
+from transformer.runtime.reading import without_links
 
 try:
     import fcntl
@@ -27,7 +28,8 @@ def locked(directory: Path, wait: bool = False) -> Iterator[None]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        file = (directory / ".lock").open("w")
+        # to append: a hard link to another file would lose nothing
+        file = open(directory / ".lock", "a", opener=without_links)  # noqa: SIM115 - Path has no opener
     except OSError as error:
         raise UserError(f"{directory}: cannot be written to ({error.strerror}); name another directory") from None
     with file:

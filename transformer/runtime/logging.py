@@ -12,8 +12,11 @@ from tqdm import tqdm
 
 from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
+from transformer.runtime.reading import read_whole, without_links
 
 Record = Mapping[str, object]
+
+_MAX_BYTES = 2**30  # some million records
 
 
 class RecordListener(Protocol):
@@ -30,7 +33,7 @@ class JsonLines:
 
     def record(self, record: Record) -> None:
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with open(self.path, "a", encoding="utf-8", opener=without_links) as file:
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
         except OSError as error:
             reason = error.strerror or error
@@ -38,16 +41,21 @@ class JsonLines:
 
     def forget_after(self, update: int) -> None:
         """Drop records of updates that a resumed run will do again, and a line that a crash cut short."""
-        if self.path.exists():
-            # as bytes: a crash may cut a character in two, and text may hold what str.splitlines takes for a line's end
-            kept = [line for line in self.path.read_bytes().splitlines() if _update_of(line) <= update]
-            write_file(self.path, b"".join(line + b"\n" for line in kept))
+        try:
+            content = read_whole(self.path, _MAX_BYTES)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read ({error.strerror}); move it away") from None
+        # as bytes: a crash may cut a character in two, and text may hold what str.splitlines takes for a line's end
+        kept = [line for line in content.splitlines() if _update_of(line) <= update]
+        write_file(self.path, b"".join(line + b"\n" for line in kept))
 
 
 def _update_of(line: bytes) -> float:
     try:
         return float(json.loads(line)["update"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")
 
 

@@ -1,7 +1,8 @@
-"""How much memory this process may still take."""
+"""How much memory there is, and how much of it this process may still take."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
@@ -12,6 +13,13 @@ def available_memory() -> int | None:
     elsewhere than on Linux."""
     granted = [room for room in (_of_machine(), _of_control_group()) if room is not None]
     return min(granted, default=None)
+
+
+def physical_memory() -> int | None:
+    """Bytes of this machine's memory, None where the system does not say (Windows)."""
+    if not hasattr(os, "sysconf"):
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _of_machine() -> int | None:

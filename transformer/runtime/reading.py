@@ -1,0 +1,89 @@
+"""Files that a stranger may have made: opened only where they are plain files, read only up to a bound.
+
+A run directory can be unpacked from anywhere. A pipe in it would be waited for, a device has no end, and a symbolic
+link leads to whatever its maker named.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+MAX_DEPTH = 32  # of JSON; what this program writes is a quarter as deep
+
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # Windows has neither of them
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
+
+def open_plain(path: Path, limit: int | None = None, follow_link: bool = False) -> io.BufferedReader:
+    """Open a plain file to read bytes.
+
+    Args:
+        path: the file.
+        limit: the most bytes that it may have; None for any number.
+        follow_link: whether `path` itself may be a symbolic link: yes for what a user names, no for what lies in a run.
+
+    Raises:
+        OSError: where it cannot be opened, is no plain file or too large; `strerror` says it in words.
+    """
+    more = _NO_WAITING | (0 if follow_link else _NO_LINK)
+    try:
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | more))  # noqa: SIM115
+    except OSError as error:
+        if error.errno == errno.ELOOP and path.is_symlink():
+            raise OSError(errno.ELOOP, "it is a symbolic link", str(path)) from None
+        raise
+    found = os.fstat(file.fileno())
+    if stat.S_ISREG(found.st_mode) and (limit is None or found.st_size <= limit):
+        return file
+    file.close()
+    if stat.S_ISREG(found.st_mode):
+        raise _too_large(path, limit)
+    raise OSError(errno.EINVAL, "it is a pipe or a device, not a plain file", str(path))
+
+
+def read_whole(path: Path, limit: int, follow_link: bool = False) -> bytes:
+    """The content of a plain file of at most `limit` bytes.
+
+    Raises:
+        OSError: as `open_plain`.
+    """
+    with open_plain(path, limit, follow_link) as file:
+        return file.read(os.fstat(file.fileno()).st_size)  # a number larger than that would be allocated whole
+
+
+def read_json(path: Path, limit: int) -> Any:
+    """What a plain JSON file of at most `limit` bytes holds.
+
+    Raises:
+        OSError: as `open_plain`.
+        ValueError: where it is no JSON, or nested more than `MAX_DEPTH` deep.
+    """
+    try:
+        value = json.loads(read_whole(path, limit))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not _is_shallow(value, MAX_DEPTH):
+        raise ValueError("nested too deep")
+    return value
+
+
+def without_links(path: str, flags: int) -> int:
+    """An `opener` for `open`, to write a file under its own name and nowhere else."""
+    return os.open(path, flags | _NO_LINK | _NO_WAITING, 0o666)
+
+
+def _too_large(path: Path, limit: int | None) -> OSError:
+    return OSError(errno.EFBIG, f"it is too large: more than {limit:,} bytes", str(path))
+
+
+def _is_shallow(value: object, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    held = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(_is_shallow(child, depth - 1) for child in held)
