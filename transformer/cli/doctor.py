@@ -9,7 +9,6 @@ that its run directory lies on, and whether its corpora are there. The exit code
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
@@ -72,7 +71,8 @@ def _report(name: str, check: Callable[[], str]) -> bool:
 
 
 def _packages() -> str:
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    installed = {distribution.name for distribution in metadata.distributions()}
+    missing = [name for name in _PACKAGES if name not in installed]
     if missing:
         raise UserError(f"{', '.join(missing)} not installed; pip install {' '.join(missing)}")
     return ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)

@@ -20,7 +20,7 @@ from transformer.cli.preflight import preflight
 from transformer.cli.verification import record_verification
 from transformer.cli.wiring import say
 from transformer.config import MAY_CHANGE_ON_RESUME, Config, changed_keys, dump_config, load_config, override_config
-from transformer.data.prepare import Prepared, Say, prepare
+from transformer.data.prepare import MAX_MANIFEST_BYTES, Prepared, Say, prepare
 from transformer.data.tokenizer import save_tokenizers
 from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
@@ -28,6 +28,7 @@ from transformer.runtime.device import choose_device, choose_precision, configur
 from transformer.runtime.distributed import Processes, join_processes
 from transformer.runtime.lock import locked
 from transformer.runtime.logging import Console, JsonLines, clock
+from transformer.runtime.reading import read_json
 from transformer.training.limits import nearest_limit
 from transformer.training.trainer import Outcome, Trainer
 
@@ -163,8 +164,8 @@ def write_run(run: RunDirectory, config: Config, prepared: Prepared, where: dict
 def _inputs_of(run: RunDirectory) -> object:
     """The identity of the data that a run began with."""
     try:
-        return json.loads(run.manifest.read_bytes())["data"]["inputs"]
-    except (ValueError, KeyError, TypeError):
+        return read_json(run.manifest, MAX_MANIFEST_BYTES)["data"]["inputs"]
+    except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{run.manifest}: damaged; delete it if the corpora are still the run's own") from None
 
 

@@ -25,9 +25,11 @@ from transformer.data.corpus import file_hash, read_pairs
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
+from transformer.runtime.reading import read_json
 
 FORMAT_VERSION = 1
 SENTENCES = 5
+_MAX_BYTES = 10_000_000  # of five sentences and as many translations
 # how a translation is searched; what is left out changes none, or none in fp32
 _OPTIONS = (
     "beam_size",
@@ -95,7 +97,7 @@ def read_verification(run: RunDirectory) -> Verification | None:
     path = run.verification
     advice = f"put it back, or record anew: transformer verify {run.path} --record"
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path, _MAX_BYTES)
         if content["sha256"] != _content_hash(content):
             raise UserError(f"{path}: damaged (its content differs from its checksum); {advice}")
         if content["format_version"] > FORMAT_VERSION:
@@ -105,7 +107,7 @@ def read_verification(run: RunDirectory) -> Verification | None:
         return None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); mend its permissions") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise UserError(f"{path}: damaged; {advice}") from None
 
 

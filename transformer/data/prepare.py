@@ -39,7 +39,7 @@ from transformer.runtime.reading import read_json
 FORMAT_VERSION = 1
 CHUNK_PAIRS = 8192  # pairs encoded and written at a time: bounds memory, and feeds the tokenizer's threads well
 _CHUNK_CHARACTERS = 50_000_000  # of a corpus whose lines are no sentences
-_MAX_MANIFEST_BYTES = 10_000_000
+MAX_MANIFEST_BYTES = 10_000_000
 _FILES = ("train.arrow", "validation.arrow")
 _REPORT_CHUNKS = 32  # a line of progress every so many chunks
 _RATIO_FROM = 10  # a ratio says nothing about sentences of a few tokens
@@ -109,7 +109,7 @@ def prepare(config: Config, say: Say) -> Prepared:
 def open_prepared(directory: Path) -> Prepared:
     """Open a folder that `prepare` wrote."""
     try:
-        manifest = read_json(directory / "manifest.json", _MAX_MANIFEST_BYTES)
+        manifest = read_json(directory / "manifest.json", MAX_MANIFEST_BYTES)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{directory}/manifest.json: damaged ({error}); delete {directory}, and prepare runs again"
