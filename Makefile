@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format types check bench fuzz clean
+.PHONY: help install demo test test-slow lint format types check bench torture fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,17 @@ bench: install ## measure training, decoding, preparing and start-up on this mac
 
 fuzz: install ## give every reader 200,000 odd files; findings go to build/fuzz (an hour or more)
 	$(BIN)/python scripts/fuzz.py
+
+# Small updates and many checkpoints, so that a fault comes every second. In all at least 200.
+TORTURE := configs/multi30k_four_minutes.yaml model.d_model=32 model.d_ff=64 model.num_heads=2 model.num_encoder_layers=1 \
+	model.num_decoder_layers=1 tokenizer.vocab_size=1000 training.batch_tokens=512 training.max_updates=200 \
+	training.warmup_updates=20 training.checkpoint_every=10 validation.every=100 training.average_checkpoints=3 run.threads=1
+
+torture: install ## do 220 random faults to a training, and compare it with an undisturbed one (about 20 minutes)
+	test -e data/multi30k-en-de || $(BIN)/python scripts/get_corpus.py multi30k-en-de data/multi30k-en-de
+	rm -rf runs/torture
+	$(BIN)/python scripts/torture.py $(TORTURE) --faults 200 --json runs/torture/alone.json runs/torture/alone
+	$(BIN)/python scripts/torture.py $(TORTURE) --faults 20 --ranks 2 --json runs/torture/ranks.json runs/torture/ranks
 
 clean: ## remove what make made: .venv and caches; corpora and runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

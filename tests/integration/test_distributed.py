@@ -107,6 +107,7 @@ def test_processes_reach_the_losses_of_one(
     assert sides[0] == sides[1]
     for own, other in zip(records(run), records(tmp_path / "alone"), strict=True):
         assert own["loss"] == pytest.approx(other["loss"], rel=2e-4)
+        assert own.get("chrf") == pytest.approx(other.get("chrf"), abs=1)  # each sentence's translation at its place
 
 
 def test_a_run_goes_on_sharded_alone_and_replicated(tiny_run: Path, tmp_path: Path) -> None:
