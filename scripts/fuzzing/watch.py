@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import resource
 import select
@@ -115,6 +116,7 @@ def _child(read: Callable[[Input], None], inputs: Sequence[Input]) -> Iterator[R
 def _read_all(read: Callable[[Input], None], inputs: Sequence[Input], out: int) -> NoReturn:
     """Of the child: never returns."""
     try:
+        faulthandler.disable()  # the parent tells of a crash
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
