@@ -37,5 +37,8 @@ def test_half_of_torchruns_variables_are_refused(
             monkeypatch.delenv(name, raising=False)
         else:
             monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=r"WORLD_SIZE is set, but not all of RANK.*; start with torchrun"), join_processes(CPU, 1.0):
+    with (
+        pytest.raises(UserError, match=r"WORLD_SIZE is set, but not all of RANK.*; start with torchrun"),
+        join_processes(CPU, 1.0),
+    ):
         pass

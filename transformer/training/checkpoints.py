@@ -71,7 +71,8 @@ class TrainingCheckpoints:
 
             state = read_shards(path, self.model, self.optimizer)
         else:
-            checkpoint = read_checkpoint(path, with_optimizer=True)
+            shapes = {name: tuple(weight.shape) for name, weight in self.model.named_parameters()}
+            checkpoint = read_checkpoint(path, with_optimizer=True, shapes=shapes)
             load_model_tensors(self.model, checkpoint)
             restore_optimizer(self.model, self.optimizer, checkpoint)
             state = TrainingState.from_checkpoint(checkpoint)
