@@ -17,4 +17,5 @@ class UserError(Exception):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory does not suffice: Python's own, or PyTorch's on any device."""
-    return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or bool(_OUT_OF_MEMORY.search(str(error)))

@@ -79,6 +79,8 @@ class Training:
     def start(self, plan: str = "none") -> Life:
         """Start or go on, with faults as `injection` plans them; what it says goes to the log."""
         overrides = [*self.overrides, "training.log_every=1", f"run.directory={json.dumps(str(self.run))}"]
+        if plan != "none":  # whose calls are counted from the first update on
+            overrides.append("run.preflight=false")
         arguments = ["train", self.config, *overrides]
         if self.ranks == 1:
             return Forked(self.log, plan, arguments)

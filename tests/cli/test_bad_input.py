@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from transformer.checkpoint.run_directory import RunDirectory
+from transformer.runtime.reading import content_hash
 
 Refusal = Callable[..., str]
 Arguments = list[str | Path]
@@ -170,7 +171,8 @@ def flip(path: Path) -> None:
 
 
 def later(path: Path) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
+    payload = json.loads(path.read_text()) | {"format_version": 99}
+    path.write_text(json.dumps(payload | {"sha256": content_hash(payload)}))
 
 
 @pytest.mark.parametrize("content", ["../../etc", "", "\0", "00000060/../00000040"])

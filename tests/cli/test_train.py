@@ -21,6 +21,7 @@ from transformer.checkpoint.run_directory import RunDirectory
 from transformer.cli import main
 from transformer.config import load_config
 from transformer.runtime.lock import locked
+from transformer.runtime.reading import content_hash
 
 Arguments = list[str | Path]
 
@@ -184,7 +185,8 @@ def test_a_run_without_a_whole_checkpoint_is_not_begun_anew(refusal: Callable[..
 
 def test_a_later_formats_checkpoint_is_not_passed_over(refusal: Callable[..., str], run_copy: Path) -> None:
     state = run_copy / "checkpoints" / "00000060" / "state.json"
-    state.write_text(json.dumps(json.loads(state.read_text()) | {"format_version": 99}))
+    payload = json.loads(state.read_text()) | {"format_version": 99}
+    state.write_text(json.dumps(payload | {"sha256": content_hash(payload)}))
     assert f"{state}: written in format 99" in refusal("train", run_copy)
 
 

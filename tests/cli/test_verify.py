@@ -14,7 +14,7 @@ import pytest
 from transformer import load
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.checkpoint.store import read_checkpoint, write_checkpoint
-from transformer.cli import verification
+from transformer.runtime.reading import content_hash
 from transformer.training.trainer import Outcome, Trainer
 
 Command = Callable[..., Any]
@@ -91,7 +91,7 @@ def change(run: Path, **changes: Any) -> None:
 def forge(run: Path, **changes: Any) -> None:
     """With a checksum that fits."""
     content = json.loads((run / "verification.json").read_text("utf-8")) | changes
-    content["sha256"] = verification._content_hash(content)
+    content["sha256"] = content_hash(content)
     (run / "verification.json").write_text(json.dumps(content), "utf-8")
 
 
@@ -108,6 +108,24 @@ def test_other_texts_and_other_scores_are_found(command: Command, run_copy: Path
     assert command("verify", run_copy).code == 0
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"checkpoint": "../../other/checkpoints/00000010"},
+        {"checkpoint": ["x"]},
+        {"hypotheses": []},
+        {"scores": ["1.0"] * 5},
+        {"sources": [1, 2, 3, 4, 5]},
+        {"decoding": []},
+        {"sources": ["a"] * 9, "hypotheses": ["b"] * 9, "scores": [0.0] * 9},
+    ],
+)
+def test_records_that_nobody_wrote_are_refused(command: Command, run_copy: Path, changes: dict[str, Any]) -> None:
+    forge(run_copy, **changes)
+    (line,) = failures(command("verify", run_copy))
+    assert str(run_copy / "verification.json") in line
+
+
 def test_weights_that_were_exchanged_are_told_from_a_program_that_changed(command: Command, run_copy: Path) -> None:
     best = RunDirectory(run_copy).resolve("best")
     checkpoint = read_checkpoint(best)
@@ -120,7 +138,7 @@ def test_a_checkpoint_that_is_gone(command: Command, run_copy: Path) -> None:
     (run_copy / "best").write_text("00000020")
     assert command("verify", run_copy, "--record").code == 0
     shutil.rmtree(run_copy / "checkpoints" / "00000020")
-    assert "00000020, which is gone" in failures(command("verify", run_copy))[-1]
+    assert "made by checkpoint 00000020, which is not there" in failures(command("verify", run_copy))[-1]
 
 
 def test_recording_makes_good_what_was_lost(command: Command, run_copy: Path, tiny_run: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -129,7 +130,7 @@ def test_a_full_disk_leaves_the_old_directory(tmp_path: Path, full_disk: None) -
 
 def test_what_a_killed_process_of_the_same_number_left_is_no_hindrance(tmp_path: Path) -> None:
     for ending in ("tmp", "old"):
-        leftover = tmp_path / f".run.{os.getpid()}.{ending}"
+        leftover = tmp_path / f".run.{socket.gethostname()}.{os.getpid()}.{ending}"
         leftover.mkdir()
         (leftover / "half").touch()
     directory_of(tmp_path / "run", "first")

@@ -123,7 +123,8 @@ def test_after_too_many_in_a_row_the_run_goes_back_with_half_the_rate(make_train
     assert [update for update, _ in rates] == [1, 2, 3, 4, 3, 4, 5, 6]
     assert rates[-1][1] == trainer.learning_rate(6) == make_trainer(directory="other").learning_rate(6) / 2
     assert (trainer.state.rewinds, trainer.state.learning_rate_factor, trainer.state.update) == (1, 0.5, 6)
-    assert "back to update 2 with 0.5 times" in trainer.listeners[0].of("fault")[-1]["what"]
+    record = trainer.listeners[0].of("fault")[-1]
+    assert record["update"] == 2 and "back here from update 4" in record["what"] and "0.5 times" in record["what"]
 
 
 def test_a_run_that_goes_on_after_a_rewind_keeps_its_rate(make_trainer: MakeTrainer) -> None:

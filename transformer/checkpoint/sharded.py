@@ -44,7 +44,8 @@ def write_sharded_checkpoint(
     if processes.is_main:
         shutil.rmtree(parts, ignore_errors=True)  # of a killed job
     processes.wait()
-    for name, tensors in ((MODEL_FILE, model), (OPTIMIZER_FILE, optimizer)):
+    files = {name: tensors for name, tensors in ((MODEL_FILE, model), (OPTIMIZER_FILE, optimizer)) if tensors}
+    for name, tensors in files.items():
         writer = HuggingFaceStorageWriter(str(parts / name), save_distributed=True, enable_consolidation=True)
         # joining loses numbers without a dimension (PyTorch 2.13); `restore_optimizer` takes them with one as well
         save(
@@ -53,7 +54,7 @@ def write_sharded_checkpoint(
         )
     if processes.is_main:
         with new_directory(directory) as temporary:
-            checksums = {name: _take(parts / name / _JOINED, temporary / name) for name in (MODEL_FILE, OPTIMIZER_FILE)}
+            checksums = {name: _take(parts / name / _JOINED, temporary / name) for name in files}
             write_state(temporary, checksums, state)
         shutil.rmtree(parts)
     processes.wait()
@@ -79,10 +80,23 @@ def read_shards(directory: Path, model: nn.Module, optimizer: torch.optim.Optimi
             "exp_avg": torch.zeros_like(parameter),
             "exp_avg_sq": torch.zeros_like(parameter),
         }
+    stored = _names_in(directory / OPTIMIZER_FILE)
+    for name, parameter in model.named_parameters():
+        if f"optimizer.step.{name}" not in stored:  # a layer that no update has drawn yet
+            del optimizer.state[parameter]
     tensors = model_tensors(model) | optimizer_tensors(model, optimizer)
     pieces = {name: tensor for name, tensor in tensors.items() if tensor.dim()}
     load(pieces, storage_reader=HuggingFaceStorageReader(str(directory)))
-    with safe_open(directory / OPTIMIZER_FILE, framework="pt") as file:
-        for name in tensors.keys() - pieces.keys():
-            tensors[name].copy_(file.get_tensor(name).reshape(()))
+    if stored:
+        with safe_open(directory / OPTIMIZER_FILE, framework="pt") as file:
+            for name in tensors.keys() - pieces.keys():
+                tensors[name].copy_(file.get_tensor(name).reshape(()))
     return TrainingState.from_checkpoint(Checkpoint(directory, {}, {}, read_state(directory)))
+
+
+def _names_in(path: Path) -> set[str]:
+    """The tensors of a file; none where it is not there, as before the first update that changed anything."""
+    if not path.is_file():
+        return set()
+    with safe_open(path, framework="pt") as file:
+        return set(file.keys())

@@ -36,7 +36,7 @@ class TrainingState:
         out_of_memory: updates that were done again after they did not fit into memory.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     update: Count = 0
     epoch: Count = 0
@@ -47,7 +47,7 @@ class TrainingState:
     best_update: Count | None = None
     validations_without_gain: Count = 0
     interval: dict[str, float] = field(default_factory=dict)
-    learning_rate_factor: float = 1.0
+    learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     rewinds: Count = 0
     skipped: Count = 0
     skipped_in_a_row: Count = 0
@@ -117,6 +117,7 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
     for name, parameter in model.named_parameters():
         stored = moments.get(name)
         if stored is None and may_be_missing:
+            optimizer.state.pop(parameter, None)
             continue
         if stored is None or not _are_moments(stored, parameter):
             raise CheckpointError(

@@ -22,7 +22,7 @@ from torch import Tensor
 from transformer.checkpoint.migrations import can_migrate, migrate
 from transformer.errors import UserError
 from transformer.runtime.atomic import new_directory, write_durably
-from transformer.runtime.reading import read_json
+from transformer.runtime.reading import content_hash, read_json
 from transformer.runtime.tensor_file import Shapes, read_tensor_file
 
 FORMAT_VERSION = 1
@@ -49,7 +49,7 @@ class Checkpoint:
     Attributes:
         directory: where it lies.
         model: weights by parameter name.
-        optimizer: the optimizer's tensors and the random state; empty where it was not asked for or there is none.
+        optimizer: the optimizer's tensors; empty where it was not asked for or there is none.
         state: counters and positions.
     """
 
@@ -80,7 +80,7 @@ def write_checkpoint(
 def write_state(directory: Path, checksums: Mapping[str, str], state: Mapping[str, Any]) -> None:
     """Write the last file of a checkpoint, with the SHA-256 of those before it."""
     payload = {"format_version": FORMAT_VERSION, "files": dict(checksums), "state": dict(state)}
-    payload["sha256"] = _payload_hash(payload)
+    payload["sha256"] = content_hash(payload)
     write_durably(directory / STATE_FILE, json.dumps(payload, indent=1).encode())
 
 
@@ -108,7 +108,8 @@ def read_checkpoint(directory: Path, with_optimizer: bool = False, shapes: Shape
     """
     payload = _read_payload(directory)
     model = _read_tensors(directory, MODEL_FILE, payload["files"], shapes)
-    optimizer = _read_tensors(directory, OPTIMIZER_FILE, payload["files"]) if with_optimizer else {}
+    has_optimizer = OPTIMIZER_FILE in payload["files"]  # not before the first update that changed anything
+    optimizer = _read_tensors(directory, OPTIMIZER_FILE, payload["files"]) if with_optimizer and has_optimizer else {}
     return Checkpoint(directory, model, optimizer, payload["state"])
 
 
@@ -158,13 +159,14 @@ def _read_payload(directory: Path) -> dict[str, Any]:
     version = payload.get("format_version") if isinstance(payload, dict) else None
     if not isinstance(version, int):
         raise CheckpointError(f"{path}: damaged, or not a checkpoint of this program (no format_version)")
+    if payload.get("sha256") != content_hash(payload):
+        raise CheckpointError(f"{path}: damaged (its content differs from its checksum)")
     if version > FORMAT_VERSION:
         raise LaterFormatError(
             f"{path}: written in format {version}, and this program reads up to {FORMAT_VERSION}; update transformer"
         )
-    whole = isinstance(payload.get("files"), dict) and isinstance(payload.get("state"), dict)
-    if not whole or payload.get("sha256") != _payload_hash(payload):
-        raise CheckpointError(f"{path}: damaged (its content differs from its checksum)")
+    if not isinstance(payload.get("files"), dict) or not isinstance(payload.get("state"), dict):
+        raise CheckpointError(f"{path}: damaged (it lists no files or no state)")
     if not can_migrate(version, FORMAT_VERSION):
         raise CheckpointError(f"{path}: written in format {version}, which no release of this program wrote")
     return migrate(payload, FORMAT_VERSION)
@@ -195,8 +197,3 @@ def _read_checked(directory: Path, name: str, checksums: Mapping[str, str], shap
     if hashlib.sha256(content).hexdigest() != checksums[name]:
         raise CheckpointError(f"{path}: damaged (its SHA-256 differs from the one in {STATE_FILE})")
     return content
-
-
-def _payload_hash(payload: Mapping[str, Any]) -> str:
-    content = {key: value for key, value in payload.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -18,7 +18,7 @@ from transformer.data.batch import Batch, collate
 from transformer.data.batching import split_update
 from transformer.data.dataset import EncodedCorpus
 from transformer.data.prepare import Prepared
-from transformer.errors import UserError
+from transformer.errors import UserError, is_out_of_memory
 from transformer.runtime.memory import available_memory
 from transformer.training.probe import Trial, try_batch
 from transformer.training.trainer import Trainer
@@ -107,6 +107,7 @@ def check_memory(trainer: Trainer) -> str:
         part = _collate(stream.corpus, rows[: math.ceil(len(rows) / _PART)])
         times, tried = _tokens(batch) / _tokens(part), _try(trainer, part)
         needed, available = times * tried.saved_bytes + _kept_beside(trainer), available_memory()
+        available = None if available is None else available // trainer.processes.local_size
         if available is not None and needed > available:
             fitting = max(1, int(_padded_tokens(batch) * available / needed / 2))
             raise UserError(
@@ -156,7 +157,7 @@ def check_checkpoint(trainer: Trainer) -> str:
     try:
         write_checkpoint(temporary / "checkpoint", model, optimizer, trainer.state.to_json())
         size = sum(file.stat().st_size for file in temporary.glob("*/*"))
-        read = read_checkpoint(temporary / "checkpoint", with_optimizer=bool(optimizer))
+        read = read_checkpoint(temporary / "checkpoint", with_optimizer=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     written = {**model, **optimizer}
@@ -173,7 +174,9 @@ def check_checkpoint(trainer: Trainer) -> str:
 def _try(trainer: Trainer, batch: Batch) -> Trial:
     try:
         return try_batch(trainer.model, trainer.updater.optimizer, trainer.updater.rehearse, batch)
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise UserError(
             f"the longest pairs of the training corpus do not fit into the memory of {trainer.device}; set "
             f"training.micro_batch_tokens=auto, or a number below {_padded_tokens(batch)}"

@@ -7,25 +7,24 @@ depend on as little as can be.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
 
 from transformer.checkpoint.load import load_model
 from transformer.checkpoint.run_directory import RunDirectory
-from transformer.checkpoint.store import MODEL_FILE
+from transformer.checkpoint.store import MODEL_FILE, CheckpointError
 from transformer.config import Config, DecodingSection
 from transformer.data.corpus import file_hash, read_pairs
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
-from transformer.runtime.reading import read_json
+from transformer.runtime.reading import content_hash, read_json
 
 FORMAT_VERSION = 1
 SENTENCES = 5
@@ -42,7 +41,7 @@ _OPTIONS = (
 _SCORE_TOLERANCE = 1e-4  # other processors and releases of PyTorch add up fp32 numbers in another order
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
 class Verification:
     """What is in `verification.json`.
 
@@ -83,7 +82,7 @@ def record_verification(run: RunDirectory, config: Config) -> Verification:
         [each.score for each in found],
     )
     content: dict[str, Any] = {"format_version": FORMAT_VERSION, **vars(verification)}
-    content["sha256"] = _content_hash(content)
+    content["sha256"] = content_hash(content)
     write_file(run.verification, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     return verification
 
@@ -98,17 +97,20 @@ def read_verification(run: RunDirectory) -> Verification | None:
     advice = f"put it back, or record anew: transformer verify {run.path} --record"
     try:
         content = read_json(path, _MAX_BYTES)
-        if content["sha256"] != _content_hash(content):
+        if content["sha256"] != content_hash(content):
             raise UserError(f"{path}: damaged (its content differs from its checksum); {advice}")
         if content["format_version"] > FORMAT_VERSION:
             raise UserError(f"{path}: written in format {content['format_version']}; update transformer")
-        return Verification(**{name: content[name] for name in Verification.__annotations__})
+        found = Verification(**{name: content[name] for name in Verification.__annotations__})
     except FileNotFoundError:
         return None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); mend its permissions") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path}: damaged; {advice}") from None
+    if not len(found.sources) == len(found.hypotheses) == len(found.scores) <= SENTENCES:
+        raise UserError(f"{path}: damaged (not a translation and a score for each source); {advice}")
+    return found
 
 
 def compare_translations(run: RunDirectory, verification: Verification) -> list[str]:
@@ -117,11 +119,13 @@ def compare_translations(run: RunDirectory, verification: Verification) -> list[
     Raises:
         UserError: where the checkpoint that translated is gone, or no longer the same.
     """
-    checkpoint = run.checkpoint(verification.checkpoint)
-    if not checkpoint.is_dir():
+    try:
+        checkpoint = run.resolve(verification.checkpoint)
+    except CheckpointError:
         raise UserError(
-            f"{run.verification}: made by {checkpoint}, which is gone; transformer verify {run.path} --record"
-        )
+            f"{run.verification}: made by checkpoint {verification.checkpoint}, which is not there; "
+            f"transformer verify {run.path} --record"
+        ) from None
     if file_hash(checkpoint / MODEL_FILE) != verification.model_sha256:
         raise UserError(
             f"{run.verification}: made by other weights than {checkpoint} holds now; if they were meant to change: "
@@ -149,8 +153,3 @@ def _translate(checkpoint: Path, decoding: Mapping[str, Any], sources: Sequence[
         raise UserError(f"{checkpoint.parent.parent}: verification.json: {error.errors()[0]['msg']}") from None
     translator = Translator(loaded.model, loaded.source_tokenizer, loaded.target_tokenizer, options)
     return [found[0] for found in translator.translate_n_best(sources)]
-
-
-def _content_hash(content: Mapping[str, Any]) -> str:
-    rest = {key: value for key, value in content.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

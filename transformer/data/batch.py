@@ -38,6 +38,10 @@ class Batch:
         """Entries of both sides, padding included: B · (S + T)."""
         return self.source_ids.numel() + self.labels.numel()
 
+    def fields(self) -> tuple[Tensor, Tensor, Tensor, int, int]:
+        """In their order."""
+        return self.source_ids, self.decoder_input_ids, self.labels, self.num_source_tokens, self.num_target_tokens
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         if device.type == "cpu":

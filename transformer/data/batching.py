@@ -15,6 +15,7 @@ import numpy as np
 
 from transformer.data.batch import Batch, collate
 from transformer.data.dataset import EncodedCorpus
+from transformer.errors import UserError
 
 Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
 
@@ -126,7 +127,8 @@ class Update:
         limit = self.micro_batch_tokens
         if halvings:
             longest = 1 + max(int(side[self.rows].max()) for side in lengths)
-            limit = max(1, (limit or longest * -(-len(self.rows) // self.size)) // 2**halvings)
+            whole = longest * -(-len(self.rows) // self.size)  # tokens of a process' part
+            limit = max(1, min(limit or whole, whole) // 2**halvings)
         return split_update(rows, *lengths, limit)
 
     def _collate(self, rows: Rows) -> Batch:
@@ -174,6 +176,11 @@ class UpdateStream:
         while True:
             plan = plan_epoch(*lengths, self.batch_tokens, self.window, self.seed, self.position.epoch)
             rows = next(todo := itertools.islice(plan, self.position.batch, None), None)
+            if rows is None:
+                raise UserError(
+                    f"update {self.position.batch} of an epoch is asked for, and the training corpus has fewer; "
+                    "the run's checkpoint is of other data"
+                )
             while rows is not None:
                 following = next(todo, None)
                 last = following is None

@@ -38,8 +38,11 @@ class EncodedCorpus:
             chunks = [reader.get_batch(index) for index in range(reader.num_record_batches)]
             for chunk in chunks:
                 chunk.validate(full=True)
+                if any(column.null_count or column.values.null_count for column in chunk.columns):
+                    raise pa.ArrowInvalid("a sentence or a token is missing")
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{path}: cannot be read ({error}); delete its folder, and prepare runs again") from None
+        self._path = path
         self._starts = np.cumsum([0, *(chunk.num_rows for chunk in chunks)])
         self._source = [_ragged(chunk.column(0)) for chunk in chunks]
         self._target = [_ragged(chunk.column(1)) for chunk in chunks]
@@ -48,6 +51,22 @@ class EncodedCorpus:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    def check_ids(self, source_size: int, target_size: int) -> None:
+        """Refuse ids that vocabularies of these sizes do not have, and a corpus without a pair.
+
+        Raises:
+            UserError: at the first of them.
+        """
+        if not len(self):
+            raise UserError(f"{self._path}: holds no pair; delete its folder, and prepare runs again")
+        for columns, size in ((self._source, source_size), (self._target, target_size)):
+            for _, ids in columns:
+                if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < size:
+                    raise UserError(
+                        f"{self._path}: holds token {int(ids.max())}, and the vocabulary has {size}; "
+                        "delete its folder, and prepare runs again"
+                    )
 
     def sources(self, rows: Sequence[int] | np.ndarray) -> list[Ids]:
         """The source ids of some rows, as views into the file."""

@@ -64,7 +64,9 @@ class Prepared:
 
     def corpus(self, split: str) -> EncodedCorpus:
         """The encoded pairs of `train` or `validation`."""
-        return EncodedCorpus(self.directory / f"{split}.arrow")
+        corpus = EncodedCorpus(self.directory / f"{split}.arrow")
+        corpus.check_ids(self.source_tokenizer.vocab_size, self.target_tokenizer.vocab_size)
+        return corpus
 
 
 def prepare(config: Config, say: Say) -> Prepared:

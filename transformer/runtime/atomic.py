@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         UserError: where the disk is full or the directory cannot be written; `path` is then as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path, "tmp")
     with _writing(path):
         try:
             write_durably(temporary, content)
@@ -35,7 +36,7 @@ def new_directory(path: Path) -> Iterator[Path]:
     Raises:
         UserError: where the disk is full or the directory cannot be written; `path` is then as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path, "tmp")
     with _writing(path):
         try:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -74,8 +75,11 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def remove_directory(path: Path) -> None:
-    """Delete a directory so that a crash leaves it whole or not under its name at all."""
-    retired = path.with_name(f".{path.name}.{os.getpid()}.old")
+    """Delete a directory so that a crash leaves it whole or not under its name at all; of a link only the link."""
+    if path.is_symlink():
+        path.unlink()
+        return
+    retired = _beside(path, "old")
     shutil.rmtree(retired, ignore_errors=True)  # of a killed process that had the same number, as in containers
     path.replace(retired)
     shutil.rmtree(retired)
@@ -94,6 +98,11 @@ def flush_file(path: Path) -> None:
     """Flush a file that is already written to the disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _beside(path: Path, kind: str) -> Path:
+    """A name beside a path that no other process uses, on this machine or on another with the same file system."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{kind}")
 
 
 @contextlib.contextmanager

@@ -73,6 +73,10 @@ class Processes:
         rows = zip(padded, lengths.tolist(), strict=True)
         return [json.loads(row[:length].numpy().tobytes()) for row, length in rows]
 
+    def text_of_main(self, text: str) -> str:
+        """The main process' text."""
+        return self.gather_texts([text])[0][0]
+
     def wait(self) -> None:
         """Go on when all processes are here."""
         self.total(0.0)
@@ -80,8 +84,9 @@ class Processes:
     def alive(self) -> None:
         """Tell the watchdog that this process gets on.
 
-        Where it hears nothing for `stall_seconds`, e.g. because another process hangs and a sum never comes, it prints
-        what each thread is at and ends the process, and with it the job: torchrun starts it again.
+        From the first call on: where it hears nothing for `stall_seconds`, e.g. because another process hangs and a sum
+        never comes, it prints what each thread is at and ends the process, and with it the job: torchrun starts it
+        again.
         """
         if self.stall_seconds is not None:
             faulthandler.dump_traceback_later(self.stall_seconds, exit=True)
@@ -93,12 +98,12 @@ def join_processes(device: torch.device, stall_minutes: float) -> Iterator[Proce
 
     Args:
         device: what this process computes on; of several GPUs it gets the one of its local rank.
-        stall_minutes: see `Processes.alive`; a sum that takes longer fails.
+        stall_minutes: see `Processes.alive`.
 
     Raises:
         UserError: where torchrun's variables are damaged, or there are more processes than GPUs.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         yield Processes()
         return
     try:
@@ -114,9 +119,8 @@ def join_processes(device: torch.device, stall_minutes: float) -> Iterator[Proce
         torch.cuda.set_device(local_rank)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     processes = Processes(rank, size, local_rank, local_size, stall_minutes * 60)
-    processes.alive()
-    # a little later than the watchdog, whose account of all threads says more than a failed sum
-    torch.distributed.init_process_group(backend, timeout=datetime.timedelta(minutes=stall_minutes * 1.1))
+    # the others wait for as long as the main one prepares data; from the first update on the watchdog looks after all
+    torch.distributed.init_process_group(backend, timeout=datetime.timedelta(days=30))
     yield processes
     # not after an error: the others may wait in a sum, and this process' end is what tells them
     faulthandler.cancel_dump_traceback_later()

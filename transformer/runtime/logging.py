@@ -24,6 +24,9 @@ class RecordListener(Protocol):
 
     def record(self, record: Record) -> None: ...
 
+    def forget_after(self, update: int) -> None:
+        """Training goes on from an earlier update than the last."""
+
 
 class JsonLines:
     """The source of truth: `metrics.jsonl`, one object a line, flushed as it comes."""
@@ -92,6 +95,10 @@ class Console:
             self.note(f"update {record['update']}  fault: {record['what']}")
         elif record.get("kind") == "validation":
             self.note(f"update {record['update']}  " + validation_line(record))
+
+    def forget_after(self, update: int) -> None:
+        if self.bar is not None:
+            self.bar.n = update
 
     def close(self) -> None:
         if self.bar is not None:

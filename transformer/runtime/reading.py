@@ -7,10 +7,12 @@ link leads to whatever its maker named.
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,12 @@ def read_json(path: Path, limit: int) -> Any:
     if not _is_shallow(value, MAX_DEPTH):
         raise ValueError("nested too deep")
     return value
+
+
+def content_hash(content: Mapping[str, Any]) -> str:
+    """SHA-256 of what a JSON object holds, `sha256` itself apart."""
+    rest = {key: value for key, value in content.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def without_links(path: str, flags: int) -> int:

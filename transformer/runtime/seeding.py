@@ -6,6 +6,8 @@ exactly without any saved state, and an update can be done again.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 
@@ -15,7 +17,17 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def update_seed(seed: int, update: int, *rank: int) -> int:
-    """A seed for one update of a run; with a rank, for one process of it."""
-    (state,) = np.random.SeedSequence([seed, update, *rank]).generate_state(1, np.uint64)
+_PURPOSES = {"dropout": 1, "layers": 2}
+
+
+def update_seed(seed: int, update: int, purpose: Literal["dropout", "layers"], index: int) -> int:
+    """A seed for one purpose in one update of a run.
+
+    Args:
+        seed: the run's.
+        update: its number.
+        purpose: what is drawn.
+        index: the process for `dropout`, the stack for `layers`.
+    """
+    (state,) = np.random.SeedSequence([seed, update, _PURPOSES[purpose], index]).generate_state(1, np.uint64)
     return int(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 
 import torch
@@ -16,7 +17,13 @@ from transformer.checkpoint.state import (
     optimizer_tensors,
     restore_optimizer,
 )
-from transformer.checkpoint.store import CheckpointError, LaterFormatError, read_checkpoint, write_checkpoint
+from transformer.checkpoint.store import (
+    CheckpointError,
+    LaterFormatError,
+    read_checkpoint,
+    verify_checkpoint,
+    write_checkpoint,
+)
 from transformer.model.transformer import Transformer
 from transformer.runtime.distributed import Processes
 
@@ -73,12 +80,27 @@ class TrainingCheckpoints:
         else:
             shapes = {name: tuple(weight.shape) for name, weight in self.model.named_parameters()}
             checkpoint = read_checkpoint(path, with_optimizer=True, shapes=shapes)
-            load_model_tensors(self.model, checkpoint)
-            restore_optimizer(self.model, self.optimizer, checkpoint)
             state = TrainingState.from_checkpoint(checkpoint)
+            load_model_tensors(self.model, checkpoint)
+            if checkpoint.optimizer or state.skipped < state.update:  # else no update has changed anything yet
+                restore_optimizer(self.model, self.optimizer, checkpoint)
+        best_is_gone = state.best_update is not None and not self._is_whole(state.best_update)
+        if self.processes.any(best_is_gone):
+            state.best_value, state.best_update = None, None
         if self.processes.is_main:
             self._point(state)  # a crash may have come between the checkpoint and its pointers
         return state
+
+    def _is_whole(self, update: int) -> bool:
+        """Whether a checkpoint is there and undamaged; the main process looks."""
+        if not self.processes.is_main:
+            return True
+        try:
+            verify_checkpoint(self.run.checkpoint(update))
+        except CheckpointError as error:
+            self._pass_over(error)
+            return False
+        return True
 
     def _newest_update(self) -> int:
         """Of the newest checkpoint that is whole, -1 where there is none."""
@@ -121,17 +143,26 @@ class TrainingCheckpoints:
         self.run.point("last", state.update)
         if state.best_update is not None:
             self.run.point("best", state.best_update)
+        elif self.run.pointed("best") is not None:  # what it named is gone
+            self.run.point("best", state.update)
 
     def regular_updates(self) -> list[int]:
         """The newest checkpoints on the grid of `every`, as many as are kept. One that a signal caused is not on it, so
         that an interrupted run averages what an uninterrupted one does."""
         return [update for update in self.run.updates() if update % self.every == 0][-self.keep :]
 
+    def whole_updates(self, updates: list[int]) -> list[int]:
+        """Those of some updates whose checkpoints are whole, as the main process sees them."""
+        whole = [update for update in updates if self._is_whole(update)] if self.processes.is_main else []
+        found: list[int] = json.loads(self.processes.text_of_main(json.dumps(whole)))
+        return found
+
     def average(
         self, updates: list[int], measure: Callable[[Mapping[str, Tensor]], Mapping[str, float]]
     ) -> tuple[Mapping[str, float], bool]:
         """The metrics of the mean of some checkpoints, and whether they are new; then the mean is written."""
-        known = average_metrics(self.run, updates)
+        own = average_metrics(self.run, updates) if self.processes.is_main else {}
+        known: dict[str, float] = json.loads(self.processes.text_of_main(json.dumps(own)))
         if known:  # a finished run that is started again
             return known, False
         return write_average(self.run, updates, measure, write=self.processes.is_main), True

@@ -37,14 +37,17 @@ def parallelize(objective: Objective, sharding: Sharding, processes: Processes) 
             objective,
             device_ids=[processes.local_rank] if on_gpu else None,
             find_unused_parameters=left_out,
+            broadcast_buffers=False,  # they are constants, and grow where a process meets a longer sentence
             gradient_as_bucket_view=True,
         )
+    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard  # a second of import
 
+    mesh = init_device_mesh(objective.model.device.type, (processes.size,))
     for stack in stacks:
         for layer in stack.layers:
-            fully_shard(layer)
-    fully_shard(objective)
+            fully_shard(layer, mesh=mesh)
+    fully_shard(objective, mesh=mesh)
     return objective
 
 
@@ -56,10 +59,17 @@ def gradients_stay_local(objective: nn.Module) -> Iterator[None]:
             yield
     elif is_sharded(objective):
         objective.set_requires_gradient_sync(False)  # type: ignore[operator]
-        yield
-        objective.set_requires_gradient_sync(True)  # type: ignore[operator]
+        try:
+            yield
+        finally:
+            objective.set_requires_gradient_sync(True)  # type: ignore[operator]
     else:
         yield
+
+
+def unwrapped(objective: nn.Module) -> nn.Module:
+    """The objective itself, which exchanges nothing with other processes unless it is sharded."""
+    return objective.module if isinstance(objective, DistributedDataParallel) else objective
 
 
 def is_sharded(objective: nn.Module) -> bool:

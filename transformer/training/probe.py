@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from transformer.data.batch import Batch, collate
-from transformer.errors import UserError
+from transformer.errors import UserError, is_out_of_memory
 from transformer.model.stack import Stack
 
 _MARGIN = 7 / 8  # of what fitted: real batches come in many sizes, and freed memory falls into pieces
@@ -87,7 +87,7 @@ def try_batch(
         batch: what is tried.
 
     Raises:
-        torch.OutOfMemoryError: where the batch does not fit into a GPU's memory.
+        RuntimeError: where the batch does not fit into memory.
     """
     shapes = {tuple(shape) for weight in model.parameters() for shape in (weight.shape, weight.shape[::-1])}
     saved: dict[int, int] = {}  # bytes by address: none is given back, and used again, before the backward pass
@@ -129,7 +129,9 @@ def _fits(model: nn.Module, compute_gradients: Callable[[Batch], object], batch:
     try:
         reserved = [torch.zeros_like(parameter) for parameter in model.parameters() for _ in range(2)]
         compute_gradients(batch)
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         fits = False
     else:
         fits = True

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from transformer.checkpoint.run_directory import AVERAGED
@@ -26,11 +25,12 @@ from transformer.runtime.distributed import Processes
 from transformer.runtime.interrupt import Interrupt
 from transformer.runtime.logging import Record, RecordListener
 from transformer.training.checkpoints import TrainingCheckpoints
+from transformer.training.faults import count_faults, weights_are_finite
 from transformer.training.limits import out_of_patience, progress
 from transformer.training.metrics import IntervalMetrics
 from transformer.training.parallelize import whole
 from transformer.training.schedule import learning_rate
-from transformer.training.updater import UpdateOutcome, Updater
+from transformer.training.updater import Updater
 
 Validate = Callable[[Transformer, int], Mapping[str, float]]
 
@@ -107,13 +107,13 @@ class Trainer:
                 start = time.perf_counter()
                 self.train_update(next(updates))
                 self.interval.add_seconds(start)
+                clock = self.count_seconds(clock)
                 if self.must_rewind():
                     self.rewind()
                     updates = iter(self.stream)
                     continue
                 if self.due(self.options.log_every):
                     self.log()
-                clock = self.count_seconds(clock)
                 if self.due(self.config.validation.every) or self.finished():
                     self.validate()
                     clock = self.count_seconds(clock)
@@ -137,28 +137,16 @@ class Trainer:
         state.update += 1
         state.target_tokens += update.num_target_tokens
         state.epoch, state.batch = self.stream.position.epoch, self.stream.position.batch
-        self.note_faults(outcome)
+        for what in count_faults(state, outcome):
+            self.tell_fault(what)
         self.advance()
-
-    def note_faults(self, outcome: UpdateOutcome) -> None:
-        """Count what went wrong in an update, and tell it."""
-        state = self.state
-        state.out_of_memory += outcome.out_of_memory
-        state.skipped_in_a_row = 0 if outcome.finite else state.skipped_in_a_row + 1
-        state.skipped += not outcome.finite
-        if outcome.out_of_memory:
-            self.tell_fault(f"out of memory, done again {outcome.out_of_memory} times, in smaller micro-batches")
-        if outcome.repeated and outcome.finite:
-            self.tell_fault("the gradients were not finite, and were when computed again")
-        if not outcome.finite:
-            self.tell_fault("left out: its gradients are not finite")
 
     def must_rewind(self) -> bool:
         """Whether the weights are not worth going on with; saved, they would push out the good ones."""
         if self.state.skipped_in_a_row >= self.options.max_skipped_updates:
             return True
         saves = self.finished() or any(map(self.due, (self.config.validation.every, self.checkpoints.every)))
-        return saves and not self.weights_are_finite()
+        return saves and not weights_are_finite(self.model, self.processes)
 
     def rewind(self) -> None:
         """Go back to the newest checkpoint, with half the learning rate.
@@ -175,11 +163,13 @@ class Trainer:
         state.learning_rate_factor = before.learning_rate_factor / 2
         state.rewinds = before.rewinds + 1
         state.skipped_in_a_row, state.seconds = 0, before.seconds
+        for listener in self.listeners:
+            listener.forget_after(state.update)
+        self.state = state
         self.tell_fault(
-            f"gradients or weights are not finite; back to update {state.update} with "
+            f"back here from update {before.update}, where gradients or weights were not finite, with "
             f"{state.learning_rate_factor:g} times the scheduled learning rate"
         )
-        self.state = state
         self.stream.position = Position(state.epoch, state.batch)
         self.interval = self.new_interval(state.interval)
 
@@ -215,6 +205,8 @@ class Trainer:
         """Tell the interval's metrics, and begin a new one."""
         self.interval.collect(self.processes)
         state, done = self.state, progress(self.config, self.state)
+        if not self.interval.target_tokens:  # all its updates were left out; of other processes it is never asked
+            return
         self.tell(
             {
                 "kind": "train",
@@ -234,10 +226,6 @@ class Trainer:
             f"update {self.state.update}: {what}; train anew, in another run.directory, with a lower "
             "training.learning_rate or with training.max_gradient_norm=1.0"
         )
-
-    def weights_are_finite(self) -> bool:
-        finite = torch.stack([whole(weight.detach().isfinite().all()) for weight in self.model.parameters()]).all()
-        return not self.processes.any(not finite)
 
     def validate(self) -> None:
         """Measure the model, and note whether it is the best so far."""
@@ -280,15 +268,18 @@ class Trainer:
 
     def save_if_finite(self) -> None:
         """Write a checkpoint that nothing else has looked at."""
-        if not self.weights_are_finite():
+        if not weights_are_finite(self.model, self.processes):
             raise self.diverged("the weights are not finite")
         self.save()
 
     def average(self) -> float | None:
         """Average the last checkpoints, and make the average the best where validation prefers it; returns the best
         checkpoint's metric."""
+        if self.options.average_checkpoints < 2:
+            return self.state.best_value
         updates = sorted({*self.checkpoints.regular_updates(), self.state.update})[-self.options.average_checkpoints :]
-        if self.options.average_checkpoints < 2 or len(updates) < 2:
+        updates = self.checkpoints.whole_updates(updates)
+        if len(updates) < 2:
             return self.state.best_value
         metrics, is_new = self.checkpoints.average(updates, self.measure)
         value, best = metrics[self.config.validation.metric], self.state.best_value

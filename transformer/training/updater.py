@@ -12,14 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from transformer.data.batch import Batch
+from transformer.data.batch import Batch, collate
 from transformer.data.batching import Update
 from transformer.errors import UserError, is_out_of_memory
 from transformer.model.stack import Stack
 from transformer.runtime.distributed import Processes
 from transformer.runtime.seeding import update_seed
 from transformer.training.loss import LossSums
-from transformer.training.parallelize import gradients_stay_local, is_sharded, whole
+from transformer.training.parallelize import gradients_stay_local, is_sharded, unwrapped, whole
+
+_ANY_TOKEN = 4  # the first that is not special
 
 
 @dataclass
@@ -83,14 +85,16 @@ class Updater:
             sums = self.add_gradients(micro_batches, update.num_target_tokens, number)
             if sums is None:
                 self.forget_gradients()
-                if outcome.out_of_memory and all(len(batch.labels) == 1 for batch, _ in micro_batches):
+                single = all(len(batch.labels) == 1 for batch, _ in micro_batches)
+                if outcome.out_of_memory and not self.processes.any(not single):
                     raise UserError(
                         f"update {number}: not even single sentences fit into memory; "
                         "lower data.max_length or model.d_model"
                     )
                 outcome.out_of_memory += 1
                 continue
-            if math.isfinite(self.gradient_norm()):
+            # a bit may flip in one process alone, after the exchange
+            if not self.processes.any(not math.isfinite(self.gradient_norm())):
                 self.step(learning_rate)
                 outcome.measured = [
                     (batch, own) for (batch, counts), own in zip(micro_batches, sums, strict=True) if counts
@@ -108,7 +112,7 @@ class Updater:
         The processes exchange gradients in the last backward. Memory that does not suffice there, among several, ends
         this process, and the job with it.
         """
-        torch.manual_seed(update_seed(self.seed, number, self.processes.rank))
+        torch.manual_seed(update_seed(self.seed, number, "dropout", self.processes.rank))
         sums, loss, fits = list[LossSums](), None, True
         try:
             with gradients_stay_local(self.objective):
@@ -122,6 +126,8 @@ class Updater:
                 raise
             fits = False
         if self.processes.any(not fits) or loss is None:
+            sums, loss = [], None  # and with them what the backward would have needed
+            self.end_exchange(number)
             return None
         try:
             loss.backward()  # type: ignore[no-untyped-call]
@@ -131,22 +137,27 @@ class Updater:
             return None
         return sums
 
+    def end_exchange(self, number: int) -> None:
+        """Let DDP end an exchange of gradients that some processes have begun and others could not: with those of one
+        token, which are forgotten."""
+        if self.processes.size > 1:
+            token = collate([[_ANY_TOKEN]], [[_ANY_TOKEN]]), False
+            self.loss(self.forward(token, number), token, 1).backward()  # type: ignore[no-untyped-call]
+
     def rehearse(self, batch: Batch) -> None:
         """Forward and backward of a batch, which no other process takes part in; its gradients are to be forgotten.
 
         Raises:
-            torch.OutOfMemoryError: where it does not fit into a GPU's memory.
+            RuntimeError: where it does not fit into memory.
         """
-        with gradients_stay_local(self.objective):
-            self.loss(self.forward((batch, True), 0), (batch, True), batch.num_target_tokens).backward()  # type: ignore[no-untyped-call]
+        objective = unwrapped(self.objective)
+        fields = batch.to(self.device).fields()
+        (objective(*fields).loss / batch.num_target_tokens).backward()
 
     def forward(self, micro_batch: tuple[Batch, bool], number: int) -> LossSums:
-        for stack in self.stacks:  # the same layers for all micro-batches and processes of an update
-            stack.layer_generator.manual_seed(update_seed(self.seed, number))
-        batch = micro_batch[0].to(self.device)
-        return self.objective(  # type: ignore[no-any-return]
-            batch.source_ids, batch.decoder_input_ids, batch.labels, batch.num_source_tokens, batch.num_target_tokens
-        )
+        for index, stack in enumerate(self.stacks):  # the same layers for all micro-batches and processes of an update
+            stack.layer_generator.manual_seed(update_seed(self.seed, number, "layers", index))
+        return self.objective(*micro_batch[0].to(self.device).fields())  # type: ignore[no-any-return]
 
     def loss(self, sums: LossSums, micro_batch: tuple[Batch, bool], tokens: int) -> Tensor:
         """What is differentiated: the processes' mean gradient is to be that of one process with all their batches."""
