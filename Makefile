@@ -70,7 +70,7 @@ fuzz: install ## give every reader 200,000 odd files; findings go to build/fuzz 
 # Small updates and many checkpoints, so that a fault comes every second. In all at least 200.
 TORTURE := configs/multi30k_four_minutes.yaml model.d_model=32 model.d_ff=64 model.num_heads=2 model.num_encoder_layers=1 \
 	model.num_decoder_layers=1 tokenizer.vocab_size=1000 training.batch_tokens=512 training.max_updates=200 \
-	training.warmup_updates=20 training.checkpoint_every=10 validation.every=100 training.average_checkpoints=3 run.threads=1
+	training.warmup_updates=20 training.checkpoint_every=4 validation.every=100 training.average_checkpoints=3 run.threads=1
 
 torture: install ## do 220 random faults to a training, and compare it with an undisturbed one (about 20 minutes)
 	test -e data/multi30k-en-de || $(BIN)/python scripts/get_corpus.py multi30k-en-de data/multi30k-en-de

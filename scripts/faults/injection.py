@@ -2,14 +2,15 @@
 
     python injection.py PLAN train CONFIG …
 
-PLAN is `none`, or faults at calls of the objective, counted from 1 in each process: `nan@7,memory@12`. What follows are
-a verb and its arguments.
+PLAN is `none`, or faults at calls of the objective, counted from 1 in each process, those of one rank alone where it is
+named: `nan@7,memory@12/1`. What follows are a verb and its arguments.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import os
 import sys
 from typing import Any
 
@@ -21,7 +22,12 @@ def inject(plan: str) -> None:
     from transformer.training.loss import LossSums
     from transformer.training.objective import Objective
 
-    faults = {} if plan == "none" else {int(call): kind for kind, call in (part.split("@") for part in plan.split(","))}
+    faults, rank = {}, os.environ.get("RANK", "0")
+    for part in plan.split(",") if plan != "none" else []:
+        kind, place = part.split("@")
+        call, _, only = place.partition("/")
+        if only in ("", rank):
+            faults[int(call)] = kind
     calls, forward = itertools.count(1), Objective.forward
 
     def faulty(self: Objective, *batch: Any) -> LossSums:

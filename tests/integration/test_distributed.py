@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from transformer.checkpoint.run_directory import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
+INJECTION = ROOT / "scripts" / "faults" / "injection.py"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the processes of a job in /proc")
 # no dropout: each process draws its own
 OPTIONS = ["model.dropout=0", "training.max_updates=20", "training.log_every=10", "validation.every=10"]
@@ -26,9 +27,13 @@ OPTIONS += ["training.average_checkpoints=0", "training.keep_checkpoints=9", "va
 
 
 @contextmanager
-def torchrun(size: int, *arguments: str | Path, restarts: int = 0) -> Iterator[subprocess.Popen[str]]:
+def torchrun(
+    size: int, *arguments: str | Path, restarts: int = 0, faults: str = "none"
+) -> Iterator[subprocess.Popen[str]]:
+    """Train in some processes, with faults as `scripts/faults/injection.py` plans them."""
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}", f"--max-restarts={restarts}"]
-    command = [sys.executable, *launch, "-m", "transformer", "train", *map(str, arguments)]
+    program = ["-m", "transformer"] if faults == "none" else [str(INJECTION), faults]
+    command = [sys.executable, *launch, *program, "train", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -124,6 +129,29 @@ def test_a_run_goes_on_sharded_alone_and_replicated(tiny_run: Path, tmp_path: Pa
         own, other = (load_file(directory / file) for directory in (run, tmp_path / "stayed"))
         assert own.keys() == other.keys()
         assert {float(value) for name, value in own.items() if ".step." in name} == {update}
+
+
+@pytest.mark.slow
+def test_faults_in_one_process_are_answered_by_all(tiny_run: Path, tmp_path: Path) -> None:
+    """Memory that does not suffice in a first and in a last micro-batch of one process, and a gradient that is not
+    finite in another, while layers are left out and a validation sentence is longer than the table of positions."""
+    for side in ("de", "en"):
+        lines = (tiny_run.parent / f"validation.{side}").read_text().splitlines()
+        lines[1] = " ".join(["Hund" if side == "de" else "dog"] * 600)
+        (tmp_path / f"long.{side}").write_text("\n".join(lines) + "\n")
+    options = [f"data.validation={{source: {tmp_path}/long.de, target: {tmp_path}/long.en}}", *OPTIONS]
+    options += ["model.layer_drop=0.4", "model.num_encoder_layers=4", "training.micro_batch_tokens=100"]
+    options += ["data.max_length=700", "training.max_updates=12", "validation.every=4"]
+    for name, faults in (("whole", "none"), ("faulty", "memory@2/1,memory@9/1,nan@20/0,memory@34/0")):
+        with torchrun(
+            2, tiny_run.parent / "config.yaml", f"run.directory={tmp_path / name}", *options, faults=faults
+        ) as job:
+            _, said = job.communicate()
+        assert job.returncode == 0, said
+    kinds = {str(record["what"])[:20] for record in records(tmp_path / "faulty") if record["kind"] == "fault"}
+    assert len(kinds) == 2, kinds
+    weights = [load_file(tmp_path / name / "checkpoints/00000012/model.safetensors") for name in ("whole", "faulty")]
+    assert all(bool((value == weights[1][key]).all()) for key, value in weights[0].items())
 
 
 @pytest.mark.slow
