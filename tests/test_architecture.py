@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "transformer"
-LEAVES = {"errors"}
+LEAVES = {"errors", "reading"}
 
 # What a room may import of the package beside itself and the leaves: a room's name, or one module of it.
 ROOMS: dict[str, set[str]] = {
@@ -27,11 +27,11 @@ ROOMS: dict[str, set[str]] = {
     "cli": {"", "config", "runtime", "evaluation", "data", "model", "checkpoint", "decoding", "training"},
     "": {"cli", "decoding"},  # the package's own two files; decoding only for a type
     "errors": set(),
+    "reading": set(),
 }
 # Modules that may import more than their room.
 MODULES: dict[str, set[str]] = {
-    "model.build": {"config", "runtime.memory"},
-    "config.loading": {"runtime.reading"},
+    "model.build": {"config"},
 }
 # Rooms from which only some modules may be taken.
 ENTRANCES: dict[tuple[str, str], set[str]] = {

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from transformer.checkpoint.run_directory import RunDirectory
-from transformer.runtime.reading import content_hash
+from transformer.reading import content_hash
 
 Refusal = Callable[..., str]
 Arguments = list[str | Path]

@@ -20,8 +20,8 @@ from transformer.checkpoint.load import load_model
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.cli import main
 from transformer.config import load_config
+from transformer.reading import content_hash
 from transformer.runtime.lock import locked
-from transformer.runtime.reading import content_hash
 
 Arguments = list[str | Path]
 

@@ -14,7 +14,7 @@ import pytest
 from transformer import load
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.checkpoint.store import read_checkpoint, write_checkpoint
-from transformer.runtime.reading import content_hash
+from transformer.reading import content_hash
 from transformer.training.trainer import Outcome, Trainer
 
 Command = Callable[..., Any]

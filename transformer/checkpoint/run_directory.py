@@ -8,8 +8,8 @@ from pathlib import Path
 
 from transformer.checkpoint.store import CheckpointError, verify_checkpoint
 from transformer.errors import UserError
+from transformer.reading import read_whole
 from transformer.runtime.atomic import remove_directory, remove_leftovers, write_file
-from transformer.runtime.reading import read_whole
 
 AVERAGED = "averaged"
 _CHECKPOINT_NAME = re.compile(r"^([0-9]{8,10}|averaged)\Z")

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from transformer.checkpoint.migrations import can_migrate, migrate
 from transformer.errors import UserError
+from transformer.reading import content_hash, read_json
 from transformer.runtime.atomic import new_directory, write_durably
-from transformer.runtime.reading import content_hash, read_json
 from transformer.runtime.tensor_file import Shapes, read_tensor_file
 
 FORMAT_VERSION = 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import torch
 
 from transformer.checkpoint.load import load_model
@@ -14,10 +17,11 @@ from transformer.data.batching import Position, UpdateStream
 from transformer.data.prepare import Prepared, Say
 from transformer.data.tokenizer import PAD
 from transformer.errors import UserError
-from transformer.model.build import build_model
+from transformer.model.build import build_model, model_shapes
 from transformer.model.transformer import Transformer
 from transformer.runtime.device import choose_precision
 from transformer.runtime.distributed import Processes
+from transformer.runtime.memory import physical_memory
 from transformer.runtime.seeding import seed_everything
 from transformer.training.checkpoints import TrainingCheckpoints
 from transformer.training.objective import Objective
@@ -26,6 +30,8 @@ from transformer.training.parallelize import parallelize
 from transformer.training.probe import micro_batch_tokens_that_fit
 from transformer.training.trainer import Trainer
 from transformer.training.updater import Updater
+
+_BYTES = 4  # of a weight in fp32
 
 
 def build_trainer(
@@ -36,6 +42,7 @@ def build_trainer(
     source_size, target_size = prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size
     options = config.training
     sharded = options.sharding == "full" and processes.size > 1
+    refuse_more_than_memory(model_shapes(config.model, source_size, target_size, PAD))
     model = build_model(config.model, source_size, target_size, PAD).to(device)
     evaluated = build_model(config.model, source_size, target_size, PAD).to(device) if sharded else model
     if options.start_from is not None and not run.updates():
@@ -71,6 +78,20 @@ def build_trainer(
         processes=processes,
         evaluated=evaluated,
     )
+
+
+def refuse_more_than_memory(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse weights of these shapes where they could not be allocated.
+
+    Raises:
+        UserError: where they are more than this machine's memory.
+    """
+    parameters, memory = sum(map(math.prod, shapes.values())), physical_memory()
+    if memory is not None and _BYTES * parameters > memory:
+        raise UserError(
+            f"model: {parameters:,} parameters are {_BYTES * parameters / 1e9:,.0f} GB, and this machine has "
+            f"{memory / 1e9:,.0f} GB of memory; lower model.d_model, model.d_ff, the layers or tokenizer.vocab_size"
+        )
 
 
 def start_from(source: str, model: Transformer, prepared: Prepared) -> None:

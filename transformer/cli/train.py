@@ -23,12 +23,12 @@ from transformer.config import MAY_CHANGE_ON_RESUME, Config, changed_keys, dump_
 from transformer.data.prepare import MAX_MANIFEST_BYTES, Prepared, Say, prepare
 from transformer.data.tokenizer import save_tokenizers
 from transformer.errors import UserError
+from transformer.reading import read_json
 from transformer.runtime.atomic import write_file
 from transformer.runtime.device import choose_device, choose_precision, configure_process
 from transformer.runtime.distributed import Processes, join_processes
 from transformer.runtime.lock import locked
 from transformer.runtime.logging import Console, JsonLines, clock
-from transformer.runtime.reading import read_json
 from transformer.training.limits import nearest_limit
 from transformer.training.trainer import Outcome, Trainer
 

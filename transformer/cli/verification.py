@@ -23,8 +23,8 @@ from transformer.config import Config, DecodingSection
 from transformer.data.corpus import file_hash, read_pairs
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
+from transformer.reading import content_hash, read_json
 from transformer.runtime.atomic import write_file
-from transformer.runtime.reading import content_hash, read_json
 
 FORMAT_VERSION = 1
 SENTENCES = 5

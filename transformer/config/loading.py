@@ -15,7 +15,7 @@ from transformer.config.corpora import CorpusSection
 from transformer.config.model_section import preset_options
 from transformer.config.schema import Config
 from transformer.errors import UserError
-from transformer.runtime.reading import read_whole
+from transformer.reading import read_whole
 
 MAX_BYTES = 200_000  # a config is a page of text; more is a mistake or an attack
 MAX_DEPTH = 16

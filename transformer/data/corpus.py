@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from transformer.config import CorpusSection, table_format
 from transformer.errors import UserError
-from transformer.runtime.reading import open_plain
+from transformer.reading import open_plain
 
 Pair = tuple[str, str]
 

@@ -31,10 +31,10 @@ from transformer.data.encoded_shards import (
 from transformer.data.sharding import Shard
 from transformer.data.tokenizer import Tokenizer, load_tokenizers, save_tokenizers, train_tokenizer
 from transformer.errors import UserError
+from transformer.reading import read_json
 from transformer.runtime.atomic import new_directory, write_durably
 from transformer.runtime.device import physical_cores
 from transformer.runtime.lock import locked
-from transformer.runtime.reading import read_json
 
 FORMAT_VERSION = 1
 CHUNK_PAIRS = 8192  # pairs encoded and written at a time: bounds memory, and feeds the tokenizer's threads well

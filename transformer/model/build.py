@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -32,11 +31,9 @@ from transformer.model.positions.t5_bias import T5Bias
 from transformer.model.recurrent_unit import SimplerSimpleRecurrentUnit
 from transformer.model.residual import RESIDUALS, PostNorm, deep_norm_alpha_and_beta, ends_unnormalised
 from transformer.model.transformer import Transformer
-from transformer.runtime.memory import physical_memory
 
 __all__ = ["build_model", "initialise", "model_shapes"]
 
-_BYTES = 4  # of a weight, which is made in fp32
 
 AnyStack = TypeVar("AnyStack", Encoder, Decoder)
 AnyAttention = TypeVar("AnyAttention", SelfAttention, CrossAttention)
@@ -52,12 +49,7 @@ def build_model(options: ModelSection, source_vocab_size: int, target_vocab_size
         options: the model's shape.
         source_vocab_size, target_vocab_size: V of each side; equal where the embeddings are tied three ways.
         pad_id: id of the padding.
-
-    Raises:
-        UserError: where the weights are more than this machine's memory; nothing is allocated then.
     """
-    if torch.get_default_device().type != "meta":
-        _refuse_more_than_memory(model_shapes(options, source_vocab_size, target_vocab_size, pad_id))
     source, target, output = _embedding_weights(options, source_vocab_size, target_vocab_size)
     model = Transformer(
         encoder=_encoder(options),
@@ -80,15 +72,6 @@ def model_shapes(
     with torch.device("meta"):
         model = build_model(options, source_vocab_size, target_vocab_size, pad_id)
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-
-
-def _refuse_more_than_memory(shapes: Mapping[str, tuple[int, ...]]) -> None:
-    parameters, memory = sum(map(math.prod, shapes.values())), physical_memory()
-    if memory is not None and _BYTES * parameters > memory:
-        raise UserError(
-            f"model: {parameters:,} parameters are {_BYTES * parameters / 1e9:,.0f} GB, and this machine has "
-            f"{memory / 1e9:,.0f} GB of memory; lower model.d_model, model.d_ff, the layers or tokenizer.vocab_size"
-        )
 
 
 def _encoder(o: ModelSection) -> Encoder:

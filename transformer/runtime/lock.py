@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from transformer.errors import UserError
-from transformer.runtime.reading import without_links
+from transformer.reading import without_links
 
 try:
     import fcntl

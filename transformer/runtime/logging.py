@@ -11,8 +11,8 @@ from typing import Protocol, TextIO
 from tqdm import tqdm
 
 from transformer.errors import UserError
+from transformer.reading import read_whole, without_links
 from transformer.runtime.atomic import write_file
-from transformer.runtime.reading import read_whole, without_links
 
 Record = Mapping[str, object]
 

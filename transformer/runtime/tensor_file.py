@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from transformer.reading import open_plain
 from transformer.runtime.memory import physical_memory
-from transformer.runtime.reading import open_plain
 
 MAX_HEADER_BYTES = 10_000_000  # some hundred thousand tensors
 MAX_DIMENSIONS, MAX_EXTENT = 8, 2**48

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from transformer.runtime.reading import MAX_DEPTH, open_plain, read_json, read_whole, without_links
+from transformer.reading import MAX_DEPTH, open_plain, read_json, read_whole, without_links
 
 
 def test_a_plain_file_is_read_up_to_the_bound(tmp_path: Path) -> None:
