@@ -84,10 +84,10 @@ class Torture:
     def __init__(self, options: argparse.Namespace, mounted: bool) -> None:
         self.wanted: int = options.faults
         self.draw = random.Random(options.seed)
-        runs = options.directory, options.directory / "disk"
+        folder: Path = options.directory
         self.undisturbed, self.tortured = (
-            Training(options.config, folder / name, tuple(options.overrides), options.ranks)
-            for folder, name in zip(runs, ("undisturbed", "tortured"), strict=True)
+            Training(options.config, run, folder / f"{run.name}.log", tuple(options.overrides), options.ranks)
+            for run in (folder / "undisturbed", folder / "disk" / "tortured")
         )
         kinds = ["kill", "term", "cut file", "flipped bit", *KINDS, *(["disk"] if mounted else [])]
         self.kinds = [kind for kind in kinds if options.ranks == 1 or kind in ("kill", "nan", "memory")]
@@ -144,8 +144,8 @@ class Torture:
         return end(training, training.start(), signal.SIGKILL if kind == "kill" else signal.SIGTERM, draw)
 
     def check(self, kind: str, code: int, said: str) -> None:
-        """Whether a life ended as one with this fault may."""
-        expected = {"kill": {0, -9}, "term": {0, 143}, "disk": {0, 2}}.get(kind, {0, -9})
+        """Whether a life ended as one with this fault may; a SIGTERM before training begins ends it as it ends any."""
+        expected = {"kill": {0, -9}, "term": {0, 143, -15}, "disk": {0, 2}}.get(kind, {0, -9})
         if code not in expected:
             self.wrong.append(f"{kind}: exit code {code}")
         if "Traceback" in said and self.tortured.ranks == 1:
@@ -165,10 +165,10 @@ class Torture:
             run = self.undisturbed.run.with_name(name.replace(" ", "_"))
             shutil.copytree(self.tortured.run, run)
             damage(run)
-            training = Training(str(run), run, (), 1)
+            training = Training(str(run), run, run.with_suffix(".log"), (), 1)
             code = training.start().wait()
             last = training.said().splitlines()[-1]
-            self.refused[name] = last
+            self.refused[name] = last.replace(f"{run}/", "").replace(str(run), "RUN")
             if code != 2 or not last.startswith("error: ") or "Traceback" in training.said():
                 self.wrong.append(f"{name}: exit code {code}, {last}")
 

@@ -63,18 +63,16 @@ class Training:
     Attributes:
         config: a YAML config, or a run directory.
         run: the run directory.
+        log: where it says what it says; on a disk that does not fill.
         overrides: of the config.
         ranks: processes of the job; 1: no torchrun.
     """
 
     config: str
     run: Path
+    log: Path
     overrides: tuple[str, ...]
     ranks: int
-
-    @property
-    def log(self) -> Path:
-        return self.run.with_suffix(".log")
 
     def start(self, plan: str = "none") -> Life:
         """Start or go on, with faults as `injection` plans them; what it says goes to the log."""

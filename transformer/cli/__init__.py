@@ -93,7 +93,8 @@ def _refuse(message: str) -> int:
     line = " ".join(message.splitlines())
     line = line if len(line) <= _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} …"
     shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
-    print("error:", shown, file=sys.stderr)
+    with contextlib.suppress(OSError):  # standard error may go to the disk that is full
+        print("error:", shown, file=sys.stderr)
     return 2
 
 
