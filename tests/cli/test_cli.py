@@ -146,6 +146,14 @@ def test_output_to_a_full_disk_is_one_line() -> None:
     assert re.fullmatch(rb"error: [^\n]*No space left on device[^\n]*\n", done.stderr)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full of Linux")
+def test_an_error_that_nobody_can_read_still_has_its_exit_code() -> None:
+    with Path("/dev/full").open("wb") as full:
+        arguments = [sys.executable, "-m", "transformer", "config", "show", "absent.yaml"]
+        done = subprocess.run(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=full)
+    assert done.returncode == 2
+
+
 def test_output_is_utf_8_whatever_the_locale() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
     done = process("config", "show", "configs/demo.yaml", "run.directory=模型", env=environment)
