@@ -90,7 +90,7 @@ class Torture:
             for run in (folder / "undisturbed", folder / "disk" / "tortured")
         )
         kinds = ["kill", "term", "cut file", "flipped bit", *KINDS, *(["disk"] if mounted else [])]
-        self.kinds = [kind for kind in kinds if options.ranks == 1 or kind in ("kill", "nan", "memory")]
+        self.kinds = kinds if options.ranks == 1 else ["kill", "kill", *KINDS]
         self.faults = Counter[str]()
         self.recovered = 0
         self.refused: dict[str, str] = {}
@@ -127,7 +127,9 @@ class Torture:
         """Let a fault come over the training; returns its exit code."""
         training, draw = self.tortured, self.draw
         if kind in KINDS:
-            calls = draw.sample(range(2, 40, 2), k=4)  # never two in a row: a fault that stays is another matter
+            # never one that meets the second try of another (two calls later, among processes): a fault that stays is
+            # another matter, and changes the weights
+            calls = draw.sample(range(2, 62, 3), k=4)
             plan = ",".join(f"{kind}@{call}" for call in calls)
             return end(training, training.start(plan), signal.SIGKILL, draw)
         if kind in ("cut file", "flipped bit"):

@@ -18,7 +18,8 @@ def count_faults(state: TrainingState, outcome: UpdateOutcome) -> list[str]:
     state.skipped += not outcome.finite
     faults = []
     if outcome.out_of_memory:
-        faults.append(f"out of memory, done again {outcome.out_of_memory} times, from the second on in smaller pieces")
+        smaller = ", at last in smaller pieces" if outcome.out_of_memory > 1 else ""
+        faults.append(f"out of memory, tried again {outcome.out_of_memory}×{smaller}")
     if outcome.repeated and outcome.finite:
         faults.append("the gradients were not finite, and were when computed again")
     if not outcome.finite:
