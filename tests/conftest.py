@@ -8,11 +8,6 @@ from pathlib import Path
 
 import pytest
 
-DICTIONARY = {
-    **{"der": "the", "die": "those", "das": "that", "ein": "a", "Hund": "dog", "Katze": "cat", "Haus": "house"},
-    **{"Baum": "tree", "rot": "red", "blau": "blue", "groß": "big", "klein": "small", "sieht": "sees", "hat": "has"},
-}
-
 CONFIG = """
 run: {directory: FOLDER/run, threads: 1, device: cpu}
 data:
@@ -42,13 +37,12 @@ decoding: {beam_size: 2, max_length_extra: 5}
 @pytest.fixture(scope="session")
 def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `config.yaml` and a generated corpus: train, validation and test as `.de` and `.en`."""
+    from transformer.cli.smoke import write_corpus
+
     folder = tmp_path_factory.mktemp("project")
     draw = random.Random(1)
     for split, pairs in (("train", 300), ("validation", 12), ("test", 12)):
-        sentences = [draw.choices(sorted(DICTIONARY), k=draw.randint(2, 7)) for _ in range(pairs)]
-        translations = [[DICTIONARY[word] for word in words] for words in sentences]
-        for side, lines in (("de", sentences), ("en", translations)):
-            (folder / f"{split}.{side}").write_text("".join(" ".join(words) + "\n" for words in lines), "utf-8")
+        write_corpus(folder / split, draw, pairs)
     (folder / "config.yaml").write_text(CONFIG.replace("FOLDER", str(folder)), "utf-8")
     return folder
 

@@ -19,8 +19,10 @@ from transformer.data.corpus import file_hash, read_lines
 from transformer.data.sharding import Shard
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
+from transformer.reading import read_json
 from transformer.runtime.atomic import check_writable, write_file
 
+_MAX_RECORD_BYTES = 100_000  # a record is a handful of options and hashes
 _WITHOUT_EFFECT = {"workers", "checkpoint"}  # on a translation; the checkpoint is known by its content
 _BATCHES = {"batch_size", "batch_tokens"}  # these have one under int8 alone, which rounds a batch together
 
@@ -85,7 +87,7 @@ def is_finished(output: Path, made_from: dict[str, Any]) -> bool:
         return False
     advice = "delete it to have it made anew, or name another --output-directory"
     try:
-        record = json.loads(_record_of(output).read_bytes())
+        record = read_json(_record_of(output), _MAX_RECORD_BYTES)
         other = [name for name, value in made_from.items() if record[name] != value]
         same_output = record["output_sha256"] == file_hash(output)
     except (OSError, ValueError, KeyError, TypeError):

@@ -107,6 +107,7 @@ class Update:
         self.rank = rank
         self.size = size
         self.num_target_tokens = int(corpus.target_lengths[rows].sum()) + len(rows)
+        self._collated: dict[int, list[tuple[Batch, bool]]] = {}
 
     def micro_batches(self, halvings: int = 0) -> list[tuple[Batch, bool]]:
         """This process' batches, and whether each counts or is a filler.
@@ -114,10 +115,12 @@ class Update:
         Args:
             halvings: how often to halve the bound on a micro-batch, for want of memory.
         """
-        shares = [self._pieces(rank, halvings) for rank in range(self.size)]
-        own, most = shares[self.rank], max(map(len, shares))
-        filler = [(self.rows[:1], False)] * (most - len(own))
-        return [(self._collate(rows), counts) for rows, counts in [*((rows, True) for rows in own), *filler]]
+        if halvings not in self._collated:  # an update that is done again needs them again
+            shares = [self._pieces(rank, halvings) for rank in range(self.size)]
+            own, most = shares[self.rank], max(map(len, shares))
+            parts = [*((rows, True) for rows in own), *[(self.rows[:1], False)] * (most - len(own))]
+            self._collated[halvings] = [(self._collate(rows), counts) for rows, counts in parts]
+        return self._collated[halvings]
 
     def _pieces(self, rank: int, halvings: int) -> list[Rows]:
         lengths = self.corpus.source_lengths, self.corpus.target_lengths

@@ -17,8 +17,10 @@ from transformer.data.corpus import file_hash
 from transformer.data.dataset import interleave
 from transformer.data.sharding import Shard
 from transformer.errors import UserError
+from transformer.reading import read_json
 from transformer.runtime.atomic import write_durably
 
+_MAX_COUNTS_BYTES = 100_000
 _NAME = re.compile(r"(\d+)-of-(\d+)")
 
 
@@ -99,7 +101,7 @@ def merge(parts: Sequence[Path], path: Path) -> SplitCounts:
     total = SplitCounts()
     for part in parts:
         try:
-            content = json.loads((part / "counts.json").read_bytes())
+            content = read_json(part / "counts.json", _MAX_COUNTS_BYTES)
             counts, whole = SplitCounts(**content["counts"]), content["sha256"] == file_hash(part / "train.arrow")
         except (OSError, ValueError, KeyError, TypeError):
             counts, whole = SplitCounts(), False

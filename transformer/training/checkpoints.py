@@ -84,7 +84,9 @@ class TrainingCheckpoints:
             load_model_tensors(self.model, checkpoint)
             if checkpoint.optimizer or state.skipped < state.update:  # else no update has changed anything yet
                 restore_optimizer(self.model, self.optimizer, checkpoint)
-        best_is_gone = state.best_update is not None and not self._is_whole(state.best_update)
+        best_is_gone = (
+            state.best_update is not None and state.best_update != update and not self._is_whole(state.best_update)
+        )
         if self.processes.any(best_is_gone):
             state.best_value, state.best_update = None, None
         if self.processes.is_main:
