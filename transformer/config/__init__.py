@@ -1,6 +1,7 @@
 """Typed options from YAML files and `section.key=value` overrides."""
 
 from transformer.config.corpora import CorpusSection, table_format
+from transformer.config.decoding_section import DecodingSection
 from transformer.config.loading import (
     changed_keys,
     config_schema,
@@ -16,12 +17,11 @@ from transformer.config.schema import (
     SPLITS,
     Config,
     DataSection,
-    DecodingSection,
     RunSection,
     TokenizerSection,
-    TrainingSection,
     ValidationSection,
 )
+from transformer.config.training_section import TrainingSection
 
 __all__ = [
     "MAY_CHANGE_ON_RESUME",

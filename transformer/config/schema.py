@@ -1,4 +1,4 @@
-"""Every option of the program, typed, with its meaning: the one place where options exist.
+"""Every option of the program, typed, with its meaning: here and in the files of the larger sections.
 
 A field's docstring is its documentation: `transformer config schema` writes them into a JSON Schema that editors
 show. Lengths are in tokens, intervals in updates (one update is one optimizer step), times in minutes.
@@ -6,13 +6,15 @@ show. Lengths are in tokens, intervals in updates (one update is one optimizer s
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from transformer.config.corpora import Corpora
+from transformer.config.decoding_section import DecodingSection
 from transformer.config.model_section import ModelSection
-from transformer.config.section import NonNegative, Positive, Probability, Section
+from transformer.config.section import NonNegative, Positive, Section
+from transformer.config.training_section import TrainingSection
 
 SPLITS = ("train", "validation", "test")
 
@@ -117,85 +119,6 @@ class TokenizerSection(Section):
         return self
 
 
-class TrainingSection(Section):
-    """The optimisation; the defaults are the paper's (section 5)."""
-
-    max_updates: Positive = 100_000
-    """Stop after this many updates."""
-    max_epochs: Positive | None = None
-    """Stop after this many passes over the corpus."""
-    max_minutes: float | None = Field(default=None, gt=0)
-    """Stop after this much training time, resumed parts included."""
-    batch_tokens: Positive = 4096
-    """An update takes about this many target tokens, end marks counted, padding not."""
-    micro_batch_tokens: Positive | Literal["auto"] | None = None
-    """Upper bound on the padded tokens of one forward and backward on either side; an update is split into as many
-    micro-batches as that needs, without changing its gradient. Empty: never split. `auto`: as many as fit into a GPU's
-    memory, found by trying the worst batch before the first update; elsewhere never split."""
-    optimizer: Literal["adam", "adamw"] = "adam"
-    """Adam (Kingma and Ba 2015), or AdamW with decoupled weight decay (Loshchilov and Hutter 2019)."""
-    betas: tuple[Probability, Probability] = (0.9, 0.98)
-    """Adam's decay rates."""
-    epsilon: float = Field(default=1e-9, gt=0)
-    """Adam's epsilon."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    """Decay of weight matrices; norms and biases are spared. Needs `optimizer: adamw`."""
-    schedule: Literal["noam", "inverse_sqrt", "linear", "cosine", "constant"] = "noam"
-    """The learning rate over the updates, after a linear warm-up: `noam` is the paper's formula (equation 3); `linear`
-    and `cosine` fall to zero at max_updates."""
-    learning_rate: float | None = Field(default=None, gt=0)
-    """Peak learning rate; under `noam` the factor before the formula, where empty means the paper's 1.0."""
-    warmup_updates: NonNegative = 4000
-    """Updates until the peak."""
-    label_smoothing: Probability = 0.1
-    """ε of label smoothing, ε/V on each class (section 5.4)."""
-    max_gradient_norm: float | None = Field(default=None, gt=0)
-    """Gradients are scaled down to this norm; empty means never."""
-    max_skipped_updates: Positive = 10
-    """An update whose gradients are not finite is computed again, and left out where they still are not. After so many
-    in a row the run goes back to its newest checkpoint, with half the learning rate."""
-    max_rewinds: NonNegative = 3
-    """After going back so often the run stops."""
-    start_from: str | None = Field(default=None, min_length=1)
-    """A run or a checkpoint whose weights a new run starts from; its optimizer, schedule and place in the data begin
-    anew. Its tokenizer must be this run's: name it as tokenizer.source_model."""
-    sharding: Literal["none", "full"] = "none"
-    """With several processes: each holds the whole model (DDP), or its part of it (FSDP2), where the whole is too
-    large."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 autocast over fp32 weights, or fp32 throughout; `auto` takes bf16 where the processor multiplies in it."""
-    log_every: Positive = 50
-    """A line of metrics every so many updates."""
-    checkpoint_every: Positive | None = None
-    """A checkpoint every so many updates; empty means at each validation."""
-    keep_checkpoints: Positive = 5
-    """How many regular checkpoints stay on disk, beside the best."""
-    average_checkpoints: NonNegative = 5
-    """At the end the last so many checkpoints are averaged and, where the validation metric prefers the average, it
-    becomes the best (section 6.1). 0 or 1: no averaging."""
-
-    @property
-    def known_micro_batch_tokens(self) -> int | None:
-        """`micro_batch_tokens`, None where it is still to be found."""
-        return None if self.micro_batch_tokens == "auto" else self.micro_batch_tokens
-
-    @model_validator(mode="after")
-    def _consistent(self) -> TrainingSection:
-        if self.weight_decay and self.optimizer != "adamw":
-            raise ValueError(f"weight_decay {self.weight_decay} needs optimizer: adamw")
-        if self.average_checkpoints > self.keep_checkpoints:
-            raise ValueError(
-                f"average_checkpoints {self.average_checkpoints} is more than keep_checkpoints {self.keep_checkpoints}"
-            )
-        if self.schedule != "noam" and self.learning_rate is None:
-            raise ValueError(f"schedule {self.schedule} needs learning_rate, its peak, e.g. 1.0e-3")
-        if self.schedule == "noam" and self.warmup_updates == 0:
-            raise ValueError("schedule noam needs warmup_updates of at least 1")
-        if self.schedule in {"linear", "cosine"} and self.warmup_updates >= self.max_updates:
-            raise ValueError(f"warmup_updates {self.warmup_updates} leaves nothing of max_updates {self.max_updates}")
-        return self
-
-
 class ValidationSection(Section):
     """How often, by what, and how long without progress."""
 
@@ -212,55 +135,6 @@ class ValidationSection(Section):
     def _metric_is_measured(self) -> ValidationSection:
         if self.max_sentences == 0 and self.metric != "loss":
             raise ValueError(f"metric {self.metric} needs translations; max_sentences is 0")
-        return self
-
-
-class DecodingSection(Section):
-    """Beam search; the defaults are the paper's (section 6.1)."""
-
-    checkpoint: str = Field(default="best", pattern=r"^(best|last|averaged|\d{1,10})$", coerce_numbers_to_str=True)
-    """Which weights: `best`, `last`, `averaged`, or an update's number."""
-    beam_size: int = Field(default=4, gt=0, le=1000)
-    """Hypotheses kept a step; 1 is greedy search. Attention among beams takes memory with its square: past 50 lower
-    batch_size."""
-    gnmt_length_penalty: float = Field(default=0.6, ge=0, le=10)
-    """α of ((5+L)/6)^α (Wu et al. 2016), by which a hypothesis' log-probability is divided; 0 means not at all."""
-    precision: Literal["auto", "fp32", "bf16", "int8"] = "fp32"
-    """Of weights and products when a trained run translates; validation while training is always in fp32. `auto` takes
-    bf16 where the processor multiplies in it; `int8` rounds to 8 bits, on CPUs only. What each costs in BLEU:
-    docs/performance.md."""
-    masked_heads: tuple[Annotated[str, Field(pattern=r"^(encoder|decoder|cross)\.\d{1,4}\.\d{1,4}$")], ...] = ()
-    """Attention heads that add nothing, for ablation (Michel et al. 2019): `cross.2.1` is head 1 of layer 2 of the
-    cross-attention, both from 0."""
-    shortlist: bool = False
-    """Let a sentence be translated only by pieces of its lexical shortlist, which `transformer shortlist RUN` learns
-    once: faster, for a little quality."""
-    patience: float | None = Field(default=None, ge=0.1, le=1000)
-    """A sentence is done when patience × beam_size hypotheses are finished (Kasai et al. 2022); 1.0 is what most
-    toolkits do, about 1.4 times as fast at beam 5. Empty: when no other hypothesis can win by the model's score."""
-    max_length_ratio: float = Field(default=1.0, ge=0, le=100)
-    """A translation has at most max_length_ratio × source tokens + max_length_extra tokens."""
-    max_length_extra: int = Field(default=50, ge=0, le=100_000)
-    """See max_length_ratio."""
-    max_source_length: int = Field(default=1024, gt=0, le=100_000)
-    """A source sentence of more tokens is cut there, with a warning: memory grows with the square of the length."""
-    n_best: Positive = 1
-    """How many hypotheses a sentence to return; at most beam_size."""
-    batch_size: int = Field(default=64, gt=0, le=100_000)
-    """The most sentences searched together; changes no translation but under `precision: int8`, which rounds a batch's
-    inputs together."""
-    batch_tokens: Positive = 8192
-    """The most source tokens searched together, padding included: long sentences make smaller batches."""
-    workers: int | None = Field(default=None, gt=0, le=256)
-    """Processes of one thread that search batches side by side, on CPUs under Linux. Empty: as many as threads where
-    `translate` and `evaluate` run, 1 in Python and for validation while training."""
-
-    @model_validator(mode="after")
-    def _n_best_fits(self) -> DecodingSection:
-        if self.n_best > self.beam_size:
-            raise ValueError(f"n_best {self.n_best} is more than beam_size {self.beam_size}")
-        if self.max_length_ratio == 0 and self.max_length_extra == 0:
-            raise ValueError("max_length_ratio and max_length_extra are both 0; no token could be written")
         return self
 
 

@@ -1,0 +1,58 @@
+"""Options of translating."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from transformer.config.section import Positive, Section
+
+
+class DecodingSection(Section):
+    """Beam search; the defaults are the paper's (section 6.1)."""
+
+    checkpoint: str = Field(default="best", pattern=r"^(best|last|averaged|\d{1,10})$", coerce_numbers_to_str=True)
+    """Which weights: `best`, `last`, `averaged`, or an update's number."""
+    beam_size: int = Field(default=4, gt=0, le=1000)
+    """Hypotheses kept a step; 1 is greedy search. Attention among beams takes memory with its square: past 50 lower
+    batch_size."""
+    gnmt_length_penalty: float = Field(default=0.6, ge=0, le=10)
+    """α of ((5+L)/6)^α (Wu et al. 2016), by which a hypothesis' log-probability is divided; 0 means not at all."""
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "fp32"
+    """Of weights and products when a trained run translates; validation while training is always in fp32. `auto` takes
+    bf16 where the processor multiplies in it; `int8` rounds to 8 bits, on CPUs only. What each costs in BLEU:
+    docs/performance.md."""
+    masked_heads: tuple[Annotated[str, Field(pattern=r"^(encoder|decoder|cross)\.\d{1,4}\.\d{1,4}$")], ...] = ()
+    """Attention heads that add nothing, for ablation (Michel et al. 2019): `cross.2.1` is head 1 of layer 2 of the
+    cross-attention, both from 0."""
+    shortlist: bool = False
+    """Let a sentence be translated only by pieces of its lexical shortlist, which `transformer shortlist RUN` learns
+    once: faster, for a little quality."""
+    patience: float | None = Field(default=None, ge=0.1, le=1000)
+    """A sentence is done when patience × beam_size hypotheses are finished (Kasai et al. 2022); 1.0 is what most
+    toolkits do, about 1.4 times as fast at beam 5. Empty: when no other hypothesis can win by the model's score."""
+    max_length_ratio: float = Field(default=1.0, ge=0, le=100)
+    """A translation has at most max_length_ratio × source tokens + max_length_extra tokens."""
+    max_length_extra: int = Field(default=50, ge=0, le=100_000)
+    """See max_length_ratio."""
+    max_source_length: int = Field(default=1024, gt=0, le=100_000)
+    """A source sentence of more tokens is cut there, with a warning: memory grows with the square of the length."""
+    n_best: Positive = 1
+    """How many hypotheses a sentence to return; at most beam_size."""
+    batch_size: int = Field(default=64, gt=0, le=100_000)
+    """The most sentences searched together; changes no translation but under `precision: int8`, which rounds a batch's
+    inputs together."""
+    batch_tokens: Positive = 8192
+    """The most source tokens searched together, padding included: long sentences make smaller batches."""
+    workers: int | None = Field(default=None, gt=0, le=256)
+    """Processes of one thread that search batches side by side, on CPUs under Linux. Empty: as many as threads where
+    `translate` and `evaluate` run, 1 in Python and for validation while training."""
+
+    @model_validator(mode="after")
+    def _n_best_fits(self) -> DecodingSection:
+        if self.n_best > self.beam_size:
+            raise ValueError(f"n_best {self.n_best} is more than beam_size {self.beam_size}")
+        if self.max_length_ratio == 0 and self.max_length_extra == 0:
+            raise ValueError("max_length_ratio and max_length_extra are both 0; no token could be written")
+        return self

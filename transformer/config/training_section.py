@@ -1,0 +1,88 @@
+"""Options of the optimisation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from transformer.config.section import NonNegative, Positive, Probability, Section
+
+
+class TrainingSection(Section):
+    """The optimisation; the defaults are the paper's (section 5)."""
+
+    max_updates: Positive = 100_000
+    """Stop after this many updates."""
+    max_epochs: Positive | None = None
+    """Stop after this many passes over the corpus."""
+    max_minutes: float | None = Field(default=None, gt=0)
+    """Stop after this much training time, resumed parts included."""
+    batch_tokens: Positive = 4096
+    """An update takes about this many target tokens, end marks counted, padding not."""
+    micro_batch_tokens: Positive | Literal["auto"] | None = None
+    """Upper bound on the padded tokens of one forward and backward on either side; an update is split into as many
+    micro-batches as that needs, without changing its gradient. Empty: never split. `auto`: as many as fit into a GPU's
+    memory, found by trying the worst batch before the first update; elsewhere never split."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """Adam (Kingma and Ba 2015), or AdamW with decoupled weight decay (Loshchilov and Hutter 2019)."""
+    betas: tuple[Probability, Probability] = (0.9, 0.98)
+    """Adam's decay rates."""
+    epsilon: float = Field(default=1e-9, gt=0)
+    """Adam's epsilon."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decay of weight matrices; norms and biases are spared. Needs `optimizer: adamw`."""
+    schedule: Literal["noam", "inverse_sqrt", "linear", "cosine", "constant"] = "noam"
+    """The learning rate over the updates, after a linear warm-up: `noam` is the paper's formula (equation 3); `linear`
+    and `cosine` fall to zero at max_updates."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """Peak learning rate; under `noam` the factor before the formula, where empty means the paper's 1.0."""
+    warmup_updates: NonNegative = 4000
+    """Updates until the peak."""
+    label_smoothing: Probability = 0.1
+    """ε of label smoothing, ε/V on each class (section 5.4)."""
+    max_gradient_norm: float | None = Field(default=None, gt=0)
+    """Gradients are scaled down to this norm; empty means never."""
+    max_skipped_updates: Positive = 10
+    """An update whose gradients are not finite is computed again, and left out where they still are not. After so many
+    in a row the run goes back to its newest checkpoint, with half the learning rate."""
+    max_rewinds: NonNegative = 3
+    """After going back so often the run stops."""
+    start_from: str | None = Field(default=None, min_length=1)
+    """A run or a checkpoint whose weights a new run starts from; its optimizer, schedule and place in the data begin
+    anew. Its tokenizer must be this run's: name it as tokenizer.source_model."""
+    sharding: Literal["none", "full"] = "none"
+    """With several processes: each holds the whole model (DDP), or its part of it (FSDP2), where the whole is too
+    large."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 autocast over fp32 weights, or fp32 throughout; `auto` takes bf16 where the processor multiplies in it."""
+    log_every: Positive = 50
+    """A line of metrics every so many updates."""
+    checkpoint_every: Positive | None = None
+    """A checkpoint every so many updates; empty means at each validation."""
+    keep_checkpoints: Positive = 5
+    """How many regular checkpoints stay on disk, beside the best."""
+    average_checkpoints: NonNegative = 5
+    """At the end the last so many checkpoints are averaged and, where the validation metric prefers the average, it
+    becomes the best (section 6.1). 0 or 1: no averaging."""
+
+    @property
+    def known_micro_batch_tokens(self) -> int | None:
+        """`micro_batch_tokens`, None where it is still to be found."""
+        return None if self.micro_batch_tokens == "auto" else self.micro_batch_tokens
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingSection:
+        if self.weight_decay and self.optimizer != "adamw":
+            raise ValueError(f"weight_decay {self.weight_decay} needs optimizer: adamw")
+        if self.average_checkpoints > self.keep_checkpoints:
+            raise ValueError(
+                f"average_checkpoints {self.average_checkpoints} is more than keep_checkpoints {self.keep_checkpoints}"
+            )
+        if self.schedule != "noam" and self.learning_rate is None:
+            raise ValueError(f"schedule {self.schedule} needs learning_rate, its peak, e.g. 1.0e-3")
+        if self.schedule == "noam" and self.warmup_updates == 0:
+            raise ValueError("schedule noam needs warmup_updates of at least 1")
+        if self.schedule in {"linear", "cosine"} and self.warmup_updates >= self.max_updates:
+            raise ValueError(f"warmup_updates {self.warmup_updates} leaves nothing of max_updates {self.max_updates}")
+        return self
