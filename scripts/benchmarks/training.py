@@ -37,7 +37,7 @@ def training(config: Config, updates: int) -> Measure:
         prepared.corpus("train"), options.batch_tokens, options.known_micro_batch_tokens, window, config.run.seed
     )
     optimizer, seed = build_optimizer(model, options), config.run.seed
-    objective = Objective(model, options.label_smoothing, precision)
+    objective = Objective(model, options.label_smoothing, precision, options.r_drop)
     run = RunDirectory(Path(tempfile.gettempdir()))  # nothing is saved
     trainer = Trainer(
         config=config,

@@ -124,6 +124,21 @@ def test_a_curve_that_depends_on_max_updates_cannot_be_prolonged(
     assert command("train", tmp_path / "new", "training.log_every=2").code == 0
 
 
+def test_a_level_curve_can_be_prolonged_until_it_falls(
+    command: Callable[..., Any], refusal: Callable[..., str], short: Arguments, tmp_path: Path
+) -> None:
+    wsd = ["training.schedule=wsd", "training.learning_rate=1e-3", "training.warmup_updates=1"]
+    level = [*short, *wsd, "training.decay_updates=2", "training.max_updates=8"]
+    assert command("train", *level).code == 0
+    cut = tmp_path / "cut"
+    assert command("train", *level, f"run.directory={cut}", "training.max_updates=6").code == 0
+    assert "training.max_updates is 6 there and 8 here" in refusal("train", cut, "training.max_updates=8")
+    for update in (6, "averaged"):
+        shutil.rmtree(RunDirectory(cut).checkpoint(update), ignore_errors=True)
+    assert command("train", cut, "training.max_updates=8").code == 0  # from update 4, where the fall began
+    assert weights(cut) == weights(tmp_path / "new")
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

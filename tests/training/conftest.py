@@ -21,8 +21,10 @@ from transformer.runtime.logging import Record
 from transformer.training.checkpoints import TrainingCheckpoints
 from transformer.training.objective import Objective
 from transformer.training.optimizer import build_optimizer
-from transformer.training.trainer import Trainer, Validate
+from transformer.training.selection import Validate
+from transformer.training.trainer import Trainer
 from transformer.training.updater import Updater
+from transformer.training.weight_average import build_weight_average
 
 VOCABULARY = 24
 CONFIG = """
@@ -124,7 +126,10 @@ def make_trainer(tmp_path: Path, corpus: EncodedCorpus, make_config: Callable[..
         optimizer = build_optimizer(model, options)
         every = options.checkpoint_every or config.validation.every
         run = RunDirectory(tmp_path / directory)
-        checkpoints = TrainingCheckpoints(run, model, optimizer, every, options.keep_checkpoints)
+        average = build_weight_average(model, options)
+        keep = options.keep_checkpoints
+        checkpoints = TrainingCheckpoints(run, model, optimizer, every, keep, average_of_weights=average)
+        evaluated = model if average is None else build_model(config.model, VOCABULARY, VOCABULARY, pad_id=0)
         state = checkpoints.restore() or TrainingState()
         stream = UpdateStream(
             corpus,
@@ -134,11 +139,13 @@ def make_trainer(tmp_path: Path, corpus: EncodedCorpus, make_config: Callable[..
             config.run.seed,
             Position(state.epoch, state.batch),
         )
-        objective = Objective(model, options.label_smoothing, torch.float32)
+        objective = Objective(model, options.label_smoothing, torch.float32, options.r_drop)
         updater = Updater(
             objective, optimizer, options.max_gradient_norm, config.run.seed, Processes(), torch.device("cpu")
         )
         validate = validate or Scripted(1.0)
-        return Trainer(config, model, updater, stream, checkpoints, state, validate, [Records()], advance)
+        return Trainer(
+            *(config, model, updater, stream, checkpoints, state, validate, [Records()], advance), evaluated=evaluated
+        )
 
     return make

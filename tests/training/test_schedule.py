@@ -3,8 +3,8 @@ from collections.abc import Callable
 
 import pytest
 
-from transformer.config import Config
-from transformer.training.schedule import learning_rate
+from transformer.config import Config, TrainingSection
+from transformer.training.schedule import hangs_on_end, learning_rate
 
 MakeConfig = Callable[..., Config]
 WARMUP, LAST, PEAK, D_MODEL = 8, 40, 0.3, 64
@@ -95,3 +95,27 @@ def test_without_warmup_the_first_update_is_the_largest(rates: Rates, schedule: 
     found = rates(schedule, warmup=0)
     assert found[0] == max(found)
     assert found[0] == pytest.approx(PEAK, rel=0.03)  # linear has gone down by one of forty steps
+
+
+@pytest.fixture
+def wsd(make_config: MakeConfig) -> TrainingSection:
+    """Up in 8 updates, level until 30, down until 40."""
+    options = {"schedule": "wsd", "warmup_updates": WARMUP, "learning_rate": PEAK, "max_updates": LAST}
+    options["decay_updates"] = 10
+    return make_config(*(f"training.{key}={value}" for key, value in options.items())).training
+
+
+def test_wsd_warms_up_stays_and_falls_by_a_root(wsd: TrainingSection) -> None:
+    found = [learning_rate(wsd, D_MODEL, update) for update in UPDATES]
+    assert found[:WARMUP] == pytest.approx([PEAK * update / WARMUP for update in range(1, WARMUP + 1)])
+    assert found[WARMUP - 1 : 30] == pytest.approx([PEAK] * (31 - WARMUP))
+    assert found[30:] == pytest.approx([PEAK * (1 - math.sqrt(done / 10)) for done in range(1, 11)])
+    assert found[-1] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_end_may_move_while_no_rate_hangs_on_it(make_config: MakeConfig, wsd: TrainingSection) -> None:
+    assert not hangs_on_end(wsd, 30)
+    assert hangs_on_end(wsd, 31)
+    for schedule, hangs in {"linear": True, "cosine": True, "constant": False, "inverse_sqrt": False}.items():
+        options = make_config(f"training.schedule={schedule}", "training.learning_rate=1").training
+        assert hangs_on_end(options, 1) == hangs

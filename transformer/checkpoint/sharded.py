@@ -20,7 +20,7 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, Hu
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from transformer.checkpoint.state import TrainingState, model_tensors, optimizer_tensors
+from transformer.checkpoint.state import TrainingState, optimizer_tensors
 from transformer.checkpoint.store import MODEL_FILE, OPTIMIZER_FILE, Checkpoint, read_state, write_state
 from transformer.runtime.atomic import flush_file, new_directory
 from transformer.runtime.distributed import Processes
@@ -68,8 +68,16 @@ def _take(joined: Path, path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_shards(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
-    """Read this process' pieces of a whole checkpoint into model and optimizer, and return its counters.
+def read_shards(
+    directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]
+) -> TrainingState:
+    """Read this process' pieces of a whole checkpoint, and return its counters.
+
+    Args:
+        directory: the checkpoint's.
+        model: whose parameters the optimizer has.
+        optimizer: takes its moments.
+        weights: take what the checkpoint holds under their names.
 
     Raises:
         CheckpointError: where the counters are damaged; the tensors' files are to be verified before.
@@ -84,7 +92,7 @@ def read_shards(directory: Path, model: nn.Module, optimizer: torch.optim.Optimi
     for name, parameter in model.named_parameters():
         if f"optimizer.step.{name}" not in stored:  # a layer that no update has drawn yet
             del optimizer.state[parameter]
-    tensors = model_tensors(model) | optimizer_tensors(model, optimizer)
+    tensors = {**weights, **optimizer_tensors(model, optimizer)}
     pieces = {name: tensor for name, tensor in tensors.items() if tensor.dim()}
     load(pieces, storage_reader=HuggingFaceStorageReader(str(directory)))
     if stored:

@@ -5,7 +5,7 @@ Random numbers need no state: each update is seeded anew (`runtime.seeding`).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any
 
 import torch
@@ -28,6 +28,7 @@ class TrainingState:
         seconds: wall-clock time in training, validation included.
         best_value, best_update: of the validation metric; None before the first validation.
         validations_without_gain: in a row.
+        best_updates: metric and update of those that validated best, best first (`training.average_of: best`).
         interval: sums since the last log line.
         learning_rate_factor: what the scheduled learning rate is multiplied by: halved by each rewind.
         rewinds: how often the run went back to a checkpoint after gradients that were not finite.
@@ -46,6 +47,7 @@ class TrainingState:
     best_value: float | None = None
     best_update: Count | None = None
     validations_without_gain: Count = 0
+    best_updates: list[tuple[float, Count]] = field(default_factory=list)
     interval: dict[str, float] = field(default_factory=dict)
     learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     rewinds: Count = 0
@@ -100,6 +102,29 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
     }
 
 
+def has_moments(checkpoint: Checkpoint) -> bool:
+    """Whether it holds what `optimizer_tensors` gave, which is nothing before the first update."""
+    return any(name.startswith("optimizer.") for name in checkpoint.optimizer)
+
+
+def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The weights as `trained.NAME`: what training goes on with where the checkpoint's model is an average of them."""
+    return {f"trained.{name}": weight for name, weight in model_tensors(model).items()}
+
+
+def restore_trained(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Put back what `trained_tensors` gave.
+
+    Raises:
+        CheckpointError: as `load_model_tensors`.
+    """
+    prefix = "trained."
+    weights = {
+        name.removeprefix(prefix): weight for name, weight in checkpoint.optimizer.items() if name.startswith(prefix)
+    }
+    load_model_tensors(model, replace(checkpoint, model=weights))
+
+
 def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
     """Put back what `optimizer_tensors` gave.
 
@@ -114,12 +139,17 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
             moments.setdefault(name, {})[key] = value.squeeze() if key == "step" else value
     # a layer that no update has drawn yet has no moments
     may_be_missing = any(getattr(module, "layer_drop", 0) for module in model.modules())
+    kept = {
+        parameter: _MUON if "momentum" in group else _ADAM
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
     for name, parameter in model.named_parameters():
         stored = moments.get(name)
         if stored is None and may_be_missing:
             optimizer.state.pop(parameter, None)
             continue
-        if stored is None or not _are_moments(stored, parameter):
+        if stored is None or not _are_moments(stored, parameter, kept[parameter]):
             raise CheckpointError(
                 f"{checkpoint.directory}: holds no optimizer state for {name}; nothing can go on from it"
             )
@@ -130,8 +160,11 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
         }
 
 
-def _are_moments(stored: dict[str, Tensor], parameter: Tensor) -> bool:
-    """Whether these are what Adam keeps of a weight, so that no step stumbles over them."""
-    shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+# what an optimizer keeps of a weight, in the weight's shape, and Adam its count of steps
+_ADAM, _MUON = ("step", "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
+
+
+def _are_moments(stored: dict[str, Tensor], parameter: Tensor, names: tuple[str, ...]) -> bool:
+    """Whether these are what the optimizer keeps of a weight, so that no step stumbles over them."""
     found = {key: (value.shape, value.dtype) for key, value in stored.items()}
-    return found == {key: (shape, torch.float32) for key, shape in shapes.items()}
+    return found == {key: (() if key == "step" else parameter.shape, torch.float32) for key in names}

@@ -15,6 +15,7 @@ from transformer.cli.validation import Validation
 from transformer.config import Config
 from transformer.data.batching import Position, UpdateStream
 from transformer.data.prepare import Prepared, Say
+from transformer.data.subword_sampling import SubwordSampling
 from transformer.data.tokenizer import PAD
 from transformer.errors import UserError
 from transformer.model.build import build_model, model_shapes
@@ -30,6 +31,7 @@ from transformer.training.parallelize import parallelize
 from transformer.training.probe import micro_batch_tokens_that_fit
 from transformer.training.trainer import Trainer
 from transformer.training.updater import Updater
+from transformer.training.weight_average import build_weight_average
 
 _BYTES = 4  # of a weight in fp32
 
@@ -44,15 +46,20 @@ def build_trainer(
     sharded = options.sharding == "full" and processes.size > 1
     refuse_more_than_memory(model_shapes(config.model, source_size, target_size, PAD))
     model = build_model(config.model, source_size, target_size, PAD).to(device)
-    evaluated = build_model(config.model, source_size, target_size, PAD).to(device) if sharded else model
+    apart = sharded or options.weight_average != "none"  # what is validated is not what is trained
+    evaluated = build_model(config.model, source_size, target_size, PAD).to(device) if apart else model
     if options.start_from is not None and not run.updates():
         start_from(options.start_from, model, prepared)
         tell(f"weights of {options.start_from}")
     precision = choose_precision(options.precision, device)
-    objective = parallelize(Objective(model, options.label_smoothing, precision), options.sharding, processes)
+    objective = Objective(model, options.label_smoothing, precision, options.r_drop)
+    parallel = parallelize(objective, options.sharding, processes)
     optimizer = build_optimizer(model, options)
     every = options.checkpoint_every or config.validation.every
-    checkpoints = TrainingCheckpoints(run, model, optimizer, every, options.keep_checkpoints, processes, sharded, tell)
+    average = build_weight_average(model, options)
+    checkpoints = TrainingCheckpoints(
+        run, model, optimizer, every, options.keep_checkpoints, processes, sharded, tell, average
+    )
     state = checkpoints.restore()
     if state is not None:
         tell(f"going on from update {state.update:,} of {run.path}")
@@ -66,11 +73,12 @@ def build_trainer(
         Position(state.epoch, state.batch),
         processes.rank,
         processes.size,
+        build_sampling(config, prepared),
     )
     return Trainer(
         config=config,
         model=model,
-        updater=Updater(objective, optimizer, options.max_gradient_norm, config.run.seed, processes, device),
+        updater=Updater(parallel, optimizer, options.max_gradient_norm, config.run.seed, processes, device),
         stream=stream,
         checkpoints=checkpoints,
         state=state,
@@ -78,6 +86,15 @@ def build_trainer(
         processes=processes,
         evaluated=evaluated,
     )
+
+
+def build_sampling(config: Config, prepared: Prepared) -> SubwordSampling | None:
+    """What `training.subword_sampling` asks for."""
+    strength = config.training.subword_sampling
+    if strength is None:
+        return None
+    tokenizers = prepared.source_tokenizer, prepared.target_tokenizer
+    return SubwordSampling(*tokenizers, strength, config.data.max_length, config.run.seed)
 
 
 def refuse_more_than_memory(shapes: Mapping[str, tuple[int, ...]]) -> None:

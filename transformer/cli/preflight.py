@@ -10,7 +10,6 @@ import time
 import numpy as np
 import torch
 
-from transformer.checkpoint.state import model_tensors, optimizer_tensors
 from transformer.checkpoint.store import read_checkpoint, write_checkpoint
 from transformer.cli.validation import Validation
 from transformer.cli.wiring import say
@@ -62,7 +61,9 @@ def check_disk(trainer: Trainer) -> str:
     weights = sum(parameter.numel() for parameter in trainer.model.parameters()) * _BYTES
     kept = min(options.keep_checkpoints, math.ceil(options.max_updates / trainer.checkpoints.every))
     # beside the regular ones the best, and the newest one while the oldest still stands
-    needed = (kept + 2) * weights * _NUMBERS_OF_A_WEIGHT + (weights if options.average_checkpoints > 1 else 0)
+    numbers = _NUMBERS_OF_A_WEIGHT + (trainer.checkpoints.average_of_weights is not None)
+    kept += options.average_checkpoints if options.average_of == "best" else 0
+    needed = (kept + 2) * weights * numbers + (weights if options.average_checkpoints > 1 else 0)
     written = sum(file.stat().st_size for file in run.checkpoints.glob("*/*")) if run.checkpoints.is_dir() else 0
     free = shutil.disk_usage(run.path).free
     if needed - written > free:
@@ -153,7 +154,7 @@ def check_checkpoint(trainer: Trainer) -> str:
     """
     # a name that the next checkpoint's clearing up removes, should this process be killed
     temporary = trainer.run.path / f".preflight.{os.getpid()}.tmp"
-    model, optimizer = model_tensors(trainer.model), optimizer_tensors(trainer.model, trainer.updater.optimizer)
+    model, optimizer = trainer.checkpoints.weights(), trainer.checkpoints.optimizer_tensors()
     try:
         write_checkpoint(temporary / "checkpoint", model, optimizer, trainer.state.to_json())
         size = sum(file.stat().st_size for file in temporary.glob("*/*"))

@@ -30,6 +30,7 @@ from transformer.runtime.distributed import Processes, join_processes
 from transformer.runtime.lock import locked
 from transformer.runtime.logging import Console, JsonLines, clock
 from transformer.training.limits import nearest_limit
+from transformer.training.schedule import hangs_on_end
 from transformer.training.trainer import Outcome, Trainer
 
 _PACKAGES = ("torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pyarrow")
@@ -124,14 +125,15 @@ def check_run(run: RunDirectory, config: Config) -> None:
         return
     old = load_config(run.path)
     spared = set(MAY_CHANGE_ON_RESUME)
-    curve_has_an_end = config.training.schedule in {"linear", "cosine"}
-    if curve_has_an_end:
+    newest = max(run.updates(), default=0)
+    hangs = any(hangs_on_end(each.training, newest) for each in (old, config))
+    if hangs:
         spared.discard("training.max_updates")
     changed = [key for key in changed_keys(old, config) if key not in spared]
     if changed:
         differences = [_difference(key, old, config) for key in changed]
-        if curve_has_an_end and "training.max_updates" in changed:
-            differences.append(f"and the whole curve of schedule {config.training.schedule} hangs on max_updates")
+        if hangs and "training.max_updates" in changed:
+            differences.append(f"and the curve of schedule {config.training.schedule} so far hangs on max_updates")
         raise UserError(
             f"{run.path}: holds a run with another config: {', '.join(differences)}; "
             f"give this one its own run.directory, or go on with that one: transformer train {run.path}"

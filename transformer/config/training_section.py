@@ -24,23 +24,36 @@ class TrainingSection(Section):
     """Upper bound on the padded tokens of one forward and backward on either side; an update is split into as many
     micro-batches as that needs, without changing its gradient. Empty: never split. `auto`: as many as fit into a GPU's
     memory, found by trying the worst batch before the first update; elsewhere never split."""
-    optimizer: Literal["adam", "adamw"] = "adam"
-    """Adam (Kingma and Ba 2015), or AdamW with decoupled weight decay (Loshchilov and Hutter 2019)."""
+    optimizer: Literal["adam", "adamw", "muon"] = "adam"
+    """Adam (Kingma and Ba 2015); AdamW with decoupled weight decay (Loshchilov and Hutter 2019); or Muon (Jordan et al.
+    2024) for the matrices of the layers, with AdamW for embeddings, norms and biases, at the same learning rate."""
+    muon_momentum: Probability = 0.95
+    """Muon's share of the former gradients."""
     betas: tuple[Probability, Probability] = (0.9, 0.98)
     """Adam's decay rates."""
     epsilon: float = Field(default=1e-9, gt=0)
     """Adam's epsilon."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """Decay of weight matrices; norms and biases are spared. Needs `optimizer: adamw`."""
-    schedule: Literal["noam", "inverse_sqrt", "linear", "cosine", "constant"] = "noam"
+    """Decay of weight matrices; norms and biases are spared. Needs `optimizer: adamw` or `muon`."""
+    schedule: Literal["noam", "inverse_sqrt", "linear", "cosine", "constant", "wsd"] = "noam"
     """The learning rate over the updates, after a linear warm-up: `noam` is the paper's formula (equation 3); `linear`
-    and `cosine` fall to zero at max_updates."""
+    and `cosine` fall to zero at max_updates; `wsd` stays at its peak and falls to zero over the last decay_updates, so
+    that max_updates may still be raised before."""
     learning_rate: float | None = Field(default=None, gt=0)
     """Peak learning rate; under `noam` the factor before the formula, where empty means the paper's 1.0."""
     warmup_updates: NonNegative = 4000
     """Updates until the peak."""
+    decay_updates: NonNegative = 0
+    """Updates before max_updates over which `schedule: wsd` falls; a fifth of all is usual."""
     label_smoothing: Probability = 0.1
     """ε of label smoothing, ε/V on each class (section 5.4)."""
+    r_drop: float = Field(default=0.0, ge=0, le=1000)
+    """α of R-Drop (Wu et al. 2021): each sentence passes twice under different dropout, and the two are to agree.
+    Doubles the work of an update. The paper takes 5 for translation; 0: off."""
+    subword_sampling: float | None = Field(default=None, gt=0, le=10)
+    """Cut the words of the training sentences another way at each pass. For `unigram`: the power of a segmentation's
+    probability by which it is drawn (Kudo 2018, α; 0.2 differs much, 1.0 little); for `bpe`: the share of merges left
+    out (Provilkov et al. 2020; 0.1). Empty: always the best segmentation."""
     max_gradient_norm: float | None = Field(default=None, gt=0)
     """Gradients are scaled down to this norm; empty means never."""
     max_skipped_updates: Positive = 10
@@ -62,9 +75,19 @@ class TrainingSection(Section):
     """A checkpoint every so many updates; empty means at each validation."""
     keep_checkpoints: Positive = 5
     """How many regular checkpoints stay on disk, beside the best."""
+    weight_average: Literal["none", "ema", "swa"] = "none"
+    """What is validated, saved and translated with, in place of the newest weights: `ema`, a moving average of them
+    (ema_decay), or `swa`, the mean of all since swa_from_update (Izmailov et al. 2018). Costs a copy of the weights."""
+    ema_decay: Probability = 0.999
+    """The old average's share of the new one at each update: 0.999 looks back about 1,000 updates."""
+    swa_from_update: Positive = 1
+    """The first update whose weights `weight_average: swa` counts; it wants a learning rate that stays, e.g.
+    `schedule: constant`."""
+    average_of: Literal["last", "best"] = "last"
+    """Whether average_checkpoints means the last ones, or those that validated best, which are then kept."""
     average_checkpoints: NonNegative = 5
-    """At the end the last so many checkpoints are averaged and, where the validation metric prefers the average, it
-    becomes the best (section 6.1). 0 or 1: no averaging."""
+    """At the end so many checkpoints (see average_of) are averaged and, where the validation metric prefers the
+    average, it becomes the best (section 6.1). 0 or 1: no averaging."""
 
     @property
     def known_micro_batch_tokens(self) -> int | None:
@@ -73,8 +96,10 @@ class TrainingSection(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainingSection:
-        if self.weight_decay and self.optimizer != "adamw":
-            raise ValueError(f"weight_decay {self.weight_decay} needs optimizer: adamw")
+        if self.weight_decay and self.optimizer == "adam":
+            raise ValueError(f"weight_decay {self.weight_decay} needs optimizer: adamw, or muon")
+        if self.optimizer == "muon" and self.sharding == "full":
+            raise ValueError("optimizer muon needs whole matrices, and sharding: full cuts them; use sharding: none")
         if self.average_checkpoints > self.keep_checkpoints:
             raise ValueError(
                 f"average_checkpoints {self.average_checkpoints} is more than keep_checkpoints {self.keep_checkpoints}"
@@ -83,6 +108,13 @@ class TrainingSection(Section):
             raise ValueError(f"schedule {self.schedule} needs learning_rate, its peak, e.g. 1.0e-3")
         if self.schedule == "noam" and self.warmup_updates == 0:
             raise ValueError("schedule noam needs warmup_updates of at least 1")
+        if self.decay_updates and self.schedule != "wsd":
+            raise ValueError(f"decay_updates {self.decay_updates} is for schedule: wsd")
+        if self.schedule == "wsd" and not 0 < self.decay_updates <= self.max_updates - self.warmup_updates:
+            raise ValueError(
+                f"schedule wsd needs decay_updates from 1 to max_updates - warmup_updates "
+                f"({self.max_updates - self.warmup_updates}), and it is {self.decay_updates}"
+            )
         if self.schedule in {"linear", "cosine"} and self.warmup_updates >= self.max_updates:
             raise ValueError(f"warmup_updates {self.warmup_updates} leaves nothing of max_updates {self.max_updates}")
         return self

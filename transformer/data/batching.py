@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from transformer.data.batch import Batch, collate
-from transformer.data.dataset import EncodedCorpus
+from transformer.data.dataset import Corpus, EncodedCorpus
+from transformer.data.subword_sampling import SubwordSampling
 from transformer.errors import UserError
 
 Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -89,7 +90,7 @@ class Update:
     of micro-batches, since they exchange gradients in step; one that has fewer adds fillers, which weigh nothing.
 
     Args:
-        corpus: the encoded training corpus.
+        corpus: where the sentences are.
         rows: of all processes, sorted by length.
         micro_batch_tokens: padded tokens a side of a micro-batch, None for no bound.
         rank, size: this process among those of the job.
@@ -99,7 +100,7 @@ class Update:
     """
 
     def __init__(
-        self, corpus: EncodedCorpus, rows: Rows, micro_batch_tokens: int | None, rank: int = 0, size: int = 1
+        self, corpus: Corpus, rows: Rows, micro_batch_tokens: int | None, rank: int = 0, size: int = 1
     ) -> None:
         self.corpus = corpus
         self.rows = rows
@@ -152,6 +153,7 @@ class UpdateStream:
         seed: see `plan_epoch`.
         position: where to go on.
         rank, size: see `Update`.
+        sampling: gives the sentences of an update another segmentation; None: they stay as they are.
     """
 
     def __init__(
@@ -164,7 +166,9 @@ class UpdateStream:
         position: Position | None = None,
         rank: int = 0,
         size: int = 1,
+        sampling: SubwordSampling | None = None,
     ) -> None:
+        self.sampling = sampling
         self.corpus = corpus
         self.batch_tokens = batch_tokens
         self.micro_batch_tokens = micro_batch_tokens
@@ -187,9 +191,16 @@ class UpdateStream:
             while rows is not None:
                 following = next(todo, None)
                 last = following is None
-                self.position = Position(self.position.epoch + last, 0 if last else self.position.batch + 1)
-                yield Update(self.corpus, rows, self.micro_batch_tokens, self.rank, self.size)
+                place = self.position
+                self.position = Position(place.epoch + last, 0 if last else place.batch + 1)
+                yield self._update(rows, place)
                 rows = following
+
+    def _update(self, rows: Rows, place: Position) -> Update:
+        corpus: Corpus = self.corpus
+        if self.sampling is not None:
+            corpus, rows = self.sampling(corpus, rows, place.epoch, place.batch), np.arange(len(rows))
+        return Update(corpus, rows, self.micro_batch_tokens, self.rank, self.size)
 
 
 def batch_by_length(lengths: list[int], batch_size: int, batch_tokens: int) -> Iterator[list[int]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,39 @@ from transformer.runtime.atomic import flush_file
 Ids = np.ndarray[tuple[int], np.dtype[np.int32]]
 
 _SCHEMA = pa.schema([("source_ids", pa.list_(pa.int32())), ("target_ids", pa.list_(pa.int32()))])
+
+
+class Corpus(Protocol):
+    """Sentence pairs as token ids, without special ids; see `EncodedCorpus`."""
+
+    @property
+    def source_lengths(self) -> Ids: ...
+    @property
+    def target_lengths(self) -> Ids: ...
+    def sources(self, rows: Sequence[int] | np.ndarray) -> list[Ids]: ...
+    def targets(self, rows: Sequence[int] | np.ndarray) -> list[Ids]: ...
+
+
+class Pairs:
+    """A corpus in memory.
+
+    Args:
+        source_ids, target_ids: of each pair.
+    """
+
+    def __init__(self, source_ids: Sequence[Ids], target_ids: Sequence[Ids]) -> None:
+        self._source = source_ids
+        self._target = target_ids
+        self.source_lengths = np.fromiter(map(len, source_ids), np.int32, len(source_ids))
+        self.target_lengths = np.fromiter(map(len, target_ids), np.int32, len(target_ids))
+
+    def sources(self, rows: Sequence[int] | np.ndarray) -> list[Ids]:
+        """The source ids of some rows."""
+        return [self._source[row] for row in rows]
+
+    def targets(self, rows: Sequence[int] | np.ndarray) -> list[Ids]:
+        """The target ids of some rows."""
+        return [self._target[row] for row in rows]
 
 
 class EncodedCorpus:

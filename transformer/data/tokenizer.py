@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -68,6 +69,28 @@ class Tokenizer:
     def encode(self, lines: Sequence[str], threads: int = 1) -> list[list[int]]:
         """Token ids of each line, without BOS or EOS."""
         return self._processor.encode(list(lines), out_type=int, num_threads=threads)  # type: ignore[no-any-return]
+
+    def sample(self, lines: Sequence[str], strength: float, seed: int) -> list[list[int]]:
+        """Token ids of each line in a segmentation that is drawn.
+
+        Args:
+            lines: text.
+            strength: unigram: the power of its probability by which a segmentation is drawn (Kudo 2018, section 3.3);
+                BPE: the share of merges left out (Provilkov et al. 2020).
+            seed: of the draws, below 2^32 - 1.
+        """
+        sampled: list[list[int]] = []
+
+        def draw() -> None:
+            for line in lines:
+                sampled.append(self._processor.encode(line, enable_sampling=True, alpha=strength, nbest_size=-1))
+
+        # each thread of SentencePiece has a generator of its own, which takes the seed where it first draws
+        sentencepiece.set_random_generator_seed(seed)
+        thread = threading.Thread(target=draw)
+        thread.start()
+        thread.join()
+        return sampled
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Detokenized text, one line for each sequence; special ids leave no trace."""

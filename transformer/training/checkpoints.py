@@ -12,10 +12,13 @@ from transformer.checkpoint.average import average_metrics, write_average
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.checkpoint.state import (
     TrainingState,
+    has_moments,
     load_model_tensors,
     model_tensors,
     optimizer_tensors,
     restore_optimizer,
+    restore_trained,
+    trained_tensors,
 )
 from transformer.checkpoint.store import (
     CheckpointError,
@@ -26,6 +29,7 @@ from transformer.checkpoint.store import (
 )
 from transformer.model.transformer import Transformer
 from transformer.runtime.distributed import Processes
+from transformer.training.weight_average import WeightAverage
 
 
 class TrainingCheckpoints:
@@ -40,6 +44,7 @@ class TrainingCheckpoints:
         processes: of the job.
         sharded: whether the parameters are pieces.
         warn: hears of damaged checkpoints.
+        average_of_weights: of the model's, which the checkpoints then hold as their model.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class TrainingCheckpoints:
         processes: Processes | None = None,
         sharded: bool = False,
         warn: Callable[[str], None] = lambda text: None,
+        average_of_weights: WeightAverage | None = None,
     ) -> None:
         self.run = run
         self.model = model
@@ -61,6 +67,16 @@ class TrainingCheckpoints:
         self.processes = processes or Processes()
         self.sharded = sharded
         self.warn = warn
+        self.average_of_weights = average_of_weights
+
+    def weights(self) -> dict[str, Tensor]:
+        """What a checkpoint holds as its model: the weights, or their average."""
+        return model_tensors(self.model) if self.average_of_weights is None else self.average_of_weights.weights
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint holds besides, for training to go on."""
+        tensors = optimizer_tensors(self.model, self.optimizer)
+        return tensors if self.average_of_weights is None else tensors | trained_tensors(self.model)
 
     def restore(self) -> TrainingState | None:
         """Put the newest whole checkpoint into model and optimizer, and return its counters; None: there is none yet.
@@ -76,13 +92,18 @@ class TrainingCheckpoints:
         if self.sharded:
             from transformer.checkpoint.sharded import read_shards  # two seconds of import
 
-            state = read_shards(path, self.model, self.optimizer)
+            besides = {} if self.average_of_weights is None else trained_tensors(self.model)
+            state = read_shards(path, self.model, self.optimizer, self.weights() | besides)
         else:
             shapes = {name: tuple(weight.shape) for name, weight in self.model.named_parameters()}
             checkpoint = read_checkpoint(path, with_optimizer=True, shapes=shapes)
             state = TrainingState.from_checkpoint(checkpoint)
-            load_model_tensors(self.model, checkpoint)
-            if checkpoint.optimizer or state.skipped < state.update:  # else no update has changed anything yet
+            if self.average_of_weights is None:
+                load_model_tensors(self.model, checkpoint)
+            else:
+                self.average_of_weights.set(checkpoint.model)
+                restore_trained(self.model, checkpoint)
+            if has_moments(checkpoint) or state.skipped < state.update:  # else no update has changed anything yet
                 restore_optimizer(self.model, self.optimizer, checkpoint)
         best_is_gone = (
             state.best_update is not None and state.best_update != update and not self._is_whole(state.best_update)
@@ -129,7 +150,7 @@ class TrainingCheckpoints:
         """Write a checkpoint, move the pointers, delete what is no longer needed; in this order, so that a crash at any
         point leaves a run that goes on."""
         path = self.run.checkpoint(state.update)
-        model, optimizer = model_tensors(self.model), optimizer_tensors(self.model, self.optimizer)
+        model, optimizer = self.weights(), self.optimizer_tensors()
         if self.sharded:
             from transformer.checkpoint.sharded import write_sharded_checkpoint
 
@@ -138,7 +159,8 @@ class TrainingCheckpoints:
             write_checkpoint(path, model, optimizer, state.to_json())
         if self.processes.is_main:
             self._point(state)
-            self.run.prune({*self.regular_updates(), state.update, state.best_update or state.update})
+            best = [update for _, update in state.best_updates]
+            self.run.prune({*self.regular_updates(), state.update, state.best_update or state.update, *best})
         self.processes.wait()
 
     def _point(self, state: TrainingState) -> None:

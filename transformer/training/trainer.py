@@ -12,11 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from transformer.checkpoint.run_directory import AVERAGED
-from transformer.checkpoint.state import TrainingState, load_model_tensors
-from transformer.checkpoint.store import Checkpoint
+from transformer.checkpoint.state import TrainingState
 from transformer.config import Config
 from transformer.data.batching import Position, Update, UpdateStream
 from transformer.errors import UserError
@@ -28,11 +25,9 @@ from transformer.training.checkpoints import TrainingCheckpoints
 from transformer.training.faults import count_faults, weights_are_finite
 from transformer.training.limits import out_of_patience, progress
 from transformer.training.metrics import IntervalMetrics
-from transformer.training.parallelize import whole
 from transformer.training.schedule import learning_rate
+from transformer.training.selection import Selection, Validate
 from transformer.training.updater import Updater
-
-Validate = Callable[[Transformer, int], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class Trainer:
         listeners: hear each record; those of the main process.
         advance: called after each update, e.g. to move a progress bar.
         processes: of the job.
-        evaluated: a whole model that takes the weights to be validated, where `model` lies in pieces.
+        evaluated: see `Selection`; None: `model`.
     """
 
     def __init__(
@@ -89,11 +84,10 @@ class Trainer:
         self.checkpoints = checkpoints
         self.run = checkpoints.run
         self.state = state
-        self.validation = validate
         self.listeners = listeners
         self.advance = advance
         self.processes = processes or Processes()
-        self.evaluated = evaluated or model
+        self.selection = Selection(config, checkpoints, validate, evaluated or model, self.processes)
         self.device = model.device
         self.interval = self.new_interval(state.interval)
 
@@ -137,6 +131,8 @@ class Trainer:
         state.update += 1
         state.target_tokens += update.num_target_tokens
         state.epoch, state.batch = self.stream.position.epoch, self.stream.position.batch
+        if self.checkpoints.average_of_weights is not None and outcome.finite:
+            self.checkpoints.average_of_weights.add(state.update)
         for what in count_faults(state, outcome):
             self.tell_fault(what)
         self.advance()
@@ -229,35 +225,14 @@ class Trainer:
 
     def validate(self) -> None:
         """Measure the model, and note whether it is the best so far."""
-        metrics = self.measure({name: whole(weight.detach()) for name, weight in self.model.named_parameters()})
-        state = self.state
-        value = metrics[self.config.validation.metric]
-        best = state.best_value is None or self.better(value, state.best_value)
-        if best:
-            state.best_value, state.best_update, state.validations_without_gain = value, state.update, 0
-        else:
-            state.validations_without_gain += 1
-        self.tell_validation(metrics, best)
-
-    def measure(self, weights: Mapping[str, Tensor]) -> Mapping[str, float]:
-        """The metrics of some weights of the model; other weights than its own stay in it."""
-        self.processes.alive()
-        model = self.evaluated
-        load_model_tensors(model, Checkpoint(self.run.path, dict(weights), {}, {}))
-        model.eval()
-        metrics = self.validation(model, self.state.update)
-        model.train()
-        self.processes.alive()
-        return metrics
+        metrics = self.selection.newest(self.state)
+        self.tell_validation(metrics, self.selection.note(self.state, metrics))
 
     def tell_validation(self, metrics: Mapping[str, float], best: bool, **more: object) -> None:
         state = self.state
         place = {"update": state.update, "epoch": state.epoch}
         cost = {"target_tokens": state.target_tokens, "seconds": state.seconds}
         self.tell({"kind": "validation", **place, **metrics, "best": best, **cost, **more})
-
-    def better(self, value: float, than: float) -> bool:
-        return value < than if self.config.validation.metric == "loss" else value > than
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -273,19 +248,14 @@ class Trainer:
         self.save()
 
     def average(self) -> float | None:
-        """Average the last checkpoints, and make the average the best where validation prefers it; returns the best
-        checkpoint's metric."""
-        if self.options.average_checkpoints < 2:
-            return self.state.best_value
-        updates = sorted({*self.checkpoints.regular_updates(), self.state.update})[-self.options.average_checkpoints :]
-        updates = self.checkpoints.whole_updates(updates)
-        if len(updates) < 2:
-            return self.state.best_value
-        metrics, is_new = self.checkpoints.average(updates, self.measure)
-        value, best = metrics[self.config.validation.metric], self.state.best_value
-        wins = best is None or self.better(value, best)
-        if wins and self.processes.is_main:
-            self.run.point("best", AVERAGED)
+        """Average checkpoints, and return the best one's metric."""
+        best = self.state.best_value
+        found = self.selection.average(self.state)
+        if found is None:
+            return best
+        metrics, is_new, updates = found
+        value = metrics[self.config.validation.metric]
+        wins = self.selection.better(value, best)
         if is_new:
             self.tell_validation(metrics, wins, checkpoint=AVERAGED, averaged_updates=updates)
         return value if wins else best

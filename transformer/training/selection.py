@@ -1,0 +1,99 @@
+"""Which weights are best: they are measured on the validation corpus, and compared by its metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from transformer.checkpoint.run_directory import AVERAGED
+from transformer.checkpoint.state import TrainingState, load_model_tensors
+from transformer.checkpoint.store import Checkpoint
+from transformer.config import Config
+from transformer.model.transformer import Transformer
+from transformer.runtime.distributed import Processes
+from transformer.training.checkpoints import TrainingCheckpoints
+from transformer.training.parallelize import whole
+
+Validate = Callable[[Transformer, int], Mapping[str, float]]
+
+
+class Selection:
+    """Measures weights, and knows the best.
+
+    Args:
+        config: the run's options.
+        checkpoints: of the run.
+        validate: gives the metrics of the model; called in evaluation mode, in all processes.
+        evaluated: the model that takes the weights to be validated; the trained one, unless that lies in pieces or has
+            an average of its weights beside it.
+        processes: of the job.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        checkpoints: TrainingCheckpoints,
+        validate: Validate,
+        evaluated: Transformer,
+        processes: Processes,
+    ) -> None:
+        self.metric = config.validation.metric
+        self.options = config.training
+        self.checkpoints = checkpoints
+        self.validation = validate
+        self.evaluated = evaluated
+        self.processes = processes
+
+    def newest(self, state: TrainingState) -> Mapping[str, float]:
+        """The metrics of what a checkpoint written now would hold."""
+        return self.measure({name: whole(weight) for name, weight in self.checkpoints.weights().items()}, state.update)
+
+    def measure(self, weights: Mapping[str, Tensor], update: int) -> Mapping[str, float]:
+        """The metrics of some weights of the model; where `evaluated` is the trained model, they stay in it."""
+        self.processes.alive()
+        load_model_tensors(self.evaluated, Checkpoint(self.checkpoints.run.path, dict(weights), {}, {}))
+        self.evaluated.eval()
+        metrics = self.validation(self.evaluated, update)
+        self.evaluated.train()
+        self.processes.alive()
+        return metrics
+
+    def better(self, value: float, than: float | None) -> bool:
+        if than is None:
+            return True
+        return value < than if self.metric == "loss" else value > than
+
+    def note(self, state: TrainingState, metrics: Mapping[str, float]) -> bool:
+        """Count a validation in the run's state; returns whether it is the best so far."""
+        value = metrics[self.metric]
+        best = self.better(value, state.best_value)
+        if best:
+            state.best_value, state.best_update, state.validations_without_gain = value, state.update, 0
+        else:
+            state.validations_without_gain += 1
+        if self.options.average_of == "best":
+            validated = sorted([*state.best_updates, (value, state.update)], reverse=self.metric != "loss")
+            state.best_updates = validated[: self.options.average_checkpoints]
+        return best
+
+    def average(self, state: TrainingState) -> tuple[Mapping[str, float], bool, list[int]] | None:
+        """Average checkpoints, and make the average the best where the metric prefers it.
+
+        Returns:
+            Its metrics, whether it is new, and the averaged updates; None: there are none to average.
+        """
+        count = self.options.average_checkpoints
+        if count < 2:
+            return None
+        if self.options.average_of == "best":
+            updates = sorted(update for _, update in state.best_updates)
+        else:
+            updates = sorted({*self.checkpoints.regular_updates(), state.update})[-count:]
+        updates = self.checkpoints.whole_updates(updates)
+        if len(updates) < 2:
+            return None
+        metrics, is_new = self.checkpoints.average(updates, lambda weights: self.measure(weights, state.update))
+        if self.better(metrics[self.metric], state.best_value) and self.processes.is_main:
+            self.checkpoints.run.point("best", AVERAGED)
+        return metrics, is_new, updates
