@@ -11,6 +11,7 @@ from benchmarks.ceiling import product_ceiling, training_flops
 from benchmarks.untrained import untrained_model
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.checkpoint.state import TrainingState
+from transformer.cli.assembly import build_sampling
 from transformer.cli.wiring import say
 from transformer.config import Config
 from transformer.data.batching import UpdateStream
@@ -22,6 +23,7 @@ from transformer.training.objective import Objective
 from transformer.training.optimizer import build_optimizer
 from transformer.training.trainer import Trainer
 from transformer.training.updater import Updater
+from transformer.training.weight_average import build_weight_average
 
 Measure = Callable[[], dict[str, float]]
 
@@ -34,7 +36,8 @@ def training(config: Config, updates: int) -> Measure:
     precision = choose_precision(options.precision, model.device)
     window = config.data.bucket_window
     stream = UpdateStream(
-        prepared.corpus("train"), options.batch_tokens, options.known_micro_batch_tokens, window, config.run.seed
+        *(prepared.corpus("train"), options.batch_tokens, options.known_micro_batch_tokens, window, config.run.seed),
+        sampling=build_sampling(config, prepared),
     )
     optimizer, seed = build_optimizer(model, options), config.run.seed
     objective = Objective(model, options.label_smoothing, precision, options.r_drop)
@@ -44,7 +47,9 @@ def training(config: Config, updates: int) -> Measure:
         model=model.train(),
         updater=Updater(objective, optimizer, options.max_gradient_norm, seed, Processes(), model.device),
         stream=stream,
-        checkpoints=TrainingCheckpoints(run, model, optimizer, every=1, keep=1),
+        checkpoints=TrainingCheckpoints(
+            run, model, optimizer, every=1, keep=1, average_of_weights=build_weight_average(model, options)
+        ),
         state=TrainingState(),
         validate=lambda model, update: {},
     )

@@ -141,7 +141,8 @@ def make_trainer(tmp_path: Path, corpus: EncodedCorpus, make_config: Callable[..
         )
         objective = Objective(model, options.label_smoothing, torch.float32, options.r_drop)
         updater = Updater(
-            objective, optimizer, options.max_gradient_norm, config.run.seed, Processes(), torch.device("cpu")
+            *(objective, optimizer, options.max_gradient_norm, config.run.seed, Processes(), torch.device("cpu")),
+            noise_scale_every=options.noise_scale_every,
         )
         validate = validate or Scripted(1.0)
         return Trainer(

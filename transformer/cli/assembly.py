@@ -78,7 +78,10 @@ def build_trainer(
     return Trainer(
         config=config,
         model=model,
-        updater=Updater(parallel, optimizer, options.max_gradient_norm, config.run.seed, processes, device),
+        updater=Updater(
+            *(parallel, optimizer, options.max_gradient_norm, config.run.seed, processes, device),
+            noise_scale_every=options.noise_scale_every,
+        ),
         stream=stream,
         checkpoints=checkpoints,
         state=state,

@@ -56,6 +56,10 @@ class TrainingSection(Section):
     out (Provilkov et al. 2020; 0.1). Empty: always the best segmentation."""
     max_gradient_norm: float | None = Field(default=None, gt=0)
     """Gradients are scaled down to this norm; empty means never."""
+    noise_scale_every: Positive | None = None
+    """Measure the gradient noise scale (McCandlish et al. 2018) every so many updates, by doing those in two halves,
+    and log it in target tokens: batch_tokens well below it could be doubled for almost half the updates; well above,
+    most of a batch is wasted. Empty: never."""
     max_skipped_updates: Positive = 10
     """An update whose gradients are not finite is computed again, and left out where they still are not. After so many
     in a row the run goes back to its newest checkpoint, with half the learning rate."""
@@ -100,6 +104,8 @@ class TrainingSection(Section):
             raise ValueError(f"weight_decay {self.weight_decay} needs optimizer: adamw, or muon")
         if self.optimizer == "muon" and self.sharding == "full":
             raise ValueError("optimizer muon needs whole matrices, and sharding: full cuts them; use sharding: none")
+        if self.noise_scale_every is not None and self.sharding == "full":
+            raise ValueError("noise_scale_every needs whole gradients, and sharding: full cuts them; leave one out")
         if self.average_checkpoints > self.keep_checkpoints:
             raise ValueError(
                 f"average_checkpoints {self.average_checkpoints} is more than keep_checkpoints {self.keep_checkpoints}"

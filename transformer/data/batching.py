@@ -123,6 +123,14 @@ class Update:
             self._collated[halvings] = [(self._collate(rows), counts) for rows, counts in parts]
         return self._collated[halvings]
 
+    def halves(self) -> list[Update]:
+        """Its sentences dealt to two updates in turn, so that each has its share of every length; itself where it has
+        too few for all processes."""
+        if len(self.rows) < 2 * self.size:
+            return [self]
+        share = self.micro_batch_tokens, self.rank, self.size
+        return [Update(self.corpus, self.rows[start::2], *share) for start in (0, 1)]
+
     def _pieces(self, rank: int, halvings: int) -> list[Rows]:
         lengths = self.corpus.source_lengths, self.corpus.target_lengths
         rows = self.rows[rank :: self.size]

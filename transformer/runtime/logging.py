@@ -115,6 +115,8 @@ def training_line(record: Record) -> str:
         f"lr {record['learning_rate']:.2e}",
         f"left {clock(record['seconds_left'])}",
     ]
+    if "gradient_noise_scale" in record:
+        parts.insert(-1, f"noise scale {record['gradient_noise_scale']:,.0f} tokens")
     return "  ".join(parts)
 
 

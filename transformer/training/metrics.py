@@ -30,6 +30,8 @@ class IntervalMetrics:
         self.real_tokens = int(saved.get("real_tokens", 0))
         self.padded_tokens = int(saved.get("padded_tokens", 0))
         self.seconds = saved.get("seconds", 0.0)
+        self.gradient_signal = saved.get("gradient_signal", 0.0)
+        self.gradient_noise = saved.get("gradient_noise", 0.0)
 
     def _scalar(self, value: float) -> Tensor:
         dtype = torch.float32 if self._device.type == "mps" else torch.float64  # MPS has no float64
@@ -42,6 +44,11 @@ class IntervalMetrics:
         self.target_tokens += batch.num_target_tokens
         self.real_tokens += batch.num_source_tokens + batch.num_target_tokens
         self.padded_tokens += batch.num_padded_tokens
+
+    def add_noise(self, signal: float, noise: float) -> None:
+        """Count the terms of the gradient noise scale, which are the same in all processes."""
+        self.gradient_signal += signal
+        self.gradient_noise += noise
 
     def add_seconds(self, since: float) -> None:
         """Count the time from `since` (of `time.perf_counter`) to now as training."""
@@ -62,7 +69,11 @@ class IntervalMetrics:
         """Means of the interval; reads from the device."""
         tokens = max(1, self.target_tokens)
         nll = float(self._negative_log_likelihood) / tokens
+        noise = {}
+        if self.gradient_signal > 0:  # too few measurements may say that there is no signal
+            noise = {"gradient_noise_scale": max(0.0, self.gradient_noise) / self.gradient_signal}
         return {
+            **noise,
             "loss": float(self._loss) / tokens,
             "perplexity": perplexity(nll),
             "target_tokens_per_second": self.target_tokens / self.seconds if self.seconds else 0.0,
@@ -77,6 +88,8 @@ class IntervalMetrics:
             "real_tokens": self.real_tokens,
             "padded_tokens": self.padded_tokens,
             "seconds": self.seconds,
+            "gradient_signal": self.gradient_signal,
+            "gradient_noise": self.gradient_noise,
         }
 
 

@@ -128,6 +128,8 @@ class Trainer:
         outcome = self.updater(update, state.update + 1, self.learning_rate(state.update + 1))
         for micro_batch, sums in outcome.measured:
             self.interval.add(micro_batch, sums)
+        if outcome.noise is not None:
+            self.interval.add_noise(*outcome.noise)
         state.update += 1
         state.target_tokens += update.num_target_tokens
         state.epoch, state.batch = self.stream.position.epoch, self.stream.position.batch

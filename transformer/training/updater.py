@@ -6,6 +6,7 @@ it was after a passing fault, in smaller micro-batches where memory does not suf
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from transformer.model.stack import Stack
 from transformer.runtime.distributed import Processes
 from transformer.runtime.seeding import update_seed
 from transformer.training.loss import LossSums
+from transformer.training.noise_scale import Measured, noise_terms
 from transformer.training.parallelize import gradients_stay_local, is_sharded, unwrapped, whole
 
 _ANY_TOKEN = 4  # the first that is not special
@@ -33,12 +35,14 @@ class UpdateOutcome:
         finite: whether the weights were changed; False: the gradients were not finite, twice.
         out_of_memory: how often it did not fit.
         repeated: how often it was done again because the gradients were not finite.
+        noise: the terms of the gradient noise scale, where this update measured them.
     """
 
     measured: list[tuple[Batch, LossSums]]
     finite: bool = True
     out_of_memory: int = 0
     repeated: int = 0
+    noise: tuple[float, float] | None = None
 
 
 class Updater:
@@ -51,6 +55,7 @@ class Updater:
         seed: the run's.
         processes: of the job.
         device: of the model.
+        noise_scale_every: every so many updates are done in two halves, whose gradients are compared; None: never.
     """
 
     def __init__(
@@ -61,7 +66,9 @@ class Updater:
         seed: int,
         processes: Processes,
         device: torch.device,
+        noise_scale_every: int | None = None,
     ) -> None:
+        self.noise_scale_every = noise_scale_every
         self.objective = objective
         self.optimizer = optimizer
         self.max_gradient_norm = max_gradient_norm
@@ -70,6 +77,7 @@ class Updater:
         self.device = device
         # a process that fails while others gather the pieces of a layer leaves them waiting
         self.may_repeat = not is_sharded(objective)
+        self.norm_of_half = 0.0
         self.stacks = [module for module in objective.modules() if isinstance(module, Stack)]
 
     def __call__(self, update: Update, number: int, learning_rate: float) -> UpdateOutcome:
@@ -81,8 +89,11 @@ class Updater:
         outcome = UpdateOutcome([])
         while True:
             halvings = max(0, outcome.out_of_memory - 1)  # first once more as it was: freed memory may suffice
-            micro_batches = update.micro_batches(halvings)
-            sums = self.add_gradients(micro_batches, update.num_target_tokens, number)
+            measured = self.noise_scale_every is not None and number % self.noise_scale_every == 0
+            parts = [part.micro_batches(halvings) for part in (update.halves() if measured else [update])]
+            micro_batches = list(itertools.chain(*parts))
+            first = len(parts[0]) if len(parts) > 1 else None
+            sums = self.add_gradients(micro_batches, update.num_target_tokens, number, first)
             if sums is None:
                 self.forget_gradients()
                 single = all(len(batch.labels) == 1 for batch, _ in micro_batches)
@@ -94,7 +105,13 @@ class Updater:
                 outcome.out_of_memory += 1
                 continue
             # a bit may flip in one process alone, after the exchange
-            if not self.processes.any(not math.isfinite(self.gradient_norm())):
+            norm = self.gradient_norm()
+            if not self.processes.any(not math.isfinite(norm)):
+                if first is not None:
+                    whole_update = Measured(norm**2, update.num_target_tokens)
+                    outcome.noise = noise_terms(
+                        self.half(micro_batches[:first], update.num_target_tokens), whole_update
+                    )
                 self.step(learning_rate)
                 outcome.measured = [
                     (batch, own) for (batch, counts), own in zip(micro_batches, sums, strict=True) if counts
@@ -106,8 +123,11 @@ class Updater:
                 return outcome
             outcome.repeated += 1  # a flipped bit is not there again
 
-    def add_gradients(self, micro_batches: list[tuple[Batch, bool]], tokens: int, number: int) -> list[LossSums] | None:
-        """Forward and backward of an update's micro-batches; None where a process has not enough memory.
+    def add_gradients(
+        self, micro_batches: list[tuple[Batch, bool]], tokens: int, number: int, first: int | None = None
+    ) -> list[LossSums] | None:
+        """Forward and backward of an update's micro-batches; None where a process has not enough memory. The norm of
+        the first so many's gradient is noted where it is asked for.
 
         The processes exchange gradients in the last backward. Memory that does not suffice there, among several, ends
         this process, and the job with it.
@@ -119,6 +139,8 @@ class Updater:
                 for micro_batch in micro_batches[:-1]:
                     sums.append(self.forward(micro_batch, number))
                     self.loss(sums[-1], micro_batch, tokens).backward()  # type: ignore[no-untyped-call]
+                    if len(sums) == first:
+                        self.norm_of_half = self.total_norm()
             sums.append(self.forward(micro_batches[-1], number))
             loss = self.loss(sums[-1], micro_batches[-1], tokens)
         except RuntimeError as error:
@@ -169,8 +191,18 @@ class Updater:
         parameters = list(self.objective.parameters())
         if self.max_gradient_norm is not None:
             return float(whole(torch.nn.utils.clip_grad_norm_(parameters, self.max_gradient_norm)))
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        return self.total_norm()
+
+    def total_norm(self) -> float:
+        gradients = [parameter.grad for parameter in self.objective.parameters() if parameter.grad is not None]
         return float(whole(torch.nn.utils.get_total_norm(gradients)))
+
+    def half(self, micro_batches: list[tuple[Batch, bool]], tokens: int) -> Measured:
+        """The mean over the processes of what each noted of its own part of an update's first half."""
+        own = sum(batch.num_target_tokens for batch, counts in micro_batches if counts)
+        norm = self.norm_of_half * tokens / self.processes.size / max(1, own)  # of the mean over its own tokens
+        sums = torch.tensor([norm**2, own], dtype=torch.float64)
+        return Measured(*(self.processes.sum(sums) / self.processes.size).tolist())
 
     def step(self, learning_rate: float) -> None:
         for group in self.optimizer.param_groups:
