@@ -140,7 +140,7 @@ def test_optimizer_tensors_name_each_moment_of_each_weight(model: Transformer) -
 
 
 def test_counters_survive(saved: Path) -> None:
-    state = TrainingState(7, 1, 2, 300, 0.1 + 0.2, 1.5, 5, 2, [(1.5, 5)], {"loss": 1 / 3}, 0.5, 1, 3, 2, 1)
+    state = TrainingState(7, 1, 2, 300, 0.1 + 0.2, 1.5, 5, 2, [(1.5, 5)], 30.0, 29.0, {"loss": 1 / 3}, 0.5, 1, 3, 2, 1)
     assert all(getattr(state, field.name) != getattr(TrainingState(), field.name) for field in fields(state))
     write_checkpoint(saved, {"w": torch.ones(1)}, {}, state.to_json())
     assert TrainingState.from_checkpoint(read_checkpoint(saved)) == state

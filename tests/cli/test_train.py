@@ -282,3 +282,27 @@ def test_half_of_torchruns_variables_are_refused(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "WORLD_SIZE is set, but not all of RANK, " in refusal("train", run_copy)
+
+
+def test_fine_tuning_tells_what_was_forgotten(
+    command: Callable[..., Any], refusal: Callable[..., str], tiny_project: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    """The old corpus is watched while a small learning rate on a nonsense corpus does away with what was known."""
+    lines = (tiny_project / "train.de").read_text().splitlines()
+    (tmp_path / "new.en").write_text("".join(f"{line.split()[0]}\n" for line in lines))
+    guard = f"data.guard={{source: {tiny_project / 'test.de'}, target: {tiny_project / 'test.en'}}}"
+    tuned = [
+        *(tiny_project / "config.yaml", f"run.directory={tmp_path / 'tuned'}", guard),
+        f"data.train={{source: {tiny_project / 'train.de'}, target: {tmp_path / 'new.en'}}}",
+        f"tokenizer.source_model={tiny_run / 'tokenizer' / 'shared.model'}",
+        *("training.max_updates=40", "training.average_checkpoints=0", "validation.every=20"),
+    ]
+    assert "data.guard watches what training.start_from could do" in refusal("train", *tuned)
+    outcome = command("train", *tuned, f"training.start_from={tiny_run}")
+    assert outcome.code == 0, outcome.err
+    start, *later = records(tmp_path / "tuned", "validation")
+    assert (start["update"], start["checkpoint"]) == (0, "starting")
+    assert start["guard_bleu"] > later[-1]["guard_bleu"] + 2
+    assert f"{later[0]['guard_bleu'] - start['guard_bleu']:+.2f} since the start" in outcome.err or (
+        f"{later[-1]['guard_bleu'] - start['guard_bleu']:+.2f} since the start" in outcome.err
+    )

@@ -53,5 +53,5 @@ def test_bleu_and_chrf_are_those_of_the_translations(tiny_run: Path, tiny_projec
 def test_max_sentences_limits_the_translations_but_not_the_loss(tiny_run: Path) -> None:
     model = load(tiny_run).model
     whole, none = validation(tiny_run), validation(tiny_run, "validation.max_sentences=0")
-    assert len(validation(tiny_run, "validation.max_sentences=5").sources) == 5
+    assert len(validation(tiny_run, "validation.max_sentences=5").pairs) == 5
     assert none(model, 1) == {name: value for name, value in whole(model, 1).items() if name in ("loss", "perplexity")}

@@ -3,6 +3,7 @@
 import gzip
 import random
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,11 @@ def test_a_description_follows_the_content_alone(tmp_path: Path) -> None:
     assert describe(corpus(write(tmp_path / "elsewhere", b"a\n"), target)) == before
     assert describe(corpus(target, source)) != before
     assert describe(corpus(write(source, b"c\n"), target)) != before
+
+
+def test_a_prefix_tells_a_corpus_apart(write_lines: Callable[[str, list[str]], Path]) -> None:
+    files = {"source": str(write_lines("a.s", ["ein haus", ""])), "target": str(write_lines("a.t", ["a house", "x"]))}
+    plain, tagged = CorpusSection(**files), CorpusSection(**files, source_prefix="<BT>")
+    assert list(read_pairs([plain, tagged]))[2:] == [("<BT> ein haus", "a house"), ("", "x")]
+    assert describe(plain) != describe(tagged)
+    assert "source_prefix" not in describe(plain)  # what was prepared before keeps its name

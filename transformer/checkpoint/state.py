@@ -29,6 +29,7 @@ class TrainingState:
         best_value, best_update: of the validation metric; None before the first validation.
         validations_without_gain: in a row.
         best_updates: metric and update of those that validated best, best first (`training.average_of: best`).
+        guard_at_start, guard_at_best: BLEU on `data.guard` before the first update, and of the best checkpoint.
         interval: sums since the last log line.
         learning_rate_factor: what the scheduled learning rate is multiplied by: halved by each rewind.
         rewinds: how often the run went back to a checkpoint after gradients that were not finite.
@@ -48,6 +49,8 @@ class TrainingState:
     best_update: Count | None = None
     validations_without_gain: Count = 0
     best_updates: list[tuple[float, Count]] = field(default_factory=list)
+    guard_at_start: float | None = None
+    guard_at_best: float | None = None
     interval: dict[str, float] = field(default_factory=dict)
     learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     rewinds: Count = 0

@@ -18,6 +18,7 @@ from transformer.errors import UserError, is_out_of_memory
 VERBS = {
     "prepare": "train the tokenizer and encode the corpora of a config",
     "train": "train a config, or go on with a run",
+    "stages": "train, translate and evaluate in stages that build on one another",
     "translate": "translate sentences, a file or standard input with a run",
     "evaluate": "score a run, or a file of translations, with BLEU, chrF2++ and TER",
     "score": "print a run's own log-probability of given translations",

@@ -202,4 +202,7 @@ def in_words(outcome: Outcome, trainer: Trainer) -> str:
     limit = f"{nearest_limit(config, state)} reached"
     why = limit if outcome.reason == "limit" else "validation.patience is at its end"
     best = f"; best {config.validation.metric} {outcome.best:.2f}" if outcome.best is not None else ""
+    if state.guard_at_start is not None and state.guard_at_best is not None:
+        change = state.guard_at_best - state.guard_at_start
+        best += f"; guard BLEU {state.guard_at_best:.2f}, {change:+.2f} since the start"
     return f"done ({why}) after {state.update:,} updates in {clock(state.seconds)}{best}: {path}"

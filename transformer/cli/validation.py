@@ -10,7 +10,7 @@ import torch
 from transformer.config import Config
 from transformer.data.batch import collate
 from transformer.data.batching import cut_by_tokens, split_update
-from transformer.data.corpus import read_pairs
+from transformer.data.corpus import Pair, read_pairs
 from transformer.data.prepare import Prepared
 from transformer.decoding.translator import Translator
 from transformer.errors import UserError
@@ -38,9 +38,10 @@ class Validation:
         self.prepared = prepared
         self.processes = processes or Processes()
         self.corpus = prepared.corpus("validation")
-        pairs = list(read_pairs(config.data.validation))[: config.validation.max_sentences]
-        self.sources = [source for source, _ in pairs]
-        self.references = [target for _, target in pairs]
+        self.pairs, self.guard = (
+            list(read_pairs(corpora))[: config.validation.max_sentences]
+            for corpora in (config.data.validation, config.data.guard)
+        )
         lengths = np.maximum(self.corpus.source_lengths, self.corpus.target_lengths)
         if config.model.positions == "learned" and lengths.max(initial=0) >= config.model.max_positions:
             raise UserError(
@@ -49,21 +50,24 @@ class Validation:
             )
 
     def __call__(self, model: Transformer, update: int) -> Mapping[str, float]:
-        """`loss`, `perplexity`, and unless `validation.max_sentences` is 0 `bleu` and `chrf`; the loss is per target
-        token, without label smoothing, in fp32."""
+        """`loss`, `perplexity`, and unless `validation.max_sentences` is 0 `bleu` and `chrf`, with `guard_bleu` and
+        `guard_chrf` where there is such a corpus; the loss is per target token, without label smoothing, in fp32."""
         loss = self.loss(model)
         metrics = {"loss": loss, "perplexity": perplexity(loss)}
-        if self.sources:
-            metrics |= bleu_and_chrf(self.translate(model), self.references, self.config.data.target_language)
+        for prefix, pairs in (("", self.pairs), ("guard_", self.guard)):
+            if pairs:
+                metrics |= {f"{prefix}{name}": value for name, value in self.scores(model, pairs).items()}
         return metrics
 
-    def translate(self, model: Transformer) -> list[str]:
-        """The translations of all sentences, of which each process searches some."""
+    def scores(self, model: Transformer, pairs: list[Pair]) -> dict[str, float]:
+        """BLEU and chrF2++ of the translations of all sources, of which each process searches some."""
         rank, size = self.processes.rank, self.processes.size
-        hypotheses = [""] * len(self.sources)
-        for number, texts in enumerate(self.processes.gather_texts(self._translate(model, self.sources[rank::size]))):
+        sources, references = zip(*pairs, strict=True)
+        hypotheses = [""] * len(sources)
+        own = self._translate(model, list(sources[rank::size]))
+        for number, texts in enumerate(self.processes.gather_texts(own)):
             hypotheses[number::size] = texts
-        return hypotheses
+        return bleu_and_chrf(hypotheses, references, self.config.data.target_language)
 
     @torch.inference_mode()
     def loss(self, model: Transformer) -> float:
@@ -86,9 +90,9 @@ class Validation:
         longest = max(self._micro_batches(), key=self._padded_tokens)
         # a GPU's memory may lack room for the logits of a whole batch; a CPU's has it, and takes seconds for them
         self._loss_sum(model, longest if model.device.type == "cuda" else longest[-_REHEARSED:])
-        shown = [number for number, source in enumerate(self.sources) if source.strip()][:_REHEARSED]
+        shown = [pair for pair in self.pairs if pair[0].strip()][:_REHEARSED]
         if shown:
-            sources, references = ([side[number] for number in shown] for side in (self.sources, self.references))
+            sources, references = map(list, zip(*shown, strict=True))
             hypotheses = self._translate(model, sources, max_length_ratio=0.0, max_length_extra=_REHEARSED_TOKENS)
             bleu_and_chrf(hypotheses, references, self.config.data.target_language)
         return len(shown)

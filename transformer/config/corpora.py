@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Annotated
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from transformer.config.section import Positive, Section
 
@@ -34,6 +34,9 @@ class CorpusSection(Section):
     """The hub data set's configuration, e.g. `de-en`."""
     hub_split: str | None = None
     """The hub data set's split, e.g. `train` or `train[:10000]`."""
+    source_prefix: str | None = Field(default=None, min_length=1, max_length=100)
+    """Put before each source sentence, with a space: tells back-translated pairs (`<BT>`, Caswell et al. 2019), domains
+    or target languages apart. Sentences to be translated then need the one whose kind is wanted."""
     source_field: FieldName | None = None
     """Table or hub: the source field's name, dotted where nested (`translation.de`); in a TSV without a header its
     number, counted from 1."""

@@ -6,14 +6,14 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from transformer.config.corpora import CorpusSection
 from transformer.config.model_section import preset_options
 from transformer.config.schema import Config
+from transformer.config.section import Section
 from transformer.errors import UserError
 from transformer.reading import read_whole
 
@@ -22,6 +22,7 @@ MAX_DEPTH = 16
 _MAX_SHOWN = 200  # characters of a wrong value
 
 Key = tuple[str | int, ...]
+Kind = TypeVar("Kind", bound=Section)
 
 # where pydantic speaks of Python
 _PLAIN_WORDS = {
@@ -64,22 +65,35 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path}: this directory is no run (it holds no config.yaml); name a config file or a run")
         path = path / "config.yaml"
+    return parse_config(_read_text(path, follow_link=not of_run), str(path), overrides)
+
+
+def read_tree(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
+    """A YAML file's content, and where each key stands.
+
+    Raises:
+        UserError: for a missing or unreadable file, or bad YAML.
+    """
+    tree, lines = _read_yaml(_read_text(path, follow_link=True), str(path))
+    return tree, {key: f"{path}:{line}" for key, line in lines.items()}
+
+
+def _read_text(path: Path, follow_link: bool) -> str:
     try:
-        text = read_whole(path, MAX_BYTES, follow_link=not of_run).decode("utf-8")
+        return read_whole(path, MAX_BYTES, follow_link).decode("utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such config file or run directory; check the path") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
-    return parse_config(text, str(path), overrides)
 
 
 def parse_config(text: str, name: str, overrides: Sequence[str] = ()) -> Config:
     """Build a `Config` from YAML text; `name` stands for the file in messages."""
     tree, lines = _read_yaml(text, name)
     origins = {key: f"{name}:{line}" for key, line in lines.items()}
-    return _validate(_with_overrides(tree, origins, overrides), origins, name)
+    return validated(Config, _with_overrides(tree, origins, overrides), origins, name)
 
 
 def override_config(config: Config, overrides: Sequence[str]) -> Config:
@@ -88,7 +102,7 @@ def override_config(config: Config, overrides: Sequence[str]) -> Config:
         return config
     origins: dict[Key, str] = {}
     tree = _with_overrides(config.model_dump(mode="json"), origins, overrides)
-    return _validate(tree, origins, "config")
+    return validated(Config, tree, origins, "config")
 
 
 def dump_config(config: Config) -> str:
@@ -191,18 +205,29 @@ def _with_overrides(tree: dict[str, Any], origins: dict[Key, str], overrides: Se
     return tree
 
 
-def _validate(tree: dict[str, Any], origins: dict[Key, str], name: str) -> Config:
+def validated(kind: type[Kind], tree: dict[str, Any], origins: dict[Key, str], name: str) -> Kind:
+    """What was read as a section of some kind.
+
+    Args:
+        kind: of the whole.
+        tree: its values.
+        origins: where each key stands, for messages.
+        name: of the file.
+
+    Raises:
+        UserError: for an unknown key or a wrong value.
+    """
     try:
-        return Config.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise UserError(_explain(first, origins, name)) from None
+        raise UserError(_explain(kind, first, origins, name)) from None
     except UnicodeEncodeError as error:
         half = ascii(error.object[error.start])
         raise UserError(f"{name}: a key holds {half}, half of a character; write the whole one") from None
 
 
-def _explain(error: Any, origins: dict[Key, str], name: str) -> str:
+def _explain(kind: type[Section], error: Any, origins: dict[Key, str], name: str) -> str:
     """One line for a pydantic error: where it stands, the key, the value, what is wanted."""
     location: Key = tuple(error["loc"])
     known = max((key for key in origins if key == location[: len(key)]), key=len, default=())
@@ -213,7 +238,7 @@ def _explain(error: Any, origins: dict[Key, str], name: str) -> str:
     dotted = ".".join(map(str, location))
     place = f"{where}: {dotted}" if dotted else where  # a disagreement between sections has no key of its own
     if error["type"] == "extra_forbidden":
-        valid = _valid_names(location[:-1])
+        valid = _valid_names(kind, location[:-1])
         near = difflib.get_close_matches(str(location[-1]), valid, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"valid here: {', '.join(valid)}"
         return f"{place}: unknown key; {hint}"
@@ -230,14 +255,18 @@ def _shown(value: object) -> str:
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]} …"
 
 
-def _valid_names(location: Key) -> list[str]:
-    """The option names of the section at a location, through lists of corpora too."""
-    section: Any = Config
+def _valid_names(kind: type[Section], location: Key) -> list[str]:
+    """The option names of the section at a location, through lists of sections too."""
+    section = kind
     for step in location:
-        if isinstance(step, int):
-            section = CorpusSection
-        elif section is not CorpusSection:
-            section = section.model_fields[step].annotation
-            if not isinstance(section, type):
-                section = CorpusSection
+        if not isinstance(step, int):
+            section = _section_in(section.model_fields[step].annotation)
     return list(section.model_fields)
+
+
+def _section_in(annotation: Any) -> type[Section]:
+    """The section that an annotation names, e.g. as what a tuple holds."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    found: type[Section] = next(_section_in(part) for part in get_args(annotation) if part is not ...)
+    return found

@@ -37,6 +37,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "data.train",  # wherever the corpora lie: their content is compared instead
         "data.validation",
         "data.test",
+        "data.guard",
         "data.prepared_directory",
         "validation.patience",
     }
@@ -77,6 +78,9 @@ class DataSection(Section):
     """The corpus by which the best checkpoint is chosen. Translated whole; its loss passes over empty lines."""
     test: Corpora = ()
     """The corpus that `transformer evaluate` scores; training never reads it."""
+    guard: Corpora = ()
+    """A corpus of what the model could do before, for fine-tuning (`training.start_from`): translated at the start and
+    at each validation, so that the run tells what was forgotten. Chooses nothing."""
     prepared_directory: str = Field(default="data/prepared", min_length=1)
     """Where encoded corpora are kept, one folder for each content of corpus and tokenizer options."""
     max_length: Positive = 256
@@ -153,6 +157,8 @@ class Config(Section):
     def _sections_agree(self) -> Config:
         if self.model.tied_embeddings == "three_way" and not self.tokenizer.shared:
             raise ValueError("model.tied_embeddings three_way needs tokenizer.shared: true")
+        if self.data.guard and self.training.start_from is None:
+            raise ValueError("data.guard watches what training.start_from could do; give that, or leave out the guard")
         longest, rows = self.data.max_length + 1, self.model.max_positions  # with the end mark
         if self.model.positions == "learned" and longest > rows:
             raise ValueError(

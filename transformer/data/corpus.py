@@ -40,13 +40,22 @@ def read_pairs(corpora: Iterable[CorpusSection]) -> Iterator[Pair]:
     """
     for corpus in corpora:
         if corpus.source is not None and corpus.target is not None:
-            yield from _text_pairs(Path(corpus.source), Path(corpus.target))
+            pairs = _text_pairs(Path(corpus.source), Path(corpus.target))
         else:
-            yield from _record_pairs(corpus, _records(corpus))
+            pairs = _record_pairs(corpus, _records(corpus))
+        if corpus.source_prefix is None:
+            yield from pairs
+        else:  # an empty side stays one, and is dropped
+            yield from ((f"{corpus.source_prefix} {source}" if source else "", target) for source, target in pairs)
 
 
 def describe(corpus: CorpusSection) -> dict[str, str | int | None]:
     """What the corpus is and a hash of its content: equal descriptions mean equal pairs."""
+    prefix = {} if corpus.source_prefix is None else {"source_prefix": corpus.source_prefix}
+    return _content(corpus) | prefix
+
+
+def _content(corpus: CorpusSection) -> dict[str, str | int | None]:
     fields = {"source_field": corpus.source_field, "target_field": corpus.target_field}
     if corpus.source is not None and corpus.target is not None:
         return {"source": file_hash(Path(corpus.source)), "target": file_hash(Path(corpus.target))}

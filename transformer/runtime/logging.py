@@ -123,6 +123,7 @@ def training_line(record: Record) -> str:
 def validation_line(record: Record) -> str:
     """A validation record in words."""
     names = {"loss": "loss {:.3f}", "perplexity": "ppl {:.2f}", "bleu": "BLEU {:.2f}", "chrf": "chrF2++ {:.2f}"}
+    names |= {"guard_bleu": "guard BLEU {:.2f}"}
     shown = [form.format(record[name]) for name, form in names.items() if name in record]
     which = f" of the {record['checkpoint']} weights" if "checkpoint" in record else ""
     return f"validation{which}  " + "  ".join(shown) + ("  best so far" if record.get("best") else "")

@@ -70,6 +70,7 @@ class Selection:
         best = self.better(value, state.best_value)
         if best:
             state.best_value, state.best_update, state.validations_without_gain = value, state.update, 0
+            state.guard_at_best = metrics.get("guard_bleu")
         else:
             state.validations_without_gain += 1
         if self.options.average_of == "best":
@@ -94,6 +95,8 @@ class Selection:
         if len(updates) < 2:
             return None
         metrics, is_new = self.checkpoints.average(updates, lambda weights: self.measure(weights, state.update))
-        if self.better(metrics[self.metric], state.best_value) and self.processes.is_main:
-            self.checkpoints.run.point("best", AVERAGED)
+        if self.better(metrics[self.metric], state.best_value):
+            state.guard_at_best = metrics.get("guard_bleu")
+            if self.processes.is_main:
+                self.checkpoints.run.point("best", AVERAGED)
         return metrics, is_new, updates

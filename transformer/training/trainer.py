@@ -96,6 +96,8 @@ class Trainer:
         self.model.train()
         with Interrupt("saving after this update; once more to leave at once") as interrupt:
             updates: Iterator[Update] = iter(self.stream)
+            if self.config.data.guard and not self.state.update:
+                self.measure_start()
             clock, interrupted = time.perf_counter(), False
             while not self.finished() and not interrupted:
                 start = time.perf_counter()
@@ -229,6 +231,12 @@ class Trainer:
         """Measure the model, and note whether it is the best so far."""
         metrics = self.selection.newest(self.state)
         self.tell_validation(metrics, self.selection.note(self.state, metrics))
+
+    def measure_start(self) -> None:
+        """Validate before the first update: what fine-tuning is to be compared with."""
+        metrics = self.selection.newest(self.state)
+        self.state.guard_at_start = metrics.get("guard_bleu")
+        self.tell_validation(metrics, False, checkpoint="starting")
 
     def tell_validation(self, metrics: Mapping[str, float], best: bool, **more: object) -> None:
         state = self.state

@@ -1,0 +1,117 @@
+"""Trainings, translations and evaluations that build on one another, as one YAML file says.
+
+    transformer stages configs/distillation.yaml
+
+    directory: runs/distillation          # a folder for each stage below it
+    stages:
+      - name: teacher
+        train: configs/multi30k_en_de.yaml
+      - name: taught
+        translate: ${teacher}             # what an earlier stage left: here its run
+        input: data/multi30k-en-de/train.en
+      - name: student
+        train: configs/multi30k_en_de.yaml
+        change:
+          model: {num_encoder_layers: 6, num_decoder_layers: 1}
+          data: {train: {source: data/multi30k-en-de/train.en, target: "${taught}"}}
+      - name: student_scores
+        evaluate: ${student}
+
+Each stage runs as the verb of its name would. The same command goes on where it was stopped; finished stages stay as
+they are. A stage that was changed after it was finished is refused, as is a training whose corpora changed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from transformer.cli.wiring import say
+from transformer.config.plan import Stage, load_plan
+from transformer.errors import UserError
+from transformer.reading import content_hash, read_json
+from transformer.runtime.atomic import write_file
+from transformer.runtime.lock import locked
+
+_RECORD = "finished.json"
+_MAX_RECORD_BYTES = 1_000_000
+_SIGNALLED = 128
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plan", help="a YAML file of stages")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    plan = load_plan(arguments.plan)
+    directory, stages = Path(plan.directory), plan.resolved()
+    with locked(directory):
+        finished = _finished(directory / _RECORD)
+        _check_unchanged(directory, stages, finished)
+        for number, stage in enumerate(stages, 1):
+            title = f"stage {number} of {len(stages)}, {stage.name}"
+            if stage.name in finished:
+                say(f"{title}: finished before")
+                continue
+            say(f"{title}: {stage.kind}")
+            code = subprocess.run([sys.executable, "-m", "transformer", *command(stage, directory)]).returncode
+            if code:
+                return _stopped(title, code, arguments.plan)
+            finished[stage.name] = _identity(stage)
+            write_file(directory / _RECORD, (json.dumps(finished, indent=1) + "\n").encode())
+    for stage in stages:
+        print(f"{stage.name}\t{stage.output(directory)}")
+    return 0
+
+
+def command(stage: Stage, directory: Path) -> list[str]:
+    """The verb and its arguments that do a stage."""
+    output, overrides = stage.output(directory), stage.overrides()
+    if stage.train is not None:
+        return ["train", stage.train, *overrides, f"run.directory={json.dumps(str(output))}"]
+    if stage.translate is not None and stage.input is not None:
+        folder = str(output.parent)
+        return ["translate", stage.translate, *overrides, "--input", stage.input, "--output-directory", folder]
+    assert stage.evaluate is not None
+    output.parent.mkdir(parents=True, exist_ok=True)
+    return ["evaluate", stage.evaluate, *overrides, "--json", str(output)]
+
+
+def _stopped(title: str, code: int, plan: str) -> int:
+    """The exit code of the whole; the verb itself has said what is wrong. After signal n a verb's code is 128 + n, and
+    -n where that killed it."""
+    code = _SIGNALLED - code if code < 0 else code
+    if code > _SIGNALLED:
+        say(f"{title}: stopped by a signal; go on with: transformer stages {plan}")
+    return code
+
+
+def _identity(stage: Stage) -> str:
+    return content_hash(stage.model_dump(mode="json"))
+
+
+def _finished(record: Path) -> dict[str, str]:
+    """The identity of each finished stage."""
+    if not record.exists():
+        return {}
+    try:
+        finished = read_json(record, _MAX_RECORD_BYTES)
+    except (OSError, ValueError):
+        raise UserError(f"{record}: damaged; delete it, and each stage finds by itself what it has done") from None
+    if not isinstance(finished, dict) or not all(isinstance(value, str) for value in finished.values()):
+        raise UserError(f"{record}: damaged; delete it, and each stage finds by itself what it has done")
+    return finished
+
+
+def _check_unchanged(directory: Path, stages: list[Stage], finished: dict[str, str]) -> None:
+    for place, stage in enumerate(stages):
+        if stage.name in finished and finished[stage.name] != _identity(stage):
+            later = [other.name for other in stages[place:] if other.name in finished]
+            raise UserError(
+                f"{directory / stage.name}: this stage is finished, and the plan says something else of it now; put "
+                f"the plan back, or name another directory (finished with it: {', '.join(later)})"
+            )
+        if stage.name in finished and not stage.output(directory).exists():
+            raise UserError(f"{stage.output(directory)}: is gone, though its stage is finished; put it back")

@@ -1,0 +1,119 @@
+"""Stages that build on one another: trainings, translations and evaluations, in one YAML file."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from transformer.config.loading import read_tree, validated
+from transformer.config.section import Section
+
+_REFERENCE = re.compile(r"\$\{([^}]*)\}")
+_KINDS = ("train", "translate", "evaluate")
+
+
+class Stage(Section):
+    """One step: exactly one of `train`, `translate` and `evaluate`.
+
+    `${NAME}` anywhere in its values stands for what an earlier stage leaves: a run directory after `train`, a file of
+    translations after `translate`, a file of scores after `evaluate`.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    """What later stages call it; its folder below the plan's `directory`."""
+    train: str | None = None
+    """A config to train; its run directory is the stage's folder."""
+    translate: str | None = None
+    """A run, e.g. `${teacher}`, that translates `input`."""
+    input: str | None = None
+    """The text file that `translate` translates, a sentence a line."""
+    evaluate: str | None = None
+    """A run, e.g. `${student}`, whose test corpus is translated and scored."""
+    change: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options laid over those of the config or the run, as sections: `{model: {num_decoder_layers: 1}}`."""
+
+    @property
+    def kind(self) -> str:
+        """`train`, `translate` or `evaluate`."""
+        return next(kind for kind in _KINDS if getattr(self, kind) is not None)
+
+    def output(self, directory: Path) -> Path:
+        """What it leaves below the plan's directory."""
+        folder = directory / self.name
+        if self.kind == "translate":
+            return folder / Path(self.input or "").name
+        return folder if self.kind == "train" else folder / "scores.json"
+
+    def overrides(self) -> list[str]:
+        """`change` as `section.key=value`."""
+        return [
+            f"{section}.{key}={json.dumps(value, ensure_ascii=False)}"
+            for section, options in self.change.items()
+            for key, value in options.items()
+        ]
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Stage:
+        given = [kind for kind in _KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a stage does one thing: give one of {', '.join(_KINDS)}")
+        if (self.input is None) != (self.translate is None):
+            raise ValueError("translate and input belong together")
+        if "directory" in self.change.get("run", {}):
+            raise ValueError("run.directory is the stage's folder; leave it out")
+        return self
+
+
+class Plan(Section):
+    """Stages in their order, and where they live."""
+
+    directory: str = Field(min_length=1)
+    """Holds a folder for each stage, and what is done."""
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    """Each may use what those before it left."""
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Plan:
+        known: list[str] = []
+        for stage in self.stages:
+            if stage.name in known:
+                raise ValueError(f"two stages are called {stage.name}")
+            for name in _REFERENCE.findall(stage.model_dump_json()):
+                if name not in known:
+                    raise ValueError(f"stage {stage.name}: ${{{name}}} names no earlier stage ({', '.join(known)})")
+            known.append(stage.name)
+        return self
+
+    def resolved(self) -> list[Stage]:
+        """The stages with `${NAME}` replaced."""
+        outputs: dict[str, str] = {}
+        found = []
+        for stage in self.stages:
+            fields = _replaced(stage.model_dump(), outputs)
+            found.append(Stage.model_validate(fields))
+            outputs[stage.name] = str(found[-1].output(Path(self.directory)))
+        return found
+
+
+def load_plan(path: str | Path) -> Plan:
+    """Read a plan.
+
+    Raises:
+        UserError: for a missing or unreadable file, bad YAML, an unknown key or a wrong value.
+    """
+    tree, origins = read_tree(Path(path))
+    return validated(Plan, tree, origins, str(path))
+
+
+def _replaced(value: Any, outputs: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        return _REFERENCE.sub(lambda match: outputs[match[1]], value)
+    if isinstance(value, dict):
+        return {key: _replaced(entry, outputs) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replaced(entry, outputs) for entry in value]
+    return value
