@@ -76,8 +76,19 @@ def test_files_of_translations_and_scores(
     report = json.loads((tmp_path / "scores.json").read_text("utf-8"))
     assert (report["run"], report["corpus"], report["sentences"]) == (str(tiny_run), "test", 12)
     assert report["decoding"]["beam_size"] == 1
-    shown = [f"{score['name']} {score['value']:.2f}  {score['signature']}" for score in report["scores"]]
+    shown = [
+        "{name} {value:.2f} (μ = {bootstrap_mean:.2f} ± {bootstrap_half_width:.2f})  {signature}".format(**score)
+        for score in report["scores"]
+    ]
     assert shown == text.splitlines()[1:]
+    assert all("|bs:1000|seed:12345|" in score["signature"] for score in report["scores"])
+
+
+def test_intervals_can_be_left_out(output: Callable[..., str], tiny_run: Path) -> None:
+    with_them, without = (output("evaluate", tiny_run, "--resamples", number) for number in ("100", "0"))
+    assert "|bs:100|" in with_them and "|bs:" not in without and "±" not in without
+    figures = [[line.split()[:2] for line in text.splitlines()[1:]] for text in (with_them, without)]
+    assert figures[0] == figures[1]
 
 
 @pytest.mark.parametrize(("wanted", "shown"), [(1, 1), (5, 5), (12, 12), (50, 12)])
@@ -111,6 +122,7 @@ def test_the_script_is_the_verb(output: Callable[..., str], tiny_run: Path) -> N
         (["--hypotheses", "absent.en"], "absent.en: no such"),
         (["--source", "empty", "--reference", "empty"], "the references are empty"),
         (["--output", "empty/out.en"], "cannot be written"),
+        (["--resamples", "5"], "--resamples 5: give 100 to 100000, or 0 for no intervals"),
         (["nonsense"], "nonsense: an override reads section.key=value"),
         (["model.d_ff=3"], "a trained run cannot change this"),
     ],

@@ -3,7 +3,9 @@
 transformer evaluate runs/demo                             the test corpus of the run's config
 transformer evaluate runs/demo --split validation
 transformer evaluate runs/demo --source new.zh --reference new.en
-transformer evaluate runs/demo --hypotheses system.en      scores a file; translates nothing"""
+transformer evaluate runs/demo --hypotheses system.en      scores a file; translates nothing
+
+(μ = … ± …) is sacreBLEU's 95 % interval by bootstrap over the sentences; docs/evaluation.md explains what it means."""
 
 from __future__ import annotations
 
@@ -14,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
-from transformer.cli.wiring import open_translator, read_matching_lines, run_config, say
+from transformer.cli.evaluation_set import known_resamples, read_evaluation_set, translate_set
+from transformer.cli.wiring import run_config, say
 from transformer.config import SPLITS, Config
-from transformer.data.corpus import read_lines, read_pairs
+from transformer.data.corpus import read_lines
 from transformer.errors import UserError
 from transformer.evaluation.metrics import Score, check_hypotheses, evaluate_corpus
 from transformer.runtime.atomic import check_writable, write_file
-from transformer.runtime.logging import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hypotheses", metavar="FILE", help="score these translations in place of the run's own")
     parser.add_argument("--output", metavar="FILE", help="write the translations there, a line each")
     parser.add_argument("--json", metavar="FILE", help="write the scores there as JSON")
+    parser.add_argument("--resamples", type=int, metavar="N", help="test sets drawn for the intervals (default: 1000)")
     parser.add_argument("--samples", type=int, default=0, metavar="N", help="show N evenly spaced examples")
 
 
@@ -41,15 +44,18 @@ def run(arguments: argparse.Namespace) -> int:
     config = run_config(arguments.run, arguments.overrides)
     for path in filter(None, (arguments.output, arguments.json)):
         check_writable(Path(path))
-    name, sources, references = _corpus(arguments, config)
+    scored = read_evaluation_set(config, arguments.split, arguments.source, arguments.reference)
+    name, sources, references = scored.name, scored.sources, scored.references
+    resamples = known_resamples(arguments.resamples, len(references), say)
     if arguments.hypotheses:
         hypotheses = list(read_lines(Path(arguments.hypotheses)))
     else:
-        hypotheses = _translate(arguments, sources)
+        _, translations = translate_set(arguments.run, arguments.overrides, sources)
+        hypotheses = [translation.text for translation in translations]
     check_hypotheses(hypotheses, references)
     if arguments.output:
         write_file(Path(arguments.output), "".join(line + "\n" for line in hypotheses).encode())
-    scores = evaluate_corpus(hypotheses, references, config.data.target_language)
+    scores = evaluate_corpus(hypotheses, references, config.data.target_language, resamples)
     if arguments.samples > 0:
         _show(arguments.samples, sources, references, hypotheses)
     print(f"{name}: {len(references):,} sentences")
@@ -59,30 +65,6 @@ def run(arguments: argparse.Namespace) -> int:
         report = _report(name, arguments, config, len(references), scores)
         write_file(Path(arguments.json), (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
     return 0
-
-
-def _corpus(arguments: argparse.Namespace, config: Config) -> tuple[str, list[str], list[str]]:
-    """A name for the corpus, its sources and its references."""
-    if (arguments.source is None) != (arguments.reference is None):
-        raise UserError("--source and --reference belong together; give both")
-    if arguments.source:
-        sources, references = read_matching_lines(arguments.source, arguments.reference)
-        return arguments.source, sources, references
-    corpora = getattr(config.data, arguments.split)
-    if not corpora:
-        raise UserError(f"data.{arguments.split}: the run's config names no such corpus; give --source and --reference")
-    pairs = list(read_pairs(corpora))
-    return arguments.split, [source for source, _ in pairs], [target for _, target in pairs]
-
-
-def _translate(arguments: argparse.Namespace, sources: list[str]) -> list[str]:
-    translator = open_translator(arguments.run, arguments.overrides, use_all_cores=True)
-    say(f"translating {len(sources):,} sentences, beam {translator.options.beam_size}")
-    console = Console(total=len(sources), unit="sentence")
-    try:
-        return translator.translate(sources, console.advance)
-    finally:
-        console.close()
 
 
 def _show(count: int, sources: Sequence[str], references: Sequence[str], hypotheses: Sequence[str]) -> None:
