@@ -20,6 +20,7 @@ VERBS = {
     "train": "train a config, or go on with a run",
     "translate": "translate sentences, a file or standard input with a run",
     "evaluate": "score a run, or a file of translations, with BLEU, chrF2++ and TER",
+    "compare": "tell which differences between systems are more than chance",
     "score": "print a run's own log-probability of given translations",
     "align": "align the words of given translations",
     "heads": "print how each attention head of a run attends",
