@@ -91,6 +91,24 @@ def test_intervals_can_be_left_out(output: Callable[..., str], tiny_run: Path) -
     assert figures[0] == figures[1]
 
 
+def test_a_breakdown_is_printed_and_written(
+    output: Callable[..., str], command: Callable[..., Any], tiny_run: Path, tiny_project: Path, tmp_path: Path
+) -> None:
+    lines = read(tiny_project / "test.en")
+    (tmp_path / "faulty.en").write_text("\n".join(["", *lines[1:]]) + "\n", "utf-8")
+    arguments = "evaluate", tiny_run, "--hypotheses", tmp_path / "faulty.en", "--breakdown"
+    text = output(*arguments, "--json", tmp_path / "scores.json")
+    report = json.loads((tmp_path / "scores.json").read_text("utf-8"))["breakdown"]
+    assert report["faults"][0] == {"name": "empty", "meaning": "nothing was written", "count": 1, "first": [1]}
+    assert sum(bucket["sentences"] for bucket in report["by_length"]) == 12
+    # all words of the generated test set are common in training
+    assert [bucket["sentences"] for bucket in report["by_rarity"]] == [12, 0, 0, 0, 0]
+    assert "empty                 1  1  (nothing was written)" in text
+    absent = command(*arguments, "data.train={source: absent, target: absent}")
+    assert absent.code == 0 and "source words that training saw" not in absent.out
+    assert "no figures by rarity: the training corpus is not at hand (absent: no such file" in absent.err
+
+
 @pytest.mark.parametrize(("wanted", "shown"), [(1, 1), (5, 5), (12, 12), (50, 12)])
 def test_samples_are_shown_in_threes(
     output: Callable[..., str], tiny_run: Path, tiny_project: Path, wanted: int, shown: int

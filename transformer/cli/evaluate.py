@@ -4,6 +4,7 @@ transformer evaluate runs/demo                             the test corpus of th
 transformer evaluate runs/demo --split validation
 transformer evaluate runs/demo --source new.zh --reference new.en
 transformer evaluate runs/demo --hypotheses system.en      scores a file; translates nothing
+transformer evaluate runs/demo --breakdown                 figures by length and rarity, sentences with plain faults
 
 (μ = … ± …) is sacreBLEU's 95 % interval by bootstrap over the sentences; docs/evaluation.md explains what it means."""
 
@@ -16,11 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
-from transformer.cli.evaluation_set import known_resamples, read_evaluation_set, translate_set
+from transformer.cli.evaluation_set import (
+    EvaluationSet,
+    known_resamples,
+    read_evaluation_set,
+    training_words,
+    translate_set,
+)
 from transformer.cli.wiring import run_config, say
 from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_lines
 from transformer.errors import UserError
+from transformer.evaluation.breakdown import Breakdown, break_down, in_words
 from transformer.evaluation.metrics import Score, check_hypotheses, evaluate_corpus
 from transformer.runtime.atomic import check_writable, write_file
 
@@ -35,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="FILE", help="write the translations there, a line each")
     parser.add_argument("--json", metavar="FILE", help="write the scores there as JSON")
     parser.add_argument("--resamples", type=int, metavar="N", help="test sets drawn for the intervals (default: 1000)")
+    parser.add_argument(
+        "--breakdown", action="store_true", help="figures by kind of sentence, and sentences with faults"
+    )
     parser.add_argument("--samples", type=int, default=0, metavar="N", help="show N evenly spaced examples")
 
 
@@ -56,15 +67,24 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output:
         write_file(Path(arguments.output), "".join(line + "\n" for line in hypotheses).encode())
     scores = evaluate_corpus(hypotheses, references, config.data.target_language, resamples)
+    breakdown = _breakdown(scored, hypotheses, config) if arguments.breakdown else None
     if arguments.samples > 0:
         _show(arguments.samples, sources, references, hypotheses)
     print(f"{name}: {len(references):,} sentences")
     for score in scores:
         print(score)
+    if breakdown is not None:
+        print("", *in_words(breakdown), sep="\n")
     if arguments.json:
         report = _report(name, arguments, config, len(references), scores)
+        report |= {} if breakdown is None else {"breakdown": breakdown.to_json()}
         write_file(Path(arguments.json), (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
     return 0
+
+
+def _breakdown(scored: EvaluationSet, hypotheses: Sequence[str], config: Config) -> Breakdown:
+    counts = training_words(config, scored.sources, say)
+    return break_down(scored.sources, hypotheses, scored.references, config.data.target_language, counts)
 
 
 def _show(count: int, sources: Sequence[str], references: Sequence[str], hypotheses: Sequence[str]) -> None:

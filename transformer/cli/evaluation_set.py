@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from transformer.cli.wiring import open_translator, read_matching_lines, say
@@ -10,6 +11,7 @@ from transformer.config import Config
 from transformer.data.corpus import read_pairs
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
+from transformer.evaluation.words import count_words
 from transformer.runtime.logging import Console
 
 RESAMPLES = 1000  # sacreBLEU's own default
@@ -76,3 +78,16 @@ def known_resamples(asked: int | None, sentences: int, say: Callable[[str], None
         say(f"no intervals: for {sentences:,} sentences they take {size:.1f} GB; give --resamples {RESAMPLES}")
         return 0
     return RESAMPLES if asked is None else asked
+
+
+def training_words(config: Config, sources: Iterable[str], say: Callable[[str], None]) -> Counter[str] | None:
+    """How often a run's training corpus has the words of some sources; None where the corpus is not at hand.
+
+    Args:
+        say: hears why it is not.
+    """
+    try:
+        return count_words((source for source, _ in read_pairs(config.data.train)), sources)
+    except UserError as error:
+        say(f"no figures by rarity: the training corpus is not at hand ({error}); name it with data.train=…")
+        return None
