@@ -32,9 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--language", required=True, metavar="CODE", help="of both: Moses' abbreviations and quotes")
     options = parser.parse_args(arguments)
     try:
-        sides = [list(read_lines(path)) for path in (options.hypotheses, options.references)]
-        check_hypotheses(*sides)
-        print(*report(*sides, options.language), sep="\n")
+        hypotheses, references = list(read_lines(options.hypotheses)), list(read_lines(options.references))
+        check_hypotheses(hypotheses, references)
+        print(*report(hypotheses, references, options.language), sep="\n")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

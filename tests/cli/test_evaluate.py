@@ -14,6 +14,13 @@ import sacrebleu
 
 from transformer import load
 
+# as the real one is called; a quarter for each sentence
+COMET_SCORE = """
+import json, pathlib, sys
+given = dict(zip(sys.argv[1:], sys.argv[2:]))
+lines = pathlib.Path(given["-t"]).read_text("utf-8").splitlines()
+pathlib.Path(given["--to_json"]).write_text(json.dumps({given["-t"]: [{"mt": line, "COMET": 0.25} for line in lines]}))
+"""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -107,6 +114,26 @@ def test_a_breakdown_is_printed_and_written(
     absent = command(*arguments, "data.train={source: absent, target: absent}")
     assert absent.code == 0 and "source words that training saw" not in absent.out
     assert "no figures by rarity: the training corpus is not at hand (absent: no such file" in absent.err
+
+
+def test_comet_is_asked_of_the_users_own_program(
+    output: Callable[..., str],
+    refusal: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_run: Path,
+    tiny_project: Path,
+    tmp_path: Path,
+) -> None:
+    arguments = "evaluate", tiny_run, "--hypotheses", tiny_project / "test.en", "--comet", tmp_path / "model.ckpt"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "comet-score: no such program" in refusal(*arguments)
+    (tmp_path / "comet-score").write_text(f"#!{sys.executable}\n{COMET_SCORE}")
+    (tmp_path / "comet-score").chmod(0o755)
+    assert "model.ckpt: no such file" in refusal(*arguments)
+    (tmp_path / "model.ckpt").touch()
+    text = output(*arguments, "--json", tmp_path / "scores.json")
+    assert "COMET 0.2500  model:model.ckpt|sha256:e3b0c44298fc1c14" in text
+    assert json.loads((tmp_path / "scores.json").read_text("utf-8"))["comet"]["sentences"] == [0.25] * 12
 
 
 @pytest.mark.parametrize(("wanted", "shown"), [(1, 1), (5, 5), (12, 12), (50, 12)])

@@ -27,6 +27,7 @@ VERBS = {
     "verify": "check that a run is whole and still translates as it did",
     "average": "average the last checkpoints of a run",
     "shortlist": "learn which words a run's translations can need, to decode faster",
+    "calibrate": "learn how far a run's translations can be trusted, for a confidence beside each",
     "model": "print what a config's model consists of and costs",
     "doctor": "look at this machine and try a ten-second training on it",
     "config": "print the JSON Schema of configs, or a resolved config",

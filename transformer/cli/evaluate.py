@@ -5,6 +5,7 @@ transformer evaluate runs/demo --split validation
 transformer evaluate runs/demo --source new.zh --reference new.en
 transformer evaluate runs/demo --hypotheses system.en      scores a file; translates nothing
 transformer evaluate runs/demo --breakdown                 figures by length and rarity, sentences with plain faults
+transformer evaluate runs/demo decoding.confidence=true    how far confidences can be believed (transformer calibrate)
 
 (μ = … ± …) is sacreBLEU's 95 % interval by bootstrap over the sentences; docs/evaluation.md explains what it means."""
 
@@ -17,18 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
-from transformer.cli.evaluation_set import (
-    EvaluationSet,
-    known_resamples,
-    read_evaluation_set,
-    training_words,
-    translate_set,
-)
+from transformer.cli.confidences import open_calibration
+from transformer.cli.evaluation_set import known_resamples, read_evaluation_set, translate_set
+from transformer.cli.further_figures import broken_down, by_comet, worth_of_confidences
 from transformer.cli.wiring import run_config, say
 from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_lines
+from transformer.decoding.translator import Translation
 from transformer.errors import UserError
-from transformer.evaluation.breakdown import Breakdown, break_down, in_words
+from transformer.evaluation.comet import check_comet
 from transformer.evaluation.metrics import Score, check_hypotheses, evaluate_corpus
 from transformer.runtime.atomic import check_writable, write_file
 
@@ -46,18 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--breakdown", action="store_true", help="figures by kind of sentence, and sentences with faults"
     )
+    parser.add_argument("--comet", metavar="CKPT", help="COMET too, by your own comet-score, with this checkpoint")
     parser.add_argument("--samples", type=int, default=0, metavar="N", help="show N evenly spaced examples")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.samples < 0:
-        raise UserError(f"--samples {arguments.samples}: give 0 or more")
     config = run_config(arguments.run, arguments.overrides)
-    for path in filter(None, (arguments.output, arguments.json)):
-        check_writable(Path(path))
+    _check(arguments, config)
+    calibration = open_calibration(arguments.run, config)
     scored = read_evaluation_set(config, arguments.split, arguments.source, arguments.reference)
-    name, sources, references = scored.name, scored.sources, scored.references
+    sources, references = scored.sources, scored.references
     resamples = known_resamples(arguments.resamples, len(references), say)
+    translations: list[Translation] = []
     if arguments.hypotheses:
         hypotheses = list(read_lines(Path(arguments.hypotheses)))
     else:
@@ -67,24 +65,35 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output:
         write_file(Path(arguments.output), "".join(line + "\n" for line in hypotheses).encode())
     scores = evaluate_corpus(hypotheses, references, config.data.target_language, resamples)
-    breakdown = _breakdown(scored, hypotheses, config) if arguments.breakdown else None
+    further = []
+    if arguments.comet is not None:
+        further.append(by_comet(scored, hypotheses, config, arguments.comet))
+    if calibration is not None:
+        further.append(worth_of_confidences(scored, hypotheses, config, calibration.confidences(translations)))
+    if arguments.breakdown:
+        further.append(broken_down(scored, hypotheses, config))
     if arguments.samples > 0:
         _show(arguments.samples, sources, references, hypotheses)
-    print(f"{name}: {len(references):,} sentences")
-    for score in scores:
-        print(score)
-    if breakdown is not None:
-        print("", *in_words(breakdown), sep="\n")
+    print(f"{scored.name}: {len(references):,} sentences", *scores, sep="\n")
+    for figures in further:
+        print("", *figures.lines, sep="\n")
     if arguments.json:
-        report = _report(name, arguments, config, len(references), scores)
-        report |= {} if breakdown is None else {"breakdown": breakdown.to_json()}
+        report = _report(scored.name, arguments, config, len(references), scores)
+        report |= {figures.name: figures.record for figures in further}
         write_file(Path(arguments.json), (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
     return 0
 
 
-def _breakdown(scored: EvaluationSet, hypotheses: Sequence[str], config: Config) -> Breakdown:
-    counts = training_words(config, scored.sources, say)
-    return break_down(scored.sources, hypotheses, scored.references, config.data.target_language, counts)
+def _check(arguments: argparse.Namespace, config: Config) -> None:
+    """Refuse before minutes of translating what could not be done after them."""
+    if arguments.samples < 0:
+        raise UserError(f"--samples {arguments.samples}: give 0 or more")
+    for path in filter(None, (arguments.output, arguments.json)):
+        check_writable(Path(path))
+    if config.decoding.confidence and arguments.hypotheses:
+        raise UserError("decoding.confidence=true is for a run's own translations; leave it or --hypotheses out")
+    if arguments.comet is not None:
+        check_comet(Path(arguments.comet))
 
 
 def _show(count: int, sources: Sequence[str], references: Sequence[str], hypotheses: Sequence[str]) -> None:
