@@ -11,7 +11,6 @@ no p-value of the randomisation below 2 / 2^k is believed, and none at all of sy
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -112,7 +111,6 @@ def compare_systems(
         except UserError as error:
             raise UserError(f"{name}: {error}") from None
     check_seed()
-    logging.getLogger("sacrebleu").setLevel(logging.WARNING)  # else it narrates each step
     sides = [(name, list(hypotheses)) for name, hypotheses in systems]
     metrics = corpus_metrics(target_language)
     return [_compare(metric, sides, list(references), resamples, trials) for metric in metrics]
