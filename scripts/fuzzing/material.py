@@ -20,6 +20,7 @@ from transformer.checkpoint.store import write_checkpoint
 from transformer.config import Config, load_config
 from transformer.data.dataset import CorpusWriter
 from transformer.data.tokenizer import PAD, Tokenizer, save_tokenizers, train_tokenizer
+from transformer.decoding.confidence import CONFIDENCE_FILE, Calibration
 from transformer.decoding.shortlist import SHORTLIST_FILE, Shortlist
 from transformer.model.build import build_model
 from transformer.model.transformer import Transformer
@@ -86,13 +87,20 @@ def make_material(folder: Path) -> Material:
     run.point("best", UPDATE)
     run.metrics.write_text("".join(json.dumps({"kind": "train", "update": n, "loss": 1 / n}) + "\n" for n in (1, 9)))
     Shortlist(np.full((size, 3), 9, np.int32), np.arange(4, 8, dtype=np.int32)).write(run.path)
+    Calibration("a" * 64, [-2.5, -1.0, -0.25], [20.0, 50.5, 90.0], "validation", 100).write(run.path)
     files = {"config.yaml": (folder / "my.yaml").read_bytes()} | _run_files(run) | _corpus_files(folder)
     return Material(run, tokenizer, config, model, files | {"identity.model": plain.model})
 
 
 def _run_files(run: RunDirectory) -> dict[str, bytes]:
     checkpoint = run.checkpoint(UPDATE)
-    paths = [run.metrics, run.path / "best", run.path / SHORTLIST_FILE, *checkpoint.iterdir()]
+    paths = [
+        run.metrics,
+        run.path / "best",
+        run.path / SHORTLIST_FILE,
+        run.path / CONFIDENCE_FILE,
+        *checkpoint.iterdir(),
+    ]
     return {path.name: path.read_bytes() for path in paths} | {
         "shared.model": (run.tokenizer / "shared.model").read_bytes()
     }

@@ -32,7 +32,9 @@ from transformer.config import CorpusSection, dump_config, load_config, parse_co
 from transformer.data.corpus import read_lines, read_pairs
 from transformer.data.dataset import EncodedCorpus
 from transformer.data.tokenizer import Tokenizer
+from transformer.decoding.confidence import CONFIDENCE_FILE, read_calibration
 from transformer.decoding.shortlist import SHORTLIST_FILE, read_shortlist
+from transformer.decoding.translator import Translation
 from transformer.evaluation.alignment import parse_gold
 from transformer.runtime.logging import JsonLines
 from transformer.training.optimizer import build_optimizer
@@ -66,7 +68,7 @@ def make_readers(material: Material, folder: Path) -> dict[str, Reader]:
     config = st.one_of(of("config.yaml", odd_yaml), of("config.yaml", odd_yaml), _overrides())
     checkpoint = st.one_of(
         *(of(name, odd_tensors) for name in (MODEL_FILE, OPTIMIZER_FILE, SHORTLIST_FILE)),
-        *(of(name, odd_json) for name in (STATE_FILE, STATE_FILE)),
+        *(of(name, odd_json) for name in (STATE_FILE, STATE_FILE, CONFIDENCE_FILE)),
         *(of("metrics.jsonl", odd_records), of("best", odd_lines)),
     )
     # one without rules of normalisation is a hundredth as large, and made faster
@@ -129,6 +131,8 @@ def _read_checkpoint(material: Material, odd: Input) -> None:
     try:
         if odd.kind == SHORTLIST_FILE:
             read_shortlist(run.path, size, size)
+        elif odd.kind == CONFIDENCE_FILE:
+            read_calibration(run.path, "a" * 64).confidences([Translation("x", -3.0, -3.0, [7, 8])])
         elif odd.kind == "metrics.jsonl":
             JsonLines(path).forget_after(5)
         elif odd.kind == "best":

@@ -14,6 +14,13 @@ import sacrebleu
 
 from transformer import load
 
+# as the real one is called; a quarter for each sentence
+COMET_SCORE = """
+import json, pathlib, sys
+given = dict(zip(sys.argv[1:], sys.argv[2:]))
+lines = pathlib.Path(given["-t"]).read_text("utf-8").splitlines()
+pathlib.Path(given["--to_json"]).write_text(json.dumps({given["-t"]: [{"mt": line, "COMET": 0.25} for line in lines]}))
+"""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -76,8 +83,57 @@ def test_files_of_translations_and_scores(
     report = json.loads((tmp_path / "scores.json").read_text("utf-8"))
     assert (report["run"], report["corpus"], report["sentences"]) == (str(tiny_run), "test", 12)
     assert report["decoding"]["beam_size"] == 1
-    shown = [f"{score['name']} {score['value']:.2f}  {score['signature']}" for score in report["scores"]]
+    shown = [
+        "{name} {value:.2f} (μ = {bootstrap_mean:.2f} ± {bootstrap_half_width:.2f})  {signature}".format(**score)
+        for score in report["scores"]
+    ]
     assert shown == text.splitlines()[1:]
+    assert all("|bs:1000|seed:12345|" in score["signature"] for score in report["scores"])
+
+
+def test_intervals_can_be_left_out(output: Callable[..., str], tiny_run: Path) -> None:
+    with_them, without = (output("evaluate", tiny_run, "--resamples", number) for number in ("100", "0"))
+    assert "|bs:100|" in with_them and "|bs:" not in without and "±" not in without
+    figures = [[line.split()[:2] for line in text.splitlines()[1:]] for text in (with_them, without)]
+    assert figures[0] == figures[1]
+
+
+def test_a_breakdown_is_printed_and_written(
+    output: Callable[..., str], command: Callable[..., Any], tiny_run: Path, tiny_project: Path, tmp_path: Path
+) -> None:
+    lines = read(tiny_project / "test.en")
+    (tmp_path / "faulty.en").write_text("\n".join(["", *lines[1:]]) + "\n", "utf-8")
+    arguments = "evaluate", tiny_run, "--hypotheses", tmp_path / "faulty.en", "--breakdown"
+    text = output(*arguments, "--json", tmp_path / "scores.json")
+    report = json.loads((tmp_path / "scores.json").read_text("utf-8"))["breakdown"]
+    assert report["faults"][0] == {"name": "empty", "meaning": "nothing was written", "count": 1, "first": [1]}
+    assert sum(bucket["sentences"] for bucket in report["by_length"]) == 12
+    # all words of the generated test set are common in training
+    assert [bucket["sentences"] for bucket in report["by_rarity"]] == [12, 0, 0, 0, 0]
+    assert "empty                 1  1  (nothing was written)" in text
+    absent = command(*arguments, "data.train={source: absent, target: absent}")
+    assert absent.code == 0 and "source words that training saw" not in absent.out
+    assert "no figures by rarity: the training corpus is not at hand (absent: no such file" in absent.err
+
+
+def test_comet_is_asked_of_the_users_own_program(
+    output: Callable[..., str],
+    refusal: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_run: Path,
+    tiny_project: Path,
+    tmp_path: Path,
+) -> None:
+    arguments = "evaluate", tiny_run, "--hypotheses", tiny_project / "test.en", "--comet", tmp_path / "model.ckpt"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "comet-score: no such program" in refusal(*arguments)
+    (tmp_path / "comet-score").write_text(f"#!{sys.executable}\n{COMET_SCORE}")
+    (tmp_path / "comet-score").chmod(0o755)
+    assert "model.ckpt: no such file" in refusal(*arguments)
+    (tmp_path / "model.ckpt").touch()
+    text = output(*arguments, "--json", tmp_path / "scores.json")
+    assert "COMET 0.2500  model:model.ckpt|sha256:e3b0c44298fc1c14" in text
+    assert json.loads((tmp_path / "scores.json").read_text("utf-8"))["comet"]["sentences"] == [0.25] * 12
 
 
 @pytest.mark.parametrize(("wanted", "shown"), [(1, 1), (5, 5), (12, 12), (50, 12)])
@@ -111,6 +167,7 @@ def test_the_script_is_the_verb(output: Callable[..., str], tiny_run: Path) -> N
         (["--hypotheses", "absent.en"], "absent.en: no such"),
         (["--source", "empty", "--reference", "empty"], "the references are empty"),
         (["--output", "empty/out.en"], "cannot be written"),
+        (["--resamples", "5"], "--resamples 5: give 100 to 100000, or 0 for no intervals"),
         (["nonsense"], "nonsense: an override reads section.key=value"),
         (["model.d_ff=3"], "a trained run cannot change this"),
     ],

@@ -4,7 +4,14 @@ import pytest
 import sacrebleu
 
 from transformer.errors import UserError
-from transformer.evaluation.metrics import Score, bleu_and_chrf, bleu_metric, check_hypotheses, evaluate_corpus
+from transformer.evaluation.metrics import (
+    Score,
+    bleu_and_chrf,
+    bleu_metric,
+    check_hypotheses,
+    evaluate_corpus,
+    sentence_chrf,
+)
 
 REFERENCES = ["The cat sat on the mat, didn't it?", "A quick brown fox jumps.", "Prices rose by 3.5% in May."]
 HYPOTHESES = ["The cat sat on a mat, did it not?", "A fast brown fox.", "Prices rose 3.5% in May."]
@@ -38,7 +45,44 @@ def test_a_figure_bears_its_signature() -> None:
     assert bleu.signature == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|{version}"
     assert "nw:2" in chrf.signature and version in chrf.signature and version in ter.signature
     assert str(bleu) == f"BLEU {bleu.value:.2f}  {bleu.signature}"
-    assert bleu.to_json() == {"name": "BLEU", "value": bleu.value, "signature": bleu.signature}
+    no_interval = {"bootstrap_mean": None, "bootstrap_half_width": None}
+    assert bleu.to_json() == {"name": "BLEU", "value": bleu.value, "signature": bleu.signature, **no_interval}
+
+
+def test_an_interval_is_sacrebleus_own_and_comes_again() -> None:
+    hypotheses, references = HYPOTHESES * 10, REFERENCES * 10
+    bleu, chrf, ter = evaluate_corpus(hypotheses, references, "en", resamples=100)
+    assert (bleu, chrf, ter) == tuple(evaluate_corpus(hypotheses, references, "en", resamples=100))
+    expected = sacrebleu.BLEU().corpus_score(hypotheses, [references], n_bootstrap=100)
+    assert (bleu.bootstrap_mean, bleu.bootstrap_half_width) == (expected._mean, expected._ci)
+    assert bleu.value == evaluate_corpus(hypotheses, references, "en")[0].value
+    assert all("|bs:100|seed:12345|" in score.signature for score in (bleu, chrf, ter))
+    assert str(bleu) == f"{expected.format(score_only=True).join(['BLEU ', '  '])}{bleu.signature}"
+    assert all(score.bootstrap_half_width > 0 for score in (bleu, chrf, ter))  # type: ignore[operator]
+
+
+def test_another_seed_is_another_interval_and_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SACREBLEU_SEED", "7")
+    bleu, *_ = evaluate_corpus(HYPOTHESES * 10, REFERENCES * 10, "en", resamples=100)
+    assert "|bs:100|seed:7|" in bleu.signature
+    monkeypatch.delenv("SACREBLEU_SEED")
+    assert bleu.bootstrap_mean != evaluate_corpus(HYPOTHESES * 10, REFERENCES * 10, "en", 100)[0].bootstrap_mean
+
+
+@pytest.mark.parametrize("seed", ["none", "0", "x", "", "-1", "1" * 30])
+def test_a_seed_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, seed: str) -> None:
+    monkeypatch.setenv("SACREBLEU_SEED", seed)
+    evaluate_corpus(HYPOTHESES, REFERENCES, "en")  # draws nothing
+    with pytest.raises(UserError, match=f"^SACREBLEU_SEED={seed}: give a whole number"):
+        evaluate_corpus(HYPOTHESES, REFERENCES, "en", resamples=100)
+
+
+def test_sentence_scores_are_sacrebleus_own() -> None:
+    figures = sentence_chrf(HYPOTHESES, REFERENCES)
+    sides = zip(HYPOTHESES, REFERENCES, strict=True)
+    assert figures == [sacrebleu.sentence_chrf(h, [r], word_order=2).score for h, r in sides]
+    with pytest.raises(UserError, match="3 hypotheses for 1 references"):
+        sentence_chrf(HYPOTHESES, REFERENCES[:1])
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,11 @@
 transformer evaluate runs/demo                             the test corpus of the run's config
 transformer evaluate runs/demo --split validation
 transformer evaluate runs/demo --source new.zh --reference new.en
-transformer evaluate runs/demo --hypotheses system.en      scores a file; translates nothing"""
+transformer evaluate runs/demo --hypotheses system.en      scores a file; translates nothing
+transformer evaluate runs/demo --breakdown                 figures by length and rarity, sentences with plain faults
+transformer evaluate runs/demo decoding.confidence=true    how far confidences can be believed (transformer calibrate)
+
+(μ = … ± …) is sacreBLEU's 95 % interval by bootstrap over the sentences; docs/evaluation.md explains what it means."""
 
 from __future__ import annotations
 
@@ -14,13 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
-from transformer.cli.wiring import open_translator, read_matching_lines, run_config, say
+from transformer.cli.confidences import open_calibration
+from transformer.cli.evaluation_set import known_resamples, read_evaluation_set, translate_set
+from transformer.cli.further_figures import broken_down, by_comet, worth_of_confidences
+from transformer.cli.wiring import run_config, say
 from transformer.config import SPLITS, Config
-from transformer.data.corpus import read_lines, read_pairs
+from transformer.data.corpus import read_lines
+from transformer.decoding.translator import Translation
 from transformer.errors import UserError
+from transformer.evaluation.comet import check_comet
 from transformer.evaluation.metrics import Score, check_hypotheses, evaluate_corpus
 from transformer.runtime.atomic import check_writable, write_file
-from transformer.runtime.logging import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,57 +40,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hypotheses", metavar="FILE", help="score these translations in place of the run's own")
     parser.add_argument("--output", metavar="FILE", help="write the translations there, a line each")
     parser.add_argument("--json", metavar="FILE", help="write the scores there as JSON")
+    parser.add_argument("--resamples", type=int, metavar="N", help="test sets drawn for the intervals (default: 1000)")
+    parser.add_argument(
+        "--breakdown", action="store_true", help="figures by kind of sentence, and sentences with faults"
+    )
+    parser.add_argument("--comet", metavar="CKPT", help="COMET too, by your own comet-score, with this checkpoint")
     parser.add_argument("--samples", type=int, default=0, metavar="N", help="show N evenly spaced examples")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.samples < 0:
-        raise UserError(f"--samples {arguments.samples}: give 0 or more")
     config = run_config(arguments.run, arguments.overrides)
-    for path in filter(None, (arguments.output, arguments.json)):
-        check_writable(Path(path))
-    name, sources, references = _corpus(arguments, config)
+    _check(arguments, config)
+    calibration = open_calibration(arguments.run, config)
+    scored = read_evaluation_set(config, arguments.split, arguments.source, arguments.reference)
+    sources, references = scored.sources, scored.references
+    resamples = known_resamples(arguments.resamples, len(references), say)
+    translations: list[Translation] = []
     if arguments.hypotheses:
         hypotheses = list(read_lines(Path(arguments.hypotheses)))
     else:
-        hypotheses = _translate(arguments, sources)
+        _, translations = translate_set(arguments.run, arguments.overrides, sources)
+        hypotheses = [translation.text for translation in translations]
     check_hypotheses(hypotheses, references)
     if arguments.output:
         write_file(Path(arguments.output), "".join(line + "\n" for line in hypotheses).encode())
-    scores = evaluate_corpus(hypotheses, references, config.data.target_language)
+    scores = evaluate_corpus(hypotheses, references, config.data.target_language, resamples)
+    further = []
+    if arguments.comet is not None:
+        further.append(by_comet(scored, hypotheses, config, arguments.comet))
+    if calibration is not None:
+        further.append(worth_of_confidences(scored, hypotheses, config, calibration.confidences(translations)))
+    if arguments.breakdown:
+        further.append(broken_down(scored, hypotheses, config))
     if arguments.samples > 0:
         _show(arguments.samples, sources, references, hypotheses)
-    print(f"{name}: {len(references):,} sentences")
-    for score in scores:
-        print(score)
+    print(f"{scored.name}: {len(references):,} sentences", *scores, sep="\n")
+    for figures in further:
+        print("", *figures.lines, sep="\n")
     if arguments.json:
-        report = _report(name, arguments, config, len(references), scores)
+        report = _report(scored.name, arguments, config, len(references), scores)
+        report |= {figures.name: figures.record for figures in further}
         write_file(Path(arguments.json), (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
     return 0
 
 
-def _corpus(arguments: argparse.Namespace, config: Config) -> tuple[str, list[str], list[str]]:
-    """A name for the corpus, its sources and its references."""
-    if (arguments.source is None) != (arguments.reference is None):
-        raise UserError("--source and --reference belong together; give both")
-    if arguments.source:
-        sources, references = read_matching_lines(arguments.source, arguments.reference)
-        return arguments.source, sources, references
-    corpora = getattr(config.data, arguments.split)
-    if not corpora:
-        raise UserError(f"data.{arguments.split}: the run's config names no such corpus; give --source and --reference")
-    pairs = list(read_pairs(corpora))
-    return arguments.split, [source for source, _ in pairs], [target for _, target in pairs]
-
-
-def _translate(arguments: argparse.Namespace, sources: list[str]) -> list[str]:
-    translator = open_translator(arguments.run, arguments.overrides, use_all_cores=True)
-    say(f"translating {len(sources):,} sentences, beam {translator.options.beam_size}")
-    console = Console(total=len(sources), unit="sentence")
-    try:
-        return translator.translate(sources, console.advance)
-    finally:
-        console.close()
+def _check(arguments: argparse.Namespace, config: Config) -> None:
+    """Refuse before minutes of translating what could not be done after them."""
+    if arguments.samples < 0:
+        raise UserError(f"--samples {arguments.samples}: give 0 or more")
+    for path in filter(None, (arguments.output, arguments.json)):
+        check_writable(Path(path))
+    if config.decoding.confidence and arguments.hypotheses:
+        raise UserError("decoding.confidence=true is for a run's own translations; leave it or --hypotheses out")
+    if arguments.comet is not None:
+        check_comet(Path(arguments.comet))
 
 
 def _show(count: int, sources: Sequence[str], references: Sequence[str], hypotheses: Sequence[str]) -> None:

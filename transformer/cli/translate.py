@@ -13,6 +13,7 @@ into NAME.03-of-10; put end to end, the shards are the whole.
 
 With --attention FILE the weights of every head, for each sentence and its best translation, are written to a file: an
 object a line, with the pieces of both sides and maps like cross.2, [head][target piece][source piece].
+With decoding.confidence=true (after transformer calibrate RUN) a confidence from 0 to 100 and a tab precede each text.
 With decoding.n_best=K each sentence gives up to K lines: its number, rank, score and text, separated by tabs.
 An argument that reads section.key=value is an option; sentences after -- never are."""
 
@@ -27,8 +28,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from transformer.cli.confidences import open_calibration
 from transformer.cli.translated_files import printed, translate_files
-from transformer.cli.wiring import open_translator
+from transformer.cli.wiring import open_translator, run_config
 from transformer.config import Config, is_override
 from transformer.data.corpus import decode_lines, read_lines
 from transformer.data.sharding import Shard
@@ -78,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("nothing to translate: standard input is closed; give sentences or --input FILE")
     if arguments.attention is not None:
         check_writable(Path(arguments.attention))
+    calibration = open_calibration(arguments.run, run_config(arguments.run, overrides))
     maps = list[str]()
     translator = open_translator(arguments.run, overrides, use_all_cores=True)
     interactive = not sentences and path is None and sys.stdin.isatty()
@@ -90,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
             number += 1
             if arguments.attention is not None:
                 maps.append(_maps(translator, chunk[number - 1 - first], translations[0].ids))
-            print(*printed(number, translations, translator.options.n_best), sep="\n")
+            print(*printed(number, translations, translator.options.n_best, calibration), sep="\n")
         sys.stdout.flush()
     if arguments.attention is not None:
         write_file(Path(arguments.attention), "".join(maps).encode())

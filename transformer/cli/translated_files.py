@@ -14,9 +14,11 @@ from typing import Any
 from transformer import __version__
 from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
 from transformer.checkpoint.store import MODEL_FILE
+from transformer.cli.confidences import open_calibration
 from transformer.cli.wiring import open_translator, run_config, say
 from transformer.data.corpus import file_hash, read_lines
 from transformer.data.sharding import Shard
+from transformer.decoding.confidence import CONFIDENCE_FILE, Calibration
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
 from transformer.reading import read_json
@@ -46,6 +48,7 @@ def translate_files(
     if len(set(outputs)) < len(outputs):
         raise UserError("--input: two files have the same name; give them another --output-directory each")
     model = _model(run, overrides)
+    calibration = open_calibration(run, run_config(run, overrides))
     translator: Translator | None = None
     for path, output in zip(inputs, outputs, strict=True):
         check_writable(output)
@@ -61,7 +64,7 @@ def translate_files(
         content = "".join(
             line + "\n"
             for number, translations in enumerate(found, rows.start + 1)
-            for line in printed(number, translations, translator.options.n_best)
+            for line in printed(number, translations, translator.options.n_best, calibration)
         )
         # the record first: an output without one would not be known for what it is
         record = {**made_from, "output_sha256": _hash(content)}
@@ -70,11 +73,19 @@ def translate_files(
         say(f"{output}: {len(lines):,} sentences translated")
 
 
-def printed(number: int, translations: Sequence[Translation], n_best: int) -> list[str]:
-    """The lines that stand for a sentence: its translation, or with `n_best` number, rank, score and text of each."""
+def printed(
+    number: int, translations: Sequence[Translation], n_best: int, calibration: Calibration | None = None
+) -> list[str]:
+    """The lines that stand for a sentence: its translation, or with `n_best` number, rank, score and text of each; with
+    a calibration the confidence stands before the text."""
+    texts = [each.text for each in translations]
+    if calibration is not None:
+        confidences = calibration.confidences(translations)
+        texts = [f"{confidence:.1f}\t{text}" for confidence, text in zip(confidences, texts, strict=True)]
     if n_best == 1:
-        return [translations[0].text]
-    return [f"{number}\t{rank}\t{each.score:.6f}\t{each.text}" for rank, each in enumerate(translations, 1)]
+        return texts[:1]
+    ranked = enumerate(zip(translations, texts, strict=True), 1)
+    return [f"{number}\t{rank}\t{each.score:.6f}\t{text}" for rank, (each, text) in ranked]
 
 
 def is_finished(output: Path, made_from: dict[str, Any]) -> bool:
@@ -113,6 +124,7 @@ def _model(run: str, overrides: Sequence[str]) -> dict[str, Any]:
     decoding = config.decoding.model_dump(mode="json", exclude=spared)
     files = [checkpoint / MODEL_FILE, *sorted(directory.tokenizer.glob("*.model"))]
     files += [path / "shortlist.safetensors"] if config.decoding.shortlist else []
+    files += [path / CONFIDENCE_FILE] if config.decoding.confidence else []
     return {
         "transformer": __version__,
         "decoding": decoding,

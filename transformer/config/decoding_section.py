@@ -40,6 +40,9 @@ class DecodingSection(Section):
     """A source sentence of more tokens is cut there, with a warning: memory grows with the square of the length."""
     n_best: Positive = 1
     """How many hypotheses a sentence to return; at most beam_size."""
+    confidence: bool = False
+    """`translate` prints before each translation how good it probably is, 0 to 100 (the sentence chrF2++ to expect),
+    and a tab; `evaluate` says how far that can be believed. `transformer calibrate RUN` learns it once."""
     batch_size: int = Field(default=64, gt=0, le=100_000)
     """The most sentences searched together; changes no translation but under `precision: int8`, which rounds a batch's
     inputs together."""

@@ -1,7 +1,12 @@
-"""BLEU, chrF++ and TER through sacreBLEU (Post 2018), on detokenized text against untouched references."""
+"""BLEU, chrF++ and TER through sacreBLEU (Post 2018), on detokenized text against untouched references.
+
+An interval is sacreBLEU's bootstrap over the sentences of the test set (Koehn 2004). It says how far the figure would
+move on other sentences of the kind, not on another training seed.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +20,7 @@ from transformer.errors import UserError
 
 # by ISO 639 code; ja and ko would need MeCab's dictionaries, characters are sacreBLEU's tokenizer without them
 _TOKENIZERS = {"zh": "zh", "zho": "zh", "cmn": "zh", "ja": "char", "jpn": "char", "ko": "char", "kor": "char"}
+_SEED_VARIABLE = "SACREBLEU_SEED"
 _SUBWORD_MARK = re.compile(r"▁|\S@@(?=\s|$)")
 
 
@@ -25,34 +31,65 @@ class Score:
     Attributes:
         name: BLEU, chrF2++ or TER.
         value: 0 to 100 (TER may exceed it); higher is better but for TER.
-        signature: sacreBLEU's account of how it was computed.
+        signature: sacreBLEU's account of how it was computed, resamples and seed included.
+        bootstrap_mean: mean over the resampled test sets; None where nothing was resampled.
+        bootstrap_half_width: 95 % of the resampled figures lie within bootstrap_mean ± this.
     """
 
     name: str
     value: float
     signature: str
+    bootstrap_mean: float | None = None
+    bootstrap_half_width: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.name} {self.value:.2f}  {self.signature}"
+        interval = ""
+        if self.bootstrap_half_width is not None:
+            interval = f" (μ = {self.bootstrap_mean:.2f} ± {self.bootstrap_half_width:.2f})"
+        return f"{self.name} {self.value:.2f}{interval}  {self.signature}"
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
 
 
-def evaluate_corpus(hypotheses: Sequence[str], references: Sequence[str], target_language: str) -> list[Score]:
+def evaluate_corpus(
+    hypotheses: Sequence[str], references: Sequence[str], target_language: str, resamples: int = 0
+) -> list[Score]:
     """BLEU, chrF2++ and TER of a corpus.
 
     Args:
         hypotheses: detokenized translations.
         references: one for each, as they came.
         target_language: chooses sacreBLEU's tokenizer for zh, ja and ko, else its 13a.
+        resamples: test sets drawn for the 95 % intervals; 0 leaves them out.
 
     Raises:
-        UserError: for different counts, no sentence at all, or hypotheses that still bear subword marks.
+        UserError: for different counts, no sentence at all, hypotheses that still bear subword marks, or a seed in the
+            environment that is none.
     """
     check_hypotheses(hypotheses, references)
-    metrics: tuple[Metric, ...] = (bleu_metric(target_language), CHRF(word_order=2), TER())
-    return [_score(metric, hypotheses, references) for metric in metrics]
+    if resamples:
+        check_seed()
+    return [_score(metric, hypotheses, references, resamples) for metric in corpus_metrics(target_language)]
+
+
+def corpus_metrics(target_language: str) -> tuple[Metric, ...]:
+    """The three that are reported."""
+    return bleu_metric(target_language), CHRF(word_order=2), TER()
+
+
+def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+    """chrF2++ of each sentence by itself, 0 to 100.
+
+    Raises:
+        UserError: see `check_hypotheses`.
+    """
+    check_hypotheses(hypotheses, references)
+    metric = CHRF(word_order=2)
+    return [
+        float(metric.sentence_score(hypothesis, [reference]).score)
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+    ]
 
 
 def bleu_and_chrf(hypotheses: Sequence[str], references: Sequence[str], target_language: str) -> dict[str, float]:
@@ -86,6 +123,21 @@ def check_hypotheses(hypotheses: Sequence[str], references: Sequence[str]) -> No
             )
 
 
-def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    result = metric.corpus_score(list(hypotheses), [list(references)])
-    return Score(result.name, float(result.score), str(metric.get_signature()))
+def check_seed() -> None:
+    """Refuse a seed by which nothing could be computed again; sacreBLEU's own is 12345.
+
+    Raises:
+        UserError: where SACREBLEU_SEED is set to anything but a whole number above 0. sacreBLEU takes `none` for no
+            seed, and in paired tests 0 too, while the signature says 0.
+    """
+    seed = os.environ.get(_SEED_VARIABLE, "12345")
+    if not re.fullmatch(r"[0-9]{1,9}", seed) or int(seed) == 0:
+        raise UserError(f"{_SEED_VARIABLE}={seed}: give a whole number from 1 to 999999999, or leave it unset (12345)")
+
+
+def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[str], resamples: int = 0) -> Score:
+    result = metric.corpus_score(list(hypotheses), [list(references)], n_bootstrap=resamples)
+    signature = str(metric.get_signature())
+    if not resamples:
+        return Score(result.name, float(result.score), signature)
+    return Score(result.name, float(result.score), signature, float(result._mean), float(result._ci))

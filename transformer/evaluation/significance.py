@@ -1,0 +1,169 @@
+"""Whether two systems differ by more than chance: sacreBLEU's paired tests on one test set.
+
+Both tests ask how often a difference as large as the one found would come about if the two systems were equally good:
+paired bootstrap resampling (Koehn 2004) draws test sets, paired approximate randomisation (Riezler and Maxwell 2005)
+swaps the two systems' translations of sentences at random.
+
+sacreBLEU counts only strictly larger differences, so that two systems that agree on nearly all sentences get its
+smallest p-value. Of k sentences that differ there are 2^k swaps, two of which (none and all) give the difference found:
+no p-value of the randomisation below 2 / 2^k is believed, and none at all of systems that do not differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from sacrebleu.metrics.base import Metric
+from sacrebleu.significance import PairedTest, Result, _bootstrap_resample
+
+from transformer.errors import UserError
+from transformer.evaluation.metrics import check_hypotheses, check_seed, corpus_metrics
+
+RESAMPLES = 1000  # sacreBLEU's own defaults
+TRIALS = 10_000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One system against the baseline, by one metric.
+
+    Attributes:
+        delta: the system's figure less the baseline's.
+        low, high: 95 % of the resampled test sets give a difference within these.
+        p_bootstrap: small where chance is no explanation. sacreBLEU counts one tail: about half a two-sided p-value.
+        p_randomisation: the same question, two-sided.
+        sentences: how many are translated differently.
+    """
+
+    delta: float
+    low: float
+    high: float
+    p_bootstrap: float
+    p_randomisation: float
+    sentences: int
+
+
+@dataclass(frozen=True)
+class SystemScore:
+    """One system's figure by one metric.
+
+    Attributes:
+        system: its name.
+        value: 0 to 100 (TER may exceed it).
+        bootstrap_mean, bootstrap_half_width: see `evaluation.metrics.Score`.
+        difference: from the baseline; None for the baseline itself.
+    """
+
+    system: str
+    value: float
+    bootstrap_mean: float
+    bootstrap_half_width: float
+    difference: Difference | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All systems by one metric, the baseline first.
+
+    Attributes:
+        metric: BLEU, chrF2++ or TER.
+        higher_is_better: no for TER.
+        bootstrap_signature, randomisation_signature: of figures, intervals and p-values.
+    """
+
+    metric: str
+    higher_is_better: bool
+    systems: list[SystemScore]
+    bootstrap_signature: str
+    randomisation_signature: str
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def compare_systems(
+    systems: Sequence[tuple[str, Sequence[str]]],
+    references: Sequence[str],
+    target_language: str,
+    resamples: int = RESAMPLES,
+    trials: int = TRIALS,
+) -> list[Comparison]:
+    """Compare systems with the first one by BLEU, chrF2++ and TER.
+
+    Args:
+        systems: name and detokenized translations of each, the baseline first; two at least.
+        references: one for each sentence.
+        target_language: see `evaluation.metrics.evaluate_corpus`.
+        resamples: of the bootstrap.
+        trials: of the approximate randomisation.
+
+    Raises:
+        UserError: where a system has not one translation for each reference, or one with subword marks; for a seed in
+            the environment that is none.
+    """
+    if len(systems) < 2:
+        raise ValueError("a comparison takes a baseline and at least one other system")
+    for name, hypotheses in systems:
+        try:
+            check_hypotheses(hypotheses, references)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+    check_seed()
+    sides = [(name, list(hypotheses)) for name, hypotheses in systems]
+    metrics = corpus_metrics(target_language)
+    return [_compare(metric, sides, list(references), resamples, trials) for metric in metrics]
+
+
+def _compare(
+    metric: Metric, systems: list[tuple[str, list[str]]], references: list[str], resamples: int, trials: int
+) -> Comparison:
+    name, bootstrap, bootstrap_signature = _test(metric, systems, references, "bs", resamples)
+    _, randomisation, randomisation_signature = _test(metric, systems, references, "ar", trials)
+    intervals = _difference_intervals(metric, systems, references, resamples)
+    scores = []
+    for place, (system, hypotheses) in enumerate(systems):
+        found = bootstrap[place]
+        difference = None
+        if place > 0:
+            sentences = sum(own != other for own, other in zip(hypotheses, systems[0][1], strict=True))
+            p_bootstrap = _p_value(found, least=float(sentences == 0))
+            p_randomisation = _p_value(randomisation[place], least=min(1.0, 2.0 ** (1 - sentences)))
+            delta = float(found.score - bootstrap[0].score)
+            difference = Difference(delta, *intervals[place - 1], p_bootstrap, p_randomisation, sentences)
+        scores.append(SystemScore(system, float(found.score), float(found.mean or 0), float(found.ci or 0), difference))
+    return Comparison(name, metric.__class__.__name__ != "TER", scores, bootstrap_signature, randomisation_signature)
+
+
+def _p_value(result: Result, least: float) -> float:
+    assert result.p_value is not None  # of the baseline alone
+    return max(least, float(result.p_value))
+
+
+def _test(
+    metric: Metric, systems: list[tuple[str, list[str]]], references: list[str], kind: str, count: int
+) -> tuple[str, list[Result], str]:
+    """The metric's name, each system's result, the signature."""
+    test = PairedTest([*systems], {"metric": metric}, [references], kind, n_samples=count)
+    signatures, scores = test()
+    ((name, signature),) = signatures.items()
+    return name, [result for result in scores[name] if isinstance(result, Result)], str(signature)
+
+
+def _difference_intervals(
+    metric: Metric, systems: list[tuple[str, list[str]]], references: list[str], resamples: int
+) -> list[tuple[float, float]]:
+    """Between which differences from the baseline 95 % of the resampled test sets lie, for each other system.
+
+    sacreBLEU's resampling begins anew with its seed, so that the n-th test set is the same one for every system: what
+    makes the differences paired.
+    """
+    figures = []
+    for _, hypotheses in systems:
+        statistics = metric._extract_corpus_statistics(hypotheses, [references])
+        _, scores = _bootstrap_resample(statistics, metric, resamples)
+        figures.append(np.array([score.score for score in scores], dtype=np.float64))  # (resamples)
+    cut = resamples // 40  # as sacreBLEU cuts its own intervals
+    ordered = [np.sort(other - figures[0]) for other in figures[1:]]
+    return [(float(values[cut]), float(values[-cut - 1])) for values in ordered]
