@@ -3,7 +3,10 @@
 transformer evaluate runs/demo                             the test corpus of the run's config
 transformer evaluate runs/demo --split validation
 transformer evaluate runs/demo --source new.zh --reference new.en
-transformer evaluate runs/demo --hypotheses system.en      scores a file; translates nothing"""
+transformer evaluate runs/demo --hypotheses system.en      scores a file; translates nothing
+
+What was translated and scored is kept in the run, as evaluations/NAME.json, and its card.md and card.json are written
+anew; a file given with --hypotheses is not, as it may be another system's."""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
+from transformer.cli.run_card import record_evaluation
 from transformer.cli.wiring import open_translator, read_matching_lines, run_config, say
 from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_lines, read_pairs
@@ -58,6 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         report = _report(name, arguments, config, len(references), scores)
         write_file(Path(arguments.json), (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
+    if not arguments.hypotheses:
+        sentences = sources, references, hypotheses
+        record_evaluation(arguments.run, config, name, _checkpoint_name(arguments, config), sentences, scores)
     return 0
 
 

@@ -38,6 +38,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "data.validation",
         "data.test",
         "data.prepared_directory",
+        "data.licence",
         "validation.patience",
     }
 )
@@ -77,6 +78,8 @@ class DataSection(Section):
     """The corpus by which the best checkpoint is chosen. Translated whole; its loss passes over empty lines."""
     test: Corpora = ()
     """The corpus that `transformer evaluate` scores; training never reads it."""
+    licence: str | None = Field(default=None, max_length=1000)
+    """Under which terms the corpora came, e.g. `CC BY 2.0 FR`; stands in the run's card. Changes nothing else."""
     prepared_directory: str = Field(default="data/prepared", min_length=1)
     """Where encoded corpora are kept, one folder for each content of corpus and tokenizer options."""
     max_length: Positive = 256

@@ -55,6 +55,20 @@ def evaluate_corpus(hypotheses: Sequence[str], references: Sequence[str], target
     return [_score(metric, hypotheses, references) for metric in metrics]
 
 
+def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
+    """chrF2++ of each sentence by itself, 0 to 100.
+
+    Raises:
+        UserError: see `check_hypotheses`.
+    """
+    check_hypotheses(hypotheses, references)
+    metric = CHRF(word_order=2)
+    return [
+        float(metric.sentence_score(hypothesis, [reference]).score)
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+    ]
+
+
 def bleu_and_chrf(hypotheses: Sequence[str], references: Sequence[str], target_language: str) -> dict[str, float]:
     """The two figures that training watches: BLEU and chrF2++."""
     metrics: dict[str, Metric] = {"bleu": bleu_metric(target_language), "chrf": CHRF(word_order=2)}

@@ -20,7 +20,7 @@ _MAX_BYTES = 2**30  # some million records
 
 
 class RecordListener(Protocol):
-    """Hears each record of a run; `kind` says which: train, validation, fault"""
+    """Hears each record of a run; `kind` says which: train, validation, fault, energy"""
 
     def record(self, record: Record) -> None: ...
 
