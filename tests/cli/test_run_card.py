@@ -87,12 +87,22 @@ def test_a_card_that_cannot_be_written_costs_nothing(
     assert RunDirectory(tmp_path / "new").updates() == [2, 4]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"data": 7}', '{"data": {"counts": {"train": []}}}'])
+@pytest.mark.parametrize("content", ["{", "[]", "7"])
 def test_a_damaged_manifest_costs_the_card_alone(command: Callable[..., Any], run_copy: Path, content: str) -> None:
     (run_copy / "manifest.json").write_text(content)
     outcome = command("evaluate", run_copy, "decoding.beam_size=1")
     assert outcome.code == 0
     assert "warning: no card is written: " in outcome.err and "manifest.json" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "content", ['{"data": 7}', '{"data": {"counts": {"train": []}}}', '{"environment": [1]}', "{}"]
+)
+def test_what_a_manifest_does_not_say_is_unknown(command: Callable[..., Any], run_copy: Path, content: str) -> None:
+    (run_copy / "manifest.json").write_text(content)
+    outcome = command("evaluate", run_copy, "decoding.beam_size=1")
+    assert outcome.code == 0 and "no card" not in outcome.err
+    assert "an unknown number of pairs" in (run_copy / "card.md").read_text("utf-8").replace("sentence pairs", "pairs")
 
 
 def test_energy_that_was_measured_is_told(

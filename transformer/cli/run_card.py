@@ -50,11 +50,10 @@ def run_card(run: RunDirectory) -> dict[str, Any]:
     source, target = load_tokenizers(run.tokenizer)
     shapes = model_shapes(config.model, source.vocab_size, target.vocab_size, PAD)
     parameters = sum(math.prod(shape) for shape in shapes.values())
+    if not isinstance(manifest, dict):
+        raise UserError(f"{run.manifest}: damaged; transformer train {run.path} writes it anew")
     records, evaluations = read_records(run.metrics), read_evaluations(run.evaluations)
-    try:
-        return card_of(run.path.resolve().name, config, manifest, records, evaluations, parameters)
-    except (AttributeError, TypeError, KeyError):
-        raise UserError(f"{run.manifest} or {run.metrics}: not what training writes") from None
+    return card_of(run.path.resolve().name, config, manifest, records, evaluations, parameters)
 
 
 def record_evaluation(

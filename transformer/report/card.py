@@ -42,7 +42,7 @@ def card_of(
         "run": name,
         "transformer": manifest.get("transformer"),
         "seed": manifest.get("seed"),
-        "environment": manifest.get("environment"),
+        "environment": _mapping(manifest.get("environment")),
         "parameters": parameters,
         "data": _data(config, manifest),
         "training": _training(config, records),
@@ -55,17 +55,26 @@ def card_of(
 
 
 def _data(config: Config, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    data = manifest.get("data", {})
+    data = _mapping(manifest.get("data"))
+    hashes = _mapping(_mapping(data.get("inputs")).get("corpora"))
+    hashed = data.get("tokenizer_sha256")
     return {
         "source_language": config.data.source_language,
         "target_language": config.data.target_language,
         "licence": config.data.licence,
         "corpora": {split: list(map(corpus_name, getattr(config.data, split))) for split in ("train", "validation")},
-        "sha256": data.get("inputs", {}).get("corpora", {}),
-        "counts": data.get("counts", {}),
-        "vocab_size": data.get("vocab_size", {}),
-        "tokenizer_sha256": data.get("tokenizer_sha256", []),
+        "sha256": {
+            split: [_mapping(each) for each in held] for split, held in hashes.items() if isinstance(held, list)
+        },
+        "counts": {split: _mapping(counts) for split, counts in _mapping(data.get("counts")).items()},
+        "vocab_size": _mapping(data.get("vocab_size")),
+        "tokenizer_sha256": list(map(str, hashed)) if isinstance(hashed, list) else [],
     }
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    """A part of the manifest, empty where it is none: a card does not fail for what others wrote."""
+    return value if isinstance(value, dict) else {}
 
 
 def corpus_name(corpus: CorpusSection) -> str:
@@ -81,10 +90,10 @@ def _training(config: Config, records: Sequence[Record]) -> dict[str, Any]:
     speeds = [speed for _, speed in points(records, "train", "update", "target_tokens_per_second")]
     losses = points(records, "train", "update", "loss")
     return {
-        "updates": last.get("update", 0),
+        "updates": int(number(last, "update") or 0),
         "max_updates": config.training.max_updates,
-        "epochs": last.get("epoch", 0),
-        "target_tokens": last.get("target_tokens", 0),
+        "epochs": int(number(last, "epoch") or 0),
+        "target_tokens": int(number(last, "target_tokens") or 0),
         "seconds": number(last, "seconds") or 0.0,
         "target_tokens_per_second": statistics.median(speeds) if speeds else None,
         "faults": sum(record.get("kind") == "fault" for record in records),
@@ -121,7 +130,7 @@ def _samples(evaluation: Evaluation) -> list[dict[str, str]]:
 def _limits(config: Config, manifest: Mapping[str, Any]) -> list[str]:
     """What follows from how it was trained, and what nobody looked at."""
     data = config.data
-    pairs = manifest.get("data", {}).get("counts", {}).get("train", {}).get("kept")
+    pairs = _mapping(_data(config, manifest)["counts"].get("train")).get("kept")
     count = f"{pairs:,}" if isinstance(pairs, int) else "an unknown number of"
     return [
         f"It saw {count} sentence pairs and knows {data.source_language} to {data.target_language} as they are in "

@@ -22,7 +22,7 @@ def card_text(card: Mapping[str, Any]) -> str:
 
 
 def _head(card: Mapping[str, Any]) -> Iterator[str]:
-    data, environment = card["data"], card["environment"] or {}
+    data, environment = card["data"], card["environment"]
     yield f"# {plain(card['run'])}: {plain(data['source_language'])} → {plain(data['target_language'])}"
     yield ""
     yield f"An encoder-decoder Transformer of {card['parameters']:,} parameters, trained with transformer "
@@ -71,8 +71,9 @@ def _training(card: Mapping[str, Any]) -> Iterator[str]:
     places = {*evenly_spaced(len(validations), _CURVE_ROWS), len(validations) - 1}
     for each in (validations[place] for place in sorted(places)):
         which = " (averaged)" if "checkpoint" in each else ""
+        update, minutes = number(each, "update") or 0, (number(each, "seconds") or 0) / 60
         cells = [_cell(number(each, key)) for key in metrics]
-        yield f"| {each['update']:,}{which} | {(number(each, 'seconds') or 0) / 60:.1f} | {' | '.join(cells)} |"
+        yield f"| {update:,.0f}{which} | {minutes:.1f} | {' | '.join(cells)} |"
 
 
 def _energy(card: Mapping[str, Any]) -> Iterator[str]:
