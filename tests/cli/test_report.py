@@ -50,6 +50,15 @@ def test_a_run_that_was_not_evaluated_has_its_curves(command: Command, run_copy:
     assert "Training loss" in page and "No evaluation is recorded" in page and "Samples" not in page
 
 
+def test_plots(command: Command, evaluated: list[Path], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    outcome = command("report", evaluated[0], "--png", tmp_path / "plots")
+    assert outcome.code == 0
+    names = {path.stem for path in (tmp_path / "plots").glob("*.png")}
+    assert {"training_loss", "learning_rate", "speed", "validation_loss_minutes", "quality_by_length"} <= names
+    assert all(f"{name}.png" in outcome.err for name in names)
+
+
 def test_attention_is_that_of_the_translation(evaluated: list[Path]) -> None:
     (evaluation,) = read_evaluations(evaluated[0] / "evaluations")
     for place, found in cross_attention(str(evaluated[0]), evaluation, [0, 5]).items():

@@ -21,8 +21,10 @@ from transformer.cli.run_card import run_card
 from transformer.cli.wiring import open_translator, say
 from transformer.decoding.attention_maps import attention_maps
 from transformer.errors import UserError
+from transformer.report.charts import sentence_charts, training_charts, validation_charts
 from transformer.report.evaluations import Evaluation, read_evaluations
 from transformer.report.page import render_page, sample_places
+from transformer.report.plots import check_matplotlib, write_plots
 from transformer.report.records import read_records
 from transformer.report.reported import AttentionMap, ReportedRun, choose_evaluations, sentence_scores
 from transformer.runtime.atomic import check_writable, write_file
@@ -52,6 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--samples {arguments.samples}: give 0 to {MAX_SAMPLES}")
     if arguments.output:
         check_writable(Path(arguments.output))
+    if arguments.png:
+        check_matplotlib()
+        check_writable(Path(arguments.png) / "x.png")
     runs = reported_runs(arguments.runs, arguments.evaluation)
     if arguments.output:
         shown = [
@@ -60,6 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
         page = render_page(shown, arguments.samples, __version__)
         write_file(Path(arguments.output), page.encode("utf-8", "replace"))
         say(f"{arguments.output}: {len(page):,} characters")
+    if arguments.png:
+        charts = [*training_charts(runs), *validation_charts(runs), *sentence_charts(runs)]
+        written = write_plots(charts, Path(arguments.png))
+        say(f"{arguments.png}: {', '.join(path.name for path in written) or 'no plot, as nothing is recorded'}")
     return 0
 
 

@@ -56,7 +56,7 @@ class Chart:
 def training_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
     """Loss, learning rate and speed over updates."""
     wanted = [
-        ("training_loss", "Training loss", "loss", "smoothed loss per target token, nats", ""),
+        ("training_loss", "Training loss", "loss", "smoothed loss per token, nats", ""),
         ("learning_rate", "Learning rate", "learning_rate", "learning rate", ""),
         ("speed", "Speed", "target_tokens_per_second", "target tokens per second", "Without validation."),
     ]
@@ -69,7 +69,7 @@ def training_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
 def validation_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
     """Loss, BLEU and chrF2++ of the validation corpus, each over updates and over wall-clock time."""
     wanted = {
-        "loss": ("Validation loss", "loss per target token, nats"),
+        "loss": ("Validation loss", "loss per token, nats"),
         "bleu": ("Validation BLEU", "BLEU"),
         "chrf": ("Validation chrF2++", "chrF2++"),
     }
@@ -110,7 +110,7 @@ def sentence_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
             Chart(
                 "length_ratio",
                 "Length against the reference",
-                "characters of the translation / characters of the reference",
+                "translation / reference, in characters",
                 "share of sentences, %",
                 [_ratios(run, runs[run]) for run in range(len(runs))],
                 f"Ratios of {_MOST_RATIO:g} and more stand together at the end.",

@@ -102,7 +102,7 @@ class Axis:
 
 def draw(chart: Chart) -> Drawing:
     """Lay a chart out on a canvas of `WIDTH` by `HEIGHT`."""
-    series = [_thinned(each) for each in chart.series]
+    series = sorted(map(_thinned, chart.series), key=lambda each: each.style != "dots")  # lines over dots
     corners = [corner for each in series for corner in _corners(each)]
     x_values, y_values = ([corner[side] for corner in corners] for side in (0, 1))
     if any(each.style == "steps" for each in series):
