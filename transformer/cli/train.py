@@ -33,6 +33,7 @@ from transformer.runtime.distributed import Processes, join_processes
 from transformer.runtime.energy import EnergyMeter, energy_counters
 from transformer.runtime.lock import locked
 from transformer.runtime.logging import Console, JsonLines, RecordListener, clock
+from transformer.runtime.tensorboard import TensorBoard
 from transformer.training.limits import nearest_limit
 from transformer.training.trainer import Outcome, Trainer
 
@@ -95,7 +96,6 @@ def train_prepared(
     if processes.size > 1:
         spread = "each with the whole model" if config.training.sharding == "none" else "each with a part of the model"
         tell(f"{processes.size} processes, {spread}")
-    console = None
     if processes.is_main:
         console = Console(total=config.training.max_updates, done=state.update)
         trainer.listeners, trainer.advance = [*record_listeners(config, run, state.update), console], console.advance
@@ -106,18 +106,17 @@ def train_prepared(
         with metered(trainer, processes):
             outcome = trainer.fit()
     finally:
-        if console is not None:
-            console.close()
+        for listener in trainer.listeners:
+            listener.close()
     tell(in_words(outcome, trainer))
     return outcome
 
 
 def record_listeners(config: Config, run: RunDirectory, update: int) -> list[RecordListener]:
     """What keeps a run's records, from an update on."""
-    listeners: list[RecordListener] = [JsonLines(run.metrics)]
-    for listener in listeners:
-        listener.forget_after(update)
-    return listeners
+    log = JsonLines(run.metrics)
+    log.forget_after(update)
+    return [log, TensorBoard(run.tensorboard, update)] if config.run.tensorboard else [log]
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "run.threads",
         "run.stall_minutes",
         "run.preflight",
+        "run.tensorboard",
         "training.max_updates",
         "training.max_epochs",
         "training.max_minutes",
@@ -62,6 +63,9 @@ class RunSection(Section):
     preflight: bool = True
     """Before the first update try what the run will need: the longest batch, a validation in small, a checkpoint
     written and read back, free disk, a tokenizer that knows the validation corpus. Changes no result."""
+    tensorboard: bool = False
+    """Write what `metrics.jsonl` holds into the run's `tensorboard/` too, for `tensorboard --logdir RUN`. Needs
+    `pip install 'transformer[report]'`."""
 
 
 class DataSection(Section):
