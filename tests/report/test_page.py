@@ -75,7 +75,14 @@ def test_it_is_well_formed_and_names_what_it_shows(make_run: Make, count: int, e
     titles = page.text
     for text in ("Training loss", "Learning rate", "Speed", "Validation BLEU over time", "1,234", "transformer 1.2"):
         assert text in titles
-    for text in ("nrefs:1|version:2", "Samples", "Worst sentences", "Quality by source length", "two cats sleep"):
+    for text in (
+        "nrefs:1|version:2",
+        "Samples",
+        "Worst sentences",
+        "Quality by source length",
+        "two cats sleep",
+        "nw:2",
+    ):
         assert (text in titles) is evaluated
     assert ("Most changed" in titles) is (evaluated and count > 1)
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]

@@ -85,7 +85,7 @@ def corpus_name(corpus: CorpusSection) -> str:
 
 
 def _training(config: Config, records: Sequence[Record]) -> dict[str, Any]:
-    counted = [record for record in records if record.get("kind") in {"train", "validation"}]
+    counted = [record for record in records if record.get("kind") in ("train", "validation")]
     last = counted[-1] if counted else {}
     speeds = [speed for _, speed in points(records, "train", "update", "target_tokens_per_second")]
     losses = points(records, "train", "update", "loss")

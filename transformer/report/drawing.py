@@ -11,7 +11,7 @@ from transformer.report.records import Point, evenly_spaced
 
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 76, 16, 12, 44  # margins around the plot
-MAX_POINTS = 300  # of a line; of dots
+MAX_POINTS = 300  # of a line; dots are all drawn
 _TICKS = 6
 
 
@@ -137,9 +137,9 @@ def in_digits(value: float, step: float) -> str:
 
 
 def _thinned(series: Series) -> Series:
-    """At most `MAX_POINTS` evenly spaced points, and the last."""
+    """At most `MAX_POINTS` evenly spaced points of a line, its last among them."""
     count = len(series.points)
-    if count <= MAX_POINTS:
+    if count <= MAX_POINTS or series.style == "dots":
         return series
     places = sorted({*evenly_spaced(count, MAX_POINTS - 1), count - 1})
     return Series(series.run, series.name, [series.points[place] for place in places], series.style)

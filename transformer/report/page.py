@@ -7,6 +7,7 @@ own content security policy lets nothing run but the one script of it, whose has
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from transformer.evaluation.metrics import sentence_chrf_signature
 from transformer.report import drawing
 from transformer.report.charts import Chart, sentence_charts, training_charts, validation_charts
 from transformer.report.records import evenly_spaced
@@ -36,29 +38,42 @@ def render_page(runs: Sequence[ReportedRun], samples: int, version: str) -> str:
         samples: how many translations to show, evenly spaced.
         version: of this program.
     """
-    folder = resources.files("transformer.report") / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text("utf-8")),
+    style, script = (_part(name) for name in ("page.css", "page.js"))
+    return (
+        _templates()
+        .get_template("page.html")
+        .render(
+            runs=runs,
+            version=version,
+            written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            style=Markup(style),
+            script=Markup(script),
+            policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}",
+            groups=_groups(runs),
+            samples=_samples(runs, samples),
+            worst={place: worst(run.chrf, WORST) for place, run in enumerate(runs)},
+            changes=_changes(runs),
+            canvas=drawing,
+            heat_map=heat_map,
+            value_text=value_text,
+            sentence_signature=sentence_chrf_signature(),
+        )
+    )
+
+
+def _part(name: str) -> str:
+    """A file that the page is made of."""
+    return (resources.files("transformer.report") / "templates" / name).read_text("utf-8")
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FunctionLoader(_part),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    style, script = ((folder / name).read_text("utf-8") for name in ("page.css", "page.js"))
-    return environment.get_template("page.html").render(
-        runs=runs,
-        version=version,
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        style=Markup(style),
-        script=Markup(script),
-        policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}",
-        groups=_groups(runs),
-        samples=_samples(runs, samples),
-        worst={place: worst(run.chrf, WORST) for place, run in enumerate(runs)},
-        changes=_changes(runs),
-        canvas=drawing,
-        heat_map=heat_map,
-        value_text=value_text,
     )
 
 
