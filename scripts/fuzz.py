@@ -1,4 +1,4 @@
-"""Give the readers of configs, checkpoints, tokenizers, corpora and evaluations many odd files, and report what is not refused well.
+"""Give the readers of configs, checkpoints, tokenizers, corpora and reports odd files; report what is not refused well.
 
     python scripts/fuzz.py [--inputs 200000] [--seed 1] [--only config checkpoint ...] [--findings build/fuzz]
 
