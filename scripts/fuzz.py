@@ -1,4 +1,4 @@
-"""Give the readers of configs, checkpoints, tokenizers and corpora many odd files, and report what is not refused well.
+"""Give the readers of configs, checkpoints, tokenizers, corpora and reports odd files; report what is not refused well.
 
     python scripts/fuzz.py [--inputs 200000] [--seed 1] [--only config checkpoint ...] [--findings build/fuzz]
 
@@ -23,7 +23,7 @@ from fuzzing.readers import Reader, make_readers
 from fuzzing.watch import Finding, watch
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-NAMES = ("config", "run", "checkpoint", "tokenizer", "corpus", "parquet")
+NAMES = ("config", "run", "checkpoint", "tokenizer", "corpus", "parquet", "report")
 _CHUNK = 1000  # hypothesis remembers what it made; a new one for each chunk bounds that
 
 

@@ -24,7 +24,8 @@ ROOMS: dict[str, set[str]] = {
     "checkpoint": {"config", "runtime", "model", "data.tokenizer"},
     "decoding": {"config", "runtime", "model", "data.tokenizer", "data.batching", "data.batch"},
     "training": {"config", "runtime", "data", "model", "checkpoint"},
-    "cli": {"", "config", "runtime", "evaluation", "data", "model", "checkpoint", "decoding", "training"},
+    "report": {"config", "runtime", "evaluation"},
+    "cli": {"", "config", "runtime", "evaluation", "data", "model", "checkpoint", "decoding", "training", "report"},
     "": {"cli", "decoding"},  # the package's own two files; decoding only for a type
     "errors": set(),
     "reading": set(),
@@ -42,6 +43,7 @@ FOREIGN: dict[str, set[str]] = {
     "model": {"torch.distributed", "sentencepiece", "datasets", "pydantic", "yaml"},
     "config": {"torch"},
     "evaluation": {"torch"},
+    "report": {"torch"},
 }
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "misc", "common", "manager", "managers", "constants"}
 # What runs code that a file brings along.

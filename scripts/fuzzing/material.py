@@ -24,6 +24,7 @@ from transformer.decoding.confidence import CONFIDENCE_FILE, Calibration
 from transformer.decoding.shortlist import SHORTLIST_FILE, Shortlist
 from transformer.model.build import build_model
 from transformer.model.transformer import Transformer
+from transformer.report.evaluations import new_evaluation, write_evaluation
 from transformer.training.optimizer import build_optimizer
 
 UPDATE = 20
@@ -88,18 +89,29 @@ def make_material(folder: Path) -> Material:
     run.metrics.write_text("".join(json.dumps({"kind": "train", "update": n, "loss": 1 / n}) + "\n" for n in (1, 9)))
     Shortlist(np.full((size, 3), 9, np.int32), np.arange(4, 8, dtype=np.int32)).write(run.path)
     Calibration("a" * 64, [-2.5, -1.0, -0.25], [20.0, 50.5, 90.0], "validation", 100).write(run.path)
+    _write_evaluation(run)
     files = {"config.yaml": (folder / "my.yaml").read_bytes()} | _run_files(run) | _corpus_files(folder)
     return Material(run, tokenizer, config, model, files | {"identity.model": plain.model})
+
+
+def _write_evaluation(run: RunDirectory) -> None:
+    """What a report is made of beside the metrics."""
+    count = {"read": 3, "kept": 3, "source_tokens": 9, "target_tokens": 9}
+    hashes = {"train": [{"source": "a" * 64}], "validation": [{"table": "b" * 64}]}
+    data = {"counts": {"train": count}, "inputs": {"corpora": hashes}, "tokenizer_sha256": ["c" * 64]}
+    run.manifest.write_text(json.dumps({"transformer": "0", "seed": 1, "environment": {"device": "cpu"}, "data": data}))
+    sources, targets = [source for source, _ in PAIRS], [target for _, target in PAIRS]
+    scores = [{"name": "BLEU", "value": 1.5, "signature": "nrefs:1", "bootstrap_mean": 1.5, "bootstrap_half_width": 1}]
+    facts = {"transformer": "0", "corpus": "test", "checkpoint": "best", "decoding": {"beam_size": 2}, "scores": scores}
+    write_evaluation(run.evaluations, new_evaluation(sources, targets, targets[::-1], name="evaluation", **facts))
 
 
 def _run_files(run: RunDirectory) -> dict[str, bytes]:
     checkpoint = run.checkpoint(UPDATE)
     paths = [
-        run.metrics,
-        run.path / "best",
-        run.path / SHORTLIST_FILE,
-        run.path / CONFIDENCE_FILE,
+        *(run.metrics, run.manifest, run.path / "best", run.path / SHORTLIST_FILE, run.path / CONFIDENCE_FILE),
         *checkpoint.iterdir(),
+        *run.evaluations.iterdir(),
     ]
     return {path.name: path.read_bytes() for path in paths} | {
         "shared.model": (run.tokenizer / "shared.model").read_bytes()

@@ -28,6 +28,8 @@ from fuzzing.material import UPDATE, Material
 from transformer.checkpoint.load import load_model
 from transformer.checkpoint.state import TrainingState, load_model_tensors, restore_optimizer
 from transformer.checkpoint.store import MODEL_FILE, OPTIMIZER_FILE, STATE_FILE, read_checkpoint
+from transformer.cli.report import reported_runs
+from transformer.cli.run_card import run_card
 from transformer.config import CorpusSection, dump_config, load_config, parse_config
 from transformer.data.corpus import read_lines, read_pairs
 from transformer.data.dataset import EncodedCorpus
@@ -36,6 +38,8 @@ from transformer.decoding.confidence import CONFIDENCE_FILE, read_calibration
 from transformer.decoding.shortlist import SHORTLIST_FILE, read_shortlist
 from transformer.decoding.translator import Translation
 from transformer.evaluation.alignment import parse_gold
+from transformer.report.card_text import card_text
+from transformer.report.page import render_page
 from transformer.runtime.logging import JsonLines
 from transformer.training.optimizer import build_optimizer
 
@@ -79,13 +83,15 @@ def make_readers(material: Material, folder: Path) -> dict[str, Reader]:
         *(of(name, gzipped) for name in ("text.gz", "corpus.tsv.gz")),
         *(of("corpus.jsonl", odd_records), of("train.arrow", damaged)),
     )
+    report = st.one_of(of("evaluation.json", odd_json), of("manifest.json", odd_json), of("metrics.jsonl", odd_records))
     return {
         "config": Reader(config, functools.partial(_read_config, material, folder), 0.15),
         "run": Reader(of("config.yaml", odd_yaml), functools.partial(_read_run, material), 0.01),
         "checkpoint": Reader(checkpoint, functools.partial(_read_checkpoint, material), 0.2),
         "tokenizer": Reader(tokenizer, _read_tokenizer, 0.15),
-        "corpus": Reader(corpus, functools.partial(_read_corpus, material, folder), 0.47),
+        "corpus": Reader(corpus, functools.partial(_read_corpus, material, folder), 0.46),
         "parquet": Reader(of("corpus.parquet", damaged), functools.partial(_read_parquet, folder), 0.02),
+        "report": Reader(report, functools.partial(_read_report, material), 0.01),
     }
 
 
@@ -143,6 +149,20 @@ def _read_checkpoint(material: Material, odd: Input) -> None:
     finally:
         path.write_bytes(before)
         (checkpoint / STATE_FILE).write_bytes(state_before)
+
+
+def _read_report(material: Material, odd: Input) -> None:
+    """As a run's card and its page are made."""
+    run = material.run
+    path = next(folder / odd.kind for folder in (run.path, run.evaluations) if (folder / odd.kind).exists())
+    before = path.read_bytes()
+    path.write_bytes(odd.content)
+    try:
+        card_text(run_card(run))
+        runs = reported_runs([str(run.path)], None)
+        render_page(runs, 3, "0").encode("utf-8", "replace")
+    finally:
+        path.write_bytes(before)
 
 
 def _resume(material: Material, directory: Path) -> None:

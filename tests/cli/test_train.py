@@ -57,6 +57,19 @@ def test_the_metrics_account_for_the_run(tiny_run: Path) -> None:
     assert RunDirectory(tiny_run).pointed("best") == min(losses, key=losses.__getitem__)
 
 
+def test_tensorboard_hears_what_the_metrics_hear(output: Callable[..., str], short: Arguments, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    output("train", *short, "run.tensorboard=true", "training.max_updates=2")
+    output("train", *short, "run.tensorboard=true")
+    events = accumulator.EventAccumulator(str(tmp_path / "new" / "tensorboard"))
+    events.Reload()
+    for kind in ("train", "validation"):
+        told = {record["update"]: pytest.approx(record["loss"]) for record in records(tmp_path / "new", kind)}
+        assert {event.step: event.value for event in events.Scalars(f"{kind}/loss")} == told
+    output("train", *short, f"run.directory={tmp_path / 'without'}")
+    assert not (tmp_path / "without" / "tensorboard").exists()
+
+
 def test_the_same_config_gives_the_same_weights(output: Callable[..., str], short: Arguments, tmp_path: Path) -> None:
     output("train", *short)
     first = weights(tmp_path / "new")

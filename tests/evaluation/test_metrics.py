@@ -11,6 +11,7 @@ from transformer.evaluation.metrics import (
     check_hypotheses,
     evaluate_corpus,
     sentence_chrf,
+    sentence_chrf_signature,
 )
 
 REFERENCES = ["The cat sat on the mat, didn't it?", "A quick brown fox jumps.", "Prices rose by 3.5% in May."]
@@ -144,3 +145,12 @@ def test_what_makes_a_figure_meaningless_is_refused(
 )
 def test_marks_that_belong_to_the_text_are_allowed(hypothesis: str, reference: str) -> None:
     assert all(isinstance(score, Score) for score in evaluate_corpus([hypothesis], [reference], "en"))
+
+
+def test_sentences_are_scored_one_by_one_as_sacrebleu_does() -> None:
+    expected = [
+        sacrebleu.sentence_chrf(hypothesis, [reference], word_order=2).score
+        for hypothesis, reference in zip(HYPOTHESES, REFERENCES, strict=True)
+    ]
+    assert sentence_chrf(HYPOTHESES, REFERENCES) == expected
+    assert sentence_chrf_signature() == evaluate_corpus(HYPOTHESES, REFERENCES, "en")[1].signature

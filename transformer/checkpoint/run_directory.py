@@ -39,7 +39,11 @@ class RunDirectory:
         self.manifest = path / "manifest.json"
         self.verification = path / "verification.json"
         self.checkpoints = path / "checkpoints"
-        for folder in (self.tokenizer, self.checkpoints):
+        self.evaluations = path / "evaluations"
+        self.tensorboard = path / "tensorboard"
+        self.card = path / "card.md"
+        self.card_json = path / "card.json"
+        for folder in (self.tokenizer, self.checkpoints, self.evaluations, self.tensorboard):
             if folder.is_symlink():
                 raise UserError(f"{folder}: a symbolic link; a run holds its own files, so copy what it names")
 

@@ -23,6 +23,7 @@ VERBS = {
     "evaluate": "score a run, or a file of translations, with BLEU, chrF2++ and TER",
     "compare": "tell which differences between systems are more than chance",
     "score": "print a run's own log-probability of given translations",
+    "report": "explain runs on an HTML page, and in plots",
     "align": "align the words of given translations",
     "heads": "print how each attention head of a run attends",
     "verify": "check that a run is whole and still translates as it did",

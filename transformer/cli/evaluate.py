@@ -7,7 +7,10 @@ transformer evaluate runs/demo --hypotheses system.en      scores a file; transl
 transformer evaluate runs/demo --breakdown                 figures by length and rarity, sentences with plain faults
 transformer evaluate runs/demo decoding.confidence=true    how far confidences can be believed (transformer calibrate)
 
-(μ = … ± …) is sacreBLEU's 95 % interval by bootstrap over the sentences; docs/evaluation.md explains what it means."""
+(μ = … ± …) is sacreBLEU's 95 % interval by bootstrap over the sentences; docs/evaluation.md explains what it means.
+
+What was translated and scored is kept in the run, as evaluations/NAME.json, and its card.md and card.json are written
+anew; a file given with --hypotheses is not, as it may be another system's."""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
 from transformer.cli.confidences import open_calibration
 from transformer.cli.evaluation_set import known_resamples, read_evaluation_set, translate_set
 from transformer.cli.further_figures import broken_down, by_comet, worth_of_confidences
+from transformer.cli.run_card import record_evaluation
 from transformer.cli.wiring import run_config, say
 from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_lines
@@ -81,6 +85,9 @@ def run(arguments: argparse.Namespace) -> int:
         report = _report(scored.name, arguments, config, len(references), scores)
         report |= {figures.name: figures.record for figures in further}
         write_file(Path(arguments.json), (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
+    if not arguments.hypotheses:
+        sentences = sources, references, hypotheses
+        record_evaluation(arguments.run, config, scored.name, _checkpoint_name(arguments, config), sentences, scores)
     return 0
 
 

@@ -4,9 +4,11 @@ from the newest one exactly."""
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import platform
 import signal
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from transformer import __version__
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.cli.assembly import build_trainer, probe_micro_batches
 from transformer.cli.preflight import preflight
+from transformer.cli.run_card import write_card
 from transformer.cli.verification import record_verification
 from transformer.cli.wiring import say
 from transformer.config import MAY_CHANGE_ON_RESUME, Config, changed_keys, dump_config, load_config, override_config
@@ -27,8 +30,10 @@ from transformer.reading import read_json
 from transformer.runtime.atomic import write_file
 from transformer.runtime.device import choose_device, choose_precision, configure_process
 from transformer.runtime.distributed import Processes, join_processes
+from transformer.runtime.energy import EnergyMeter, energy_counters
 from transformer.runtime.lock import locked
-from transformer.runtime.logging import Console, JsonLines, clock
+from transformer.runtime.logging import Console, JsonLines, RecordListener, clock
+from transformer.runtime.tensorboard import TensorBoard
 from transformer.training.limits import nearest_limit
 from transformer.training.schedule import hangs_on_end
 from transformer.training.trainer import Outcome, Trainer
@@ -67,6 +72,7 @@ def train(config: Config) -> Outcome:
             outcome = train_prepared(config, run, prepared, device, processes)
             if outcome.signal is None:
                 verify_later(run, config)
+            write_card(run)
             return outcome
 
 
@@ -91,22 +97,41 @@ def train_prepared(
     if processes.size > 1:
         spread = "each with the whole model" if config.training.sharding == "none" else "each with a part of the model"
         tell(f"{processes.size} processes, {spread}")
-    console = None
     if processes.is_main:
-        log = JsonLines(run.metrics)
-        log.forget_after(state.update)
         console = Console(total=config.training.max_updates, done=state.update)
-        trainer.listeners, trainer.advance = [log, console], console.advance
+        trainer.listeners, trainer.advance = [*record_listeners(config, run, state.update), console], console.advance
     if config.training.micro_batch_tokens == "auto" and device.type == "cuda":
         probe_micro_batches(trainer, prepared, tell)
     try:
         preflight(trainer, prepared)
-        outcome = trainer.fit()
+        with metered(trainer, processes):
+            outcome = trainer.fit()
     finally:
-        if console is not None:
-            console.close()
+        for listener in trainer.listeners:
+            listener.close()
     tell(in_words(outcome, trainer))
     return outcome
+
+
+def record_listeners(config: Config, run: RunDirectory, update: int) -> list[RecordListener]:
+    """What keeps a run's records, from an update on."""
+    log = JsonLines(run.metrics)
+    log.forget_after(update)
+    return [log, TensorBoard(run.tensorboard, update)] if config.run.tensorboard else [log]
+
+
+@contextlib.contextmanager
+def metered(trainer: Trainer, processes: Processes) -> Iterator[None]:
+    """Tell the energy that training takes, where this machine's counters can be read."""
+    if not processes.is_main:
+        yield
+        return
+    before = trainer.state.update
+    with EnergyMeter(energy_counters(trainer.device)) as meter:
+        yield
+    used = meter.used()
+    if used is not None and trainer.state.update > before:
+        trainer.tell({"kind": "energy", "update": trainer.state.update, "epoch": trainer.state.epoch, **used})
 
 
 def check_run(run: RunDirectory, config: Config) -> None:

@@ -26,6 +26,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "run.threads",
         "run.stall_minutes",
         "run.preflight",
+        "run.tensorboard",
         "training.max_updates",
         "training.max_epochs",
         "training.max_minutes",
@@ -39,6 +40,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "data.test",
         "data.guard",
         "data.prepared_directory",
+        "data.licence",
         "validation.patience",
     }
 )
@@ -62,6 +64,9 @@ class RunSection(Section):
     preflight: bool = True
     """Before the first update try what the run will need: the longest batch, a validation in small, a checkpoint
     written and read back, free disk, a tokenizer that knows the validation corpus. Changes no result."""
+    tensorboard: bool = False
+    """Write what `metrics.jsonl` holds into the run's `tensorboard/` too, for `tensorboard --logdir RUN`. Needs
+    `pip install 'transformer[report]'`."""
 
 
 class DataSection(Section):
@@ -81,6 +86,8 @@ class DataSection(Section):
     guard: Corpora = ()
     """A corpus of what the model could do before, for fine-tuning (`training.start_from`): translated at the start and
     at each validation, so that the run tells what was forgotten. Chooses nothing."""
+    licence: str | None = Field(default=None, max_length=1000)
+    """Under which terms the corpora came, e.g. `CC BY 2.0 FR`; stands in the run's card. Changes nothing else."""
     prepared_directory: str = Field(default="data/prepared", min_length=1)
     """Where encoded corpora are kept, one folder for each content of corpus and tokenizer options."""
     max_length: Positive = 256

@@ -92,6 +92,13 @@ def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> list[
     ]
 
 
+def sentence_chrf_signature() -> str:
+    """sacreBLEU's account of how `sentence_chrf` is computed."""
+    metric = CHRF(word_order=2)
+    metric.sentence_score("a", ["a"])  # the signature counts the references that it saw
+    return str(metric.get_signature())
+
+
 def bleu_and_chrf(hypotheses: Sequence[str], references: Sequence[str], target_language: str) -> dict[str, float]:
     """The two figures that training watches: BLEU and chrF2++."""
     metrics: dict[str, Metric] = {"bleu": bleu_metric(target_language), "chrf": CHRF(word_order=2)}

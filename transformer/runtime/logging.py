@@ -20,12 +20,15 @@ _MAX_BYTES = 2**30  # some million records
 
 
 class RecordListener(Protocol):
-    """Hears each record of a run; `kind` says which: train, validation, fault"""
+    """Hears each record of a run; `kind` says which: train, validation, fault, energy"""
 
     def record(self, record: Record) -> None: ...
 
     def forget_after(self, update: int) -> None:
         """Training goes on from an earlier update than the last."""
+
+    def close(self) -> None:
+        """There will be no more records."""
 
 
 class JsonLines:
@@ -53,6 +56,9 @@ class JsonLines:
         # as bytes: a crash may cut a character in two, and text may hold what str.splitlines takes for a line's end
         kept = [line for line in content.splitlines() if _update_of(line) <= update]
         write_file(self.path, b"".join(line + b"\n" for line in kept))
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
 
 def _update_of(line: bytes) -> float:

@@ -1,0 +1,94 @@
+"""A run's card and evaluations, written into it. They tell of a run and are no part of it: where they cannot be written
+that is said, and nothing else fails for it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformer import __version__
+from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
+from transformer.cli.wiring import say
+from transformer.config import Config, load_config
+from transformer.data.prepare import MAX_MANIFEST_BYTES
+from transformer.data.tokenizer import PAD, load_tokenizers
+from transformer.errors import UserError
+from transformer.evaluation.metrics import Score
+from transformer.model.build import model_shapes
+from transformer.reading import read_json
+from transformer.report.card import card_of
+from transformer.report.card_text import card_text
+from transformer.report.evaluations import evaluation_name, new_evaluation, read_evaluations, write_evaluation
+from transformer.report.records import read_records
+from transformer.runtime.atomic import write_file
+
+
+def write_card(run: RunDirectory) -> None:
+    """Write `card.md` and `card.json` from what a run holds; where that fails, say so."""
+    try:
+        card = run_card(run)
+        for path, text in ((run.card_json, _json(card)), (run.card, card_text(card))):
+            write_file(path, text.encode("utf-8", "replace"))
+    except UserError as error:
+        say(f"warning: no card is written: {error}")
+
+
+def run_card(run: RunDirectory) -> dict[str, Any]:
+    """What a run tells of itself.
+
+    Raises:
+        UserError: where something that it is told from cannot be read.
+    """
+    config = load_config(run.path)
+    try:
+        manifest = read_json(run.manifest, MAX_MANIFEST_BYTES)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{run.manifest}: cannot be read ({error})") from None
+    source, target = load_tokenizers(run.tokenizer)
+    shapes = model_shapes(config.model, source.vocab_size, target.vocab_size, PAD)
+    parameters = sum(math.prod(shape) for shape in shapes.values())
+    if not isinstance(manifest, dict):
+        raise UserError(f"{run.manifest}: damaged; transformer train {run.path} writes it anew")
+    records, evaluations = read_records(run.metrics), read_evaluations(run.evaluations)
+    return card_of(run.path.resolve().name, config, manifest, records, evaluations, parameters)
+
+
+def record_evaluation(
+    run: str, config: Config, corpus: str, checkpoint: str, sentences: tuple[list[str], ...], scores: Sequence[Score]
+) -> None:
+    """Keep an evaluation in a run, and write its card anew; where that fails, say so.
+
+    Args:
+        run: a run directory, or one of its checkpoints.
+        config: by which was translated.
+        corpus: a split, or the file of the sources.
+        checkpoint: the name of the one that translated.
+        sentences: sources, references, hypotheses.
+        scores: of all of them.
+    """
+    path, named = split_checkpoint(Path(run))
+    directory = RunDirectory(path)
+    decoding = config.decoding.model_dump(mode="json")
+    own = load_config(path).decoding.model_dump(mode="json")
+    evaluation = new_evaluation(
+        *sentences,
+        name=evaluation_name(corpus, named or config.decoding.checkpoint, own, decoding),
+        transformer=__version__,
+        corpus=corpus,
+        checkpoint=checkpoint,
+        decoding=decoding,
+        scores=[score.to_json() for score in scores],
+    )
+    try:
+        write_evaluation(directory.evaluations, evaluation)
+    except UserError as error:
+        say(f"warning: this evaluation is not recorded in the run: {error}")
+        return
+    write_card(directory)
+
+
+def _json(card: dict[str, Any]) -> str:
+    return json.dumps(card, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,1 @@
+"""A run explains itself: its card, and pages and plots of what it recorded."""

@@ -1,0 +1,151 @@
+"""A run's card as Markdown. Sentences stand in fences, so that nothing in them is taken for markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from transformer.report.records import evenly_spaced, number
+from transformer.report.scores import score_text
+
+_CURVE_ROWS = 30
+_METRICS = {"loss": "loss", "perplexity": "perplexity", "bleu": "BLEU", "chrf": "chrF2++"}
+_MARKS = re.compile(r"([\\`*_{}\[\]<>|#!~&])")
+
+
+def card_text(card: Mapping[str, Any]) -> str:
+    """Markdown of what `card_of` gives."""
+    parts = [_head, _data, _training, _energy, _evaluations, _samples, _limits, _config]
+    return "\n\n".join("\n".join(part(card)) for part in parts) + "\n"
+
+
+def _head(card: Mapping[str, Any]) -> Iterator[str]:
+    data, environment = card["data"], card["environment"]
+    yield f"# {plain(card['run'])}: {plain(data['source_language'])} → {plain(data['target_language'])}"
+    yield ""
+    yield f"An encoder-decoder Transformer of {card['parameters']:,} parameters, trained with transformer "
+    yield f"{plain(card['transformer'])}, seed {plain(card['seed'])}."
+    yield ""
+    for name, value in environment.items():
+        shown = ", ".join(f"{key} {version}" for key, version in value.items()) if isinstance(value, dict) else value
+        yield f"- {plain(name)}: {plain(shown)}"
+
+
+def _data(card: Mapping[str, Any]) -> Iterator[str]:
+    data = card["data"]
+    yield "## Data"
+    yield ""
+    yield f"Licence: {plain(data['licence'] or 'the config does not say (data.licence)')}"
+    yield ""
+    for split, names in data["corpora"].items():
+        counts = data["counts"].get(split, {})
+        tokens = f"{_count(counts, 'source_tokens')} source and {_count(counts, 'target_tokens')} target tokens"
+        yield f"- {split}: {_count(counts, 'kept')} of {_count(counts, 'read')} pairs, {tokens}"
+        hashes = data["sha256"].get(split, [])
+        for number_, name in enumerate(names):
+            yield f"  - {plain(name)}"
+            held = hashes[number_] if number_ < len(hashes) else {}
+            yield from (f"    - {plain(side)}: `{plain(value)}`" for side, value in held.items())
+    yield f"- tokenizer: {', '.join(f'`{plain(each)}`' for each in dict.fromkeys(data['tokenizer_sha256']))}"
+
+
+def _training(card: Mapping[str, Any]) -> Iterator[str]:
+    training = card["training"]
+    speed = training["target_tokens_per_second"]
+    yield "## Training"
+    yield ""
+    yield f"- updates: {training['updates']:,} of at most {training['max_updates']:,}, {training['epochs']} passes"
+    yield f"- target tokens: {training['target_tokens']:,}"
+    yield f"- wall-clock time: {training['seconds'] / 60:,.1f} minutes, validation included"
+    yield f"- target tokens per second: {'unknown' if speed is None else f'{speed:,.0f} (median of the log)'}"
+    yield f"- faults: {training['faults']}"
+    validations = training["validations"]
+    metrics = {key: name for key, name in _METRICS.items() if any(key in each for each in validations)}
+    if not validations:
+        return
+    yield ""
+    yield "| update | minutes | " + " | ".join(metrics.values()) + " |"
+    yield "|---" * (2 + len(metrics)) + "|"
+    places = {*evenly_spaced(len(validations), _CURVE_ROWS), len(validations) - 1}
+    for each in (validations[place] for place in sorted(places)):
+        which = " (averaged)" if "checkpoint" in each else ""
+        update, minutes = number(each, "update") or 0, (number(each, "seconds") or 0) / 60
+        cells = [_cell(number(each, key)) for key in metrics]
+        yield f"| {update:,.0f}{which} | {minutes:.1f} | {' | '.join(cells)} |"
+
+
+def _energy(card: Mapping[str, Any]) -> Iterator[str]:
+    energy, seconds = card["energy"], card["training"]["seconds"]
+    yield "## Energy"
+    yield ""
+    if energy["joules"] is None:
+        yield f"Unknown: {energy['why']}."
+        return
+    yield f"{energy['joules'] / 3.6e6:.4f} kWh in the {energy['measured_seconds'] / 60:,.1f} minutes that were measured"
+    yield f"(training took {seconds / 60:,.1f}), by {plain('; '.join(energy['counters']))}."
+    yield "These count everything that ran on these parts, and nothing beside them: no fans, disks or cooling."
+
+
+def _evaluations(card: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Scores"
+    yield ""
+    if not card["evaluations"]:
+        yield "None yet: transformer evaluate RUN adds them."
+    for each in card["evaluations"]:
+        yield f"{plain(each['name'])}: {each['sentences']:,} sentences, checkpoint {plain(each['checkpoint'])}, "
+        yield f"{plain(each['written'])}"
+        yield ""
+        yield from fenced("\n".join(map(score_text, each["scores"])))
+        yield ""
+
+
+def _samples(card: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Samples"
+    yield ""
+    if not card["samples"]:
+        yield "None yet."
+        return
+    yield f"Evenly spaced sentences of the latest evaluation, {plain(card['evaluations'][-1]['name'])}; not chosen."
+    yield ""
+    blocks = ("\n".join(f"{name:<11} {text}" for name, text in sample.items()) for sample in card["samples"])
+    yield from fenced("\n\n".join(blocks))
+
+
+def _limits(card: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Limits"
+    yield ""
+    yield from (f"- {plain(limit)}" for limit in card["limits"])
+
+
+def _config(card: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Config"
+    yield ""
+    lines = [
+        f"{section}.{key}={json.dumps(value, ensure_ascii=False)}"
+        for section, options in card["config"].items()
+        for key, value in options.items()
+    ]
+    yield from fenced("\n".join(lines))
+
+
+def fenced(text: str) -> Iterator[str]:
+    """A block that no text inside can end, whatever backticks it holds."""
+    longest = max(map(len, re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    yield from (f"{fence}text", text, fence)
+
+
+def plain(value: object) -> str:
+    """Text on one line in which nothing is markup."""
+    return _MARKS.sub(r"\\\1", " ".join(str(value).split()))
+
+
+def _count(counts: Mapping[str, Any], key: str) -> str:
+    value = counts.get(key)
+    return f"{value:,}" if isinstance(value, int) else "an unknown number of"
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,156 @@
+"""Which charts show a run, as plain numbers; `drawing` and `plots` draw them."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from transformer.report.records import Point, points
+from transformer.report.reported import ReportedRun
+
+_LENGTH_GROUPS = 10
+_RATIO_STEP, _MOST_RATIO = 0.1, 2.0
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of a run.
+
+    Attributes:
+        run: the run's place among those reported on; gives the colour.
+        name: of the run.
+        points: (x, y), ascending in x.
+        style: a line, single dots (which no table lists), or steps, each point the middle of its step.
+    """
+
+    run: int
+    name: str
+    points: list[Point]
+    style: Literal["line", "dots", "steps"] = "line"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart.
+
+    Attributes:
+        key: a name for files.
+        title: what it shows.
+        x_label, y_label: with units.
+        series: none of them empty.
+        note: how to read it, where that is not plain.
+    """
+
+    key: str
+    title: str
+    x_label: str
+    y_label: str
+    series: list[Series]
+    note: str = ""
+
+
+def training_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
+    """Loss, learning rate and speed over updates."""
+    wanted = [
+        ("training_loss", "Training loss", "loss", "smoothed loss per token, nats", ""),
+        ("learning_rate", "Learning rate", "learning_rate", "learning rate", ""),
+        ("speed", "Speed", "target_tokens_per_second", "target tokens per second", "Without validation."),
+    ]
+    return _with_points(
+        Chart(key, title, "update", label, _series(runs, "train", "update", field), note)
+        for key, title, field, label, note in wanted
+    )
+
+
+def validation_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
+    """Loss, BLEU and chrF2++ of the validation corpus, each over updates and over wall-clock time."""
+    wanted = {
+        "loss": ("Validation loss", "loss per token, nats"),
+        "bleu": ("Validation BLEU", "BLEU"),
+        "chrf": ("Validation chrF2++", "chrF2++"),
+    }
+    return _with_points(
+        chart
+        for field, (title, label) in wanted.items()
+        for chart in (
+            Chart(
+                f"validation_{field}_updates",
+                f"{title} over updates",
+                "update",
+                label,
+                _series(runs, "validation", "update", field),
+            ),
+            Chart(
+                f"validation_{field}_minutes",
+                f"{title} over time",
+                "minutes, validation included",
+                label,
+                _series(runs, "validation", "seconds", field, lambda seconds: seconds / 60),
+            ),
+        )
+    )
+
+
+def sentence_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
+    """Quality by the source's length, and how long translations are against their references."""
+    return _with_points(
+        [
+            Chart(
+                "quality_by_length",
+                "Quality by source length",
+                "characters of the source",
+                "chrF2++ of a sentence",
+                [series for run in range(len(runs)) for series in _quality(run, runs[run])],
+                f"A dot is a sentence; the line joins the means of {_LENGTH_GROUPS} groups of equal size.",
+            ),
+            Chart(
+                "length_ratio",
+                "Length against the reference",
+                "translation / reference, in characters",
+                "share of sentences, %",
+                [_ratios(run, runs[run]) for run in range(len(runs))],
+                f"Ratios of {_MOST_RATIO:g} and more stand together at the end.",
+            ),
+        ]
+    )
+
+
+def _series(
+    runs: Sequence[ReportedRun], kind: str, x: str, y: str, scale: Callable[[float], float] = lambda value: value
+) -> list[Series]:
+    return [
+        Series(place, run.name, [(scale(first), second) for first, second in points(run.records, kind, x, y)])
+        for place, run in enumerate(runs)
+    ]
+
+
+def _quality(place: int, run: ReportedRun) -> list[Series]:
+    if run.evaluation is None:
+        return []
+    found = sorted(zip((float(len(text)) for text in run.evaluation.sources), run.chrf, strict=True))
+    bounds = [group * len(found) // _LENGTH_GROUPS for group in range(_LENGTH_GROUPS + 1)]
+    groups = [found[start:end] for start, end in itertools.pairwise(bounds) if end > start]
+    means = [
+        (statistics.fmean(length for length, _ in group), statistics.fmean(score for _, score in group))
+        for group in groups
+    ]
+    return [Series(place, run.name, found, "dots"), Series(place, run.name, means)]
+
+
+def _ratios(place: int, run: ReportedRun) -> Series:
+    pairs = zip(run.evaluation.hypotheses, run.evaluation.references, strict=True) if run.evaluation else ()
+    ratios = [len(hypothesis) / len(reference) for hypothesis, reference in pairs if reference]
+    steps = round(_MOST_RATIO / _RATIO_STEP)
+    counts = Counter(min(steps, int(ratio / _RATIO_STEP + 1e-9)) for ratio in ratios)
+    shares = [((step + 0.5) * _RATIO_STEP, 100 * counts[step] / len(ratios)) for step in range(steps + 1) if ratios]
+    return Series(place, run.name, shares, "steps")
+
+
+def _with_points(charts: Iterable[Chart]) -> list[Chart]:
+    """The charts that have something to show, without series that have not."""
+    kept = (replace(chart, series=[series for series in chart.series if series.points]) for chart in charts)
+    return [chart for chart in kept if chart.series]

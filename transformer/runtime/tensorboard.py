@@ -1,0 +1,79 @@
+"""The record stream of a run for TensorBoard (the extra `report`): a listener beside `metrics.jsonl`, which stays the
+source of truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from transformer.errors import UserError
+from transformer.runtime.logging import Record
+
+# of a record; what places it is no figure
+_NO_FIGURES = {"kind", "update", "epoch", "seconds", "target_tokens", "seconds_left", "best"}
+
+
+class TensorBoard:
+    """Writes each finite number of a record as `KIND/NAME` at its update, and what went wrong as text.
+
+    Args:
+        directory: of the run's event files; each start of a training adds one.
+        update: where training goes on from; 0 for a new one.
+
+    Raises:
+        UserError: where tensorboard is not installed, or the directory cannot be written.
+    """
+
+    def __init__(self, directory: Path, update: int = 0) -> None:
+        self.directory = directory
+        self._open(update)
+
+    def record(self, record: Record) -> None:
+        update = record["update"]
+        assert isinstance(update, int)
+        for name, value in figures(record):
+            self._writer.add_scalar(name, value, update)
+        if record["kind"] == "fault":
+            self._writer.add_text("fault", str(record["what"]), update)
+        self._flush()
+
+    def forget_after(self, update: int) -> None:
+        self._writer.close()
+        self._open(update)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _open(self, update: int) -> None:
+        """Begin a file, for which TensorBoard hides what earlier ones hold of later updates."""
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise UserError(
+                "run.tensorboard=true: tensorboard is not installed; pip install 'transformer[report]', or leave it out"
+            ) from None
+        try:
+            self._writer = SummaryWriter(str(self.directory), purge_step=update + 1)
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _flush(self) -> None:
+        try:
+            self._writer.flush()
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> UserError:
+        reason = error.strerror or error
+        return UserError(f"{self.directory}: cannot be written ({reason}); free space or mend permissions")
+
+
+def figures(record: Record) -> Iterator[tuple[str, float]]:
+    """The finite numbers of a record by name: `train/loss`, `validation/bleu`, `averaged/bleu` of averaged weights."""
+    kind = record.get("checkpoint", record["kind"])
+    for name, value in record.items():
+        if name in _NO_FIGURES or isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if math.isfinite(value):
+            yield f"{kind}/{name}", value
