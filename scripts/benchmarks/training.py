@@ -11,10 +11,9 @@ from benchmarks.ceiling import product_ceiling, training_flops
 from benchmarks.untrained import untrained_model
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.checkpoint.state import TrainingState
-from transformer.cli.assembly import build_sampling
+from transformer.cli.assembly import build_stream
 from transformer.cli.wiring import say
 from transformer.config import Config
-from transformer.data.batching import UpdateStream
 from transformer.data.prepare import prepare
 from transformer.runtime.device import choose_precision
 from transformer.runtime.distributed import Processes
@@ -34,11 +33,8 @@ def training(config: Config, updates: int) -> Measure:
     prepared = prepare(config, say)
     options, model = config.training, untrained_model(config, prepared)
     precision = choose_precision(options.precision, model.device)
-    window = config.data.bucket_window
-    stream = UpdateStream(
-        *(prepared.corpus("train"), options.batch_tokens, options.known_micro_batch_tokens, window, config.run.seed),
-        sampling=build_sampling(config, prepared),
-    )
+    state = TrainingState()
+    stream = build_stream(config, prepared, state, Processes())
     optimizer, seed = build_optimizer(model, options), config.run.seed
     objective = Objective(model, options.label_smoothing, precision, options.r_drop)
     run = RunDirectory(Path(tempfile.gettempdir()))  # nothing is saved
@@ -50,7 +46,7 @@ def training(config: Config, updates: int) -> Measure:
         checkpoints=TrainingCheckpoints(
             run, model, optimizer, every=1, keep=1, average_of_weights=build_weight_average(model, options)
         ),
-        state=TrainingState(),
+        state=state,
         validate=lambda model, update: {},
     )
     todo = iter(stream)

@@ -64,17 +64,6 @@ def build_trainer(
     if state is not None:
         tell(f"going on from update {state.update:,} of {run.path}")
     state = state or TrainingState()
-    stream = UpdateStream(
-        prepared.corpus("train"),
-        options.batch_tokens,
-        options.known_micro_batch_tokens,
-        config.data.bucket_window,
-        config.run.seed,
-        Position(state.epoch, state.batch),
-        processes.rank,
-        processes.size,
-        build_sampling(config, prepared),
-    )
     return Trainer(
         config=config,
         model=model,
@@ -82,12 +71,27 @@ def build_trainer(
             *(parallel, optimizer, options.max_gradient_norm, config.run.seed, processes, device),
             noise_scale_every=options.noise_scale_every,
         ),
-        stream=stream,
+        stream=build_stream(config, prepared, state, processes),
         checkpoints=checkpoints,
         state=state,
         validate=Validation(config, prepared, processes),
         processes=processes,
         evaluated=evaluated,
+    )
+
+
+def build_stream(config: Config, prepared: Prepared, state: TrainingState, processes: Processes) -> UpdateStream:
+    """The updates from where a run stands."""
+    return UpdateStream(
+        prepared.corpus("train"),
+        config.training.batch_tokens,
+        config.training.known_micro_batch_tokens,
+        config.data.bucket_window,
+        config.run.seed,
+        Position(state.epoch, state.batch),
+        processes.rank,
+        processes.size,
+        build_sampling(config, prepared),
     )
 
 

@@ -89,29 +89,20 @@ class Updater:
         outcome = UpdateOutcome([])
         while True:
             halvings = max(0, outcome.out_of_memory - 1)  # first once more as it was: freed memory may suffice
-            measured = self.noise_scale_every is not None and number % self.noise_scale_every == 0
-            parts = [part.micro_batches(halvings) for part in (update.halves() if measured else [update])]
-            micro_batches = list(itertools.chain(*parts))
-            first = len(parts[0]) if len(parts) > 1 else None
+            micro_batches, first = self.micro_batches(update, number, halvings)
             sums = self.add_gradients(micro_batches, update.num_target_tokens, number, first)
             if sums is None:
                 self.forget_gradients()
-                single = all(len(batch.labels) == 1 for batch, _ in micro_batches)
-                if outcome.out_of_memory and not self.processes.any(not single):
-                    raise UserError(
-                        f"update {number}: not even single sentences fit into memory; "
-                        "lower data.max_length or model.d_model"
-                    )
+                if outcome.out_of_memory:
+                    self.refuse_single(micro_batches, number)
                 outcome.out_of_memory += 1
                 continue
             # a bit may flip in one process alone, after the exchange
             norm = self.gradient_norm()
             if not self.processes.any(not math.isfinite(norm)):
                 if first is not None:
-                    whole_update = Measured(norm**2, update.num_target_tokens)
-                    outcome.noise = noise_terms(
-                        self.half(micro_batches[:first], update.num_target_tokens), whole_update
-                    )
+                    tokens = update.num_target_tokens
+                    outcome.noise = noise_terms(self.half(micro_batches[:first], tokens), Measured(norm**2, tokens))
                 self.step(learning_rate)
                 outcome.measured = [
                     (batch, own) for (batch, counts), own in zip(micro_batches, sums, strict=True) if counts
@@ -122,6 +113,21 @@ class Updater:
                 outcome.finite = False
                 return outcome
             outcome.repeated += 1  # a flipped bit is not there again
+
+    def micro_batches(self, update: Update, number: int, halvings: int) -> tuple[list[tuple[Batch, bool]], int | None]:
+        """An update's micro-batches, and how many of them are its first half; None: it is not halved."""
+        halved = self.noise_scale_every is not None and number % self.noise_scale_every == 0
+        parts = [part.micro_batches(halvings) for part in (update.halves() if halved else [update])]
+        return list(itertools.chain(*parts)), len(parts[0]) if len(parts) > 1 else None
+
+    def refuse_single(self, micro_batches: list[tuple[Batch, bool]], number: int) -> None:
+        """Raises:
+        UserError: where the micro-batches of no process can be cut any smaller.
+        """
+        if not self.processes.any(any(len(batch.labels) > 1 for batch, _ in micro_batches)):
+            raise UserError(
+                f"update {number}: not even single sentences fit into memory; lower data.max_length or model.d_model"
+            )
 
     def add_gradients(
         self, micro_batches: list[tuple[Batch, bool]], tokens: int, number: int, first: int | None = None
@@ -136,11 +142,7 @@ class Updater:
         sums, loss, fits = list[LossSums](), None, True
         try:
             with gradients_stay_local(self.objective):
-                for micro_batch in micro_batches[:-1]:
-                    sums.append(self.forward(micro_batch, number))
-                    self.loss(sums[-1], micro_batch, tokens).backward()  # type: ignore[no-untyped-call]
-                    if len(sums) == first:
-                        self.norm_of_half = self.total_norm()
+                sums = self.add_local_gradients(micro_batches[:-1], tokens, number, first)
             sums.append(self.forward(micro_batches[-1], number))
             loss = self.loss(sums[-1], micro_batches[-1], tokens)
         except RuntimeError as error:
@@ -157,6 +159,18 @@ class Updater:
             if self.processes.size > 1 or not is_out_of_memory(error):
                 raise
             return None
+        return sums
+
+    def add_local_gradients(
+        self, micro_batches: list[tuple[Batch, bool]], tokens: int, number: int, first: int | None
+    ) -> list[LossSums]:
+        """Forward and backward of all micro-batches but the last; see `add_gradients`."""
+        sums = list[LossSums]()
+        for micro_batch in micro_batches:
+            sums.append(self.forward(micro_batch, number))
+            self.loss(sums[-1], micro_batch, tokens).backward()  # type: ignore[no-untyped-call]
+            if len(sums) == first:
+                self.norm_of_half = self.total_norm()
         return sums
 
     def end_exchange(self, number: int) -> None:
