@@ -61,7 +61,7 @@ def translate_files(
         content = "".join(
             line + "\n"
             for number, translations in enumerate(found, rows.start + 1)
-            for line in printed(number, translations, translator.options.n_best)
+            for line in printed(number, translations, translator)
         )
         # the record first: an output without one would not be known for what it is
         record = {**made_from, "output_sha256": _hash(content)}
@@ -70,11 +70,19 @@ def translate_files(
         say(f"{output}: {len(lines):,} sentences translated")
 
 
-def printed(number: int, translations: Sequence[Translation], n_best: int) -> list[str]:
-    """The lines that stand for a sentence: its translation, or with `n_best` number, rank, score and text of each."""
-    if n_best == 1:
+def printed(number: int, translations: Sequence[Translation], translator: Translator) -> list[str]:
+    """The lines that stand for a sentence: its translation, or with `n_best` number, rank, score and text of each, and
+    with `token_scores` its pieces and their log-probabilities."""
+    options = translator.options
+    if options.n_best == 1 and not options.token_scores:
         return [translations[0].text]
-    return [f"{number}\t{rank}\t{each.score:.6f}\t{each.text}" for rank, each in enumerate(translations, 1)]
+    rows = []
+    for rank, each in enumerate(translations, 1):
+        rows.append(f"{number}\t{rank}\t{each.score:.6f}\t{each.text}")
+        if options.token_scores:
+            pieces = " ".join(translator.target_tokenizer.pieces(each.ids))
+            rows[-1] += f"\t{pieces}\t{' '.join(f'{value:.4f}' for value in each.token_log_probs)}"
+    return rows
 
 
 def is_finished(output: Path, made_from: dict[str, Any]) -> bool:
