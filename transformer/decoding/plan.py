@@ -39,17 +39,17 @@ class Kind:
     """What jobs that are searched together have in common.
 
     Attributes:
-        num_term_tokens: of required terms.
+        num_terms: that are required.
         no_repeat: see `Job`.
     """
 
-    num_term_tokens: int
+    num_terms: int
     no_repeat: int
 
 
 def kind_of(job: Job, options: DecodingSection) -> Kind:
     """Jobs of one kind may share a batch."""
-    return Kind(0 if options.term_bonus is not None else job.num_term_tokens, job.no_repeat)
+    return Kind(0 if options.term_bonus is not None else job.num_terms, job.no_repeat)
 
 
 class Plan:
@@ -117,7 +117,8 @@ class Plan:
     def _selection(self, limits: Sequence[int]) -> tuple[SearchOptions, Selection | None]:
         options, groups = self.search_options, self.options.diverse_groups
         if self.required:
-            beam = options.beam_size + self.jobs[0].num_term_tokens
+            # as many for each number of terms that a hypothesis may have: a beam shared by all of them is too narrow
+            beam = options.beam_size * (1 + self.jobs[0].num_terms)
             progress = [job.progress or Progress([]) for job in self.jobs]
             return replace(options, beam_size=beam), RequiredTerms(progress, limits, beam, EOS)
         if groups == 1:

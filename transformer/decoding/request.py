@@ -10,7 +10,7 @@ from transformer.decoding.terms import Progress, Spelling
 from transformer.errors import UserError
 
 LineFields = Literal["sentence", "terms", "prefix", "prefix_terms"]
-MAX_TERMS = 32
+MAX_TERMS = 16  # each makes the beam wider
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,11 @@ class Job:
     prefix: list[int]
     progress: Progress | None
     no_repeat: int
+
+    @property
+    def num_terms(self) -> int:
+        """Distinct terms."""
+        return len(self.progress.terms) if self.progress else 0
 
     @property
     def num_term_tokens(self) -> int:

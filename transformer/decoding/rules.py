@@ -159,4 +159,5 @@ class Prefix:
 def padded(rows: Sequence[Sequence[int]], device: torch.device | None = None) -> Tensor:
     """Rows of different length side by side, with -1 after each: (B, longest)."""
     longest = max(map(len, rows), default=0)
-    return torch.tensor([[*row, *[-1] * (longest - len(row))] for row in rows], device=device).view(len(rows), longest)
+    filled = [[*row, *[-1] * (longest - len(row))] for row in rows]
+    return torch.tensor(filled, dtype=torch.int64, device=device).view(len(rows), longest)
