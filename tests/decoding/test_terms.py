@@ -34,11 +34,11 @@ def test_the_automaton_says_whether_the_text_contains_the_term(
     """Random pieces, most of them from the ways to write the term."""
     term, draw = spelling.term(text), random.Random(text)
     spelled, useful, seen = [i for i, t in enumerate(spelling.texts) if t], sorted(term.tokens), set()
-    for _ in range(300):
+    for number in range(300):
         ids, state = list[int](), 0
-        for _ in range(draw.randrange(1, 9)):
+        for place in range(draw.randrange(1, 30)):
             leading_on = sorted(term.first_tokens[state]) if state < term.end else useful
-            ids.append(draw.choice(draw.choice((spelled, useful, leading_on, leading_on))))
+            ids.append(draw.choice(leading_on if number % 2 and place else draw.choice((spelled, useful, leading_on))))
             state = term.after(state, ids[-1])
         contained = text.encode() in b"".join(spelling.texts[token] for token in ids)
         assert (state == term.end) == contained

@@ -47,9 +47,9 @@ class Kind:
     no_repeat: int
 
 
-def kind_of(job: Job, options: DecodingSection) -> Kind:
+def kind_of(job: Job) -> Kind:
     """Jobs of one kind may share a batch."""
-    return Kind(0 if options.term_bonus is not None else job.num_terms, job.no_repeat)
+    return Kind(len(job.required.terms) if job.required else 0, job.no_repeat)
 
 
 class Plan:
@@ -67,7 +67,6 @@ class Plan:
         self.device = device
         self.search_options = search_options(options)
         self.bonus = self._bonus()
-        self.required = self.bonus is None and any(job.progress for job in jobs)
 
     @property
     def copies(self) -> int:
@@ -110,17 +109,17 @@ class Plan:
         return rules
 
     def _bonus(self) -> TermBonus | None:
-        if self.options.term_bonus is None or not any(job.progress for job in self.jobs):
+        if self.options.term_bonus is None or not any(job.preferred for job in self.jobs):
             return None
-        return TermBonus([job.progress or Progress([]) for job in self._rows()], self.options.term_bonus)
+        return TermBonus([job.preferred or Progress([]) for job in self._rows()], self.options.term_bonus)
 
     def _selection(self, limits: Sequence[int]) -> tuple[SearchOptions, Selection | None]:
         options, groups = self.search_options, self.options.diverse_groups
-        if self.required:
+        required = [job.required for job in self.jobs if job.required]  # of all jobs or of none: they are of one kind
+        if required:
             # as many for each number of terms that a hypothesis may have: a beam shared by all of them is too narrow
-            beam = options.beam_size * (1 + self.jobs[0].num_terms)
-            progress = [job.progress or Progress([]) for job in self.jobs]
-            return replace(options, beam_size=beam), RequiredTerms(progress, limits, beam, EOS)
+            beam = options.beam_size * (1 + len(required[0].terms))
+            return replace(options, beam_size=beam), RequiredTerms(required, limits, beam, EOS)
         if groups == 1:
             return options, None
         beam = options.beam_size // groups
@@ -130,7 +129,7 @@ class Plan:
     def _without_bonus(self, job: Job, hypothesis: Hypothesis) -> Hypothesis:
         """With the model's own log-probabilities again; the score keeps the bonus that it was ranked by."""
         assert self.bonus is not None
-        given = self.bonus.given(job.progress or Progress([]), hypothesis.ids, EOS)
+        given = self.bonus.given(job.preferred or Progress([]), hypothesis.ids, EOS)
         own = [both - bonus for both, bonus in zip(hypothesis.token_log_probs, given, strict=True)]
         return replace(hypothesis, log_prob=hypothesis.log_prob - sum(given), token_log_probs=own)
 

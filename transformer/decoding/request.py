@@ -46,29 +46,26 @@ class Job:
     Attributes:
         source: without special ids.
         prefix: tokens that the translation begins with.
-        progress: its terms; None where there are none.
+        required, preferred: its terms, which must or should come; None where there are none.
         no_repeat: no n-gram of so many tokens twice; 0: any may repeat.
     """
 
     source: list[int]
     prefix: list[int]
-    progress: Progress | None
+    required: Progress | None
+    preferred: Progress | None
     no_repeat: int
 
     @property
-    def num_terms(self) -> int:
-        """Distinct terms."""
-        return len(self.progress.terms) if self.progress else 0
-
-    @property
-    def num_term_tokens(self) -> int:
-        """Tokens that its terms need."""
-        return self.progress.total if self.progress else 0
+    def num_told(self) -> int:
+        """Tokens that it needs beside those that the model chooses."""
+        return len(self.prefix) + (self.required.total if self.required else 0)
 
     @property
     def term_tokens(self) -> set[int]:
         """Tokens that lead on with its terms."""
-        return {token for term in self.progress.terms for token in term.tokens} if self.progress else set()
+        terms = [term for progress in (self.required, self.preferred) if progress for term in progress.terms]
+        return {token for term in terms for token in term.tokens}
 
 
 def progress_of(terms: Sequence[str], spelling: Spelling) -> Progress | None:

@@ -126,7 +126,7 @@ class Translator:
         """Search jobs and put what is found in their places; those of one kind share batches."""
         of_kind: dict[Kind, list[int]] = {}
         for index, job in jobs.items():
-            of_kind.setdefault(kind_of(job, self.options), []).append(index)
+            of_kind.setdefault(kind_of(job), []).append(index)
         batches = [
             [indices[position] for position in batch]
             for indices in of_kind.values()
@@ -169,13 +169,14 @@ class Translator:
                 progress = progress_of(request.terms, self._spelling)
             except UserError as error:
                 raise UserError(f"sentence {number}: {error}") from None
-        job = Job(self._limited(source, number), prefix, progress, self.options.no_repeat_ngram_size)
+        required, preferred = (progress, None) if self.options.term_bonus is None else (None, progress)
+        job = Job(self._limited(source, number), prefix, required, preferred, self.options.no_repeat_ngram_size)
         told = bool(prefix or progress)
         if told and self.shortlist is not None:
             raise UserError(f"sentence {number}: has a prefix or terms, for which decoding.shortlist must be false")
-        if progress and self.options.term_bonus is None and self.options.diverse_groups > 1:
+        if required and self.options.diverse_groups > 1:
             raise UserError(f"sentence {number}: has required terms, for which decoding.diverse_groups must be 1")
-        if told and len(prefix) + job.num_term_tokens >= self._max_length(job):
+        if job.num_told >= self._max_length(job):
             raise UserError(f"sentence {number}: its prefix and terms are longer than this model's translations can be")
         return job
 
@@ -245,7 +246,7 @@ class Translator:
     def _max_length(self, job: Job) -> int:
         """The most tokens of a translation, end mark included."""
         limit = int(self.options.max_length_ratio * len(job.source)) + self.options.max_length_extra
-        limit = max(limit, self.options.min_length) + len(job.prefix) + job.num_term_tokens + 1
+        limit = max(limit, self.options.min_length) + job.num_told + 1
         return min(limit, self.model.max_length or limit)
 
     def _check_target(self, ids: list[int], number: int) -> None:
