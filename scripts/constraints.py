@@ -2,7 +2,8 @@
 
     python scripts/constraints.py RUN [--seed 1] [--terms 2] [section.key=value …]
 
-From each reference one to --terms words of at least five letters are drawn. Printed are, with and without them, the share
+From each reference one to --terms words of at least five letters are drawn. Printed are, with and without them, the
+share
 of translations that contain all their terms, BLEU and sentences a second.
 """
 

@@ -39,6 +39,9 @@ class DecodingSection(Section):
     """A translation has at most max_length_ratio × source tokens + max_length_extra tokens."""
     max_length_extra: int = Field(default=50, ge=0, le=100_000)
     """See max_length_ratio."""
+    coverage_penalty: float = Field(default=0.0, ge=0, le=10)
+    """β of Wu et al. 2016, equation 14: a hypothesis ranks lower the less attention parts of its source ever got, to
+    leave out less; 0: not at all."""
     min_length: int = Field(default=0, ge=0, le=100_000)
     """A translation has at least so many tokens."""
     no_repeat_ngram_size: int = Field(default=0, ge=0, le=1000)

@@ -11,7 +11,7 @@ leave the batch in groups.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +84,7 @@ def beam_search(
     device: torch.device | None = None,
     selection: Selection | None = None,
     headroom: Sequence[float] | None = None,
+    at_end: Callable[[], Tensor] | None = None,
 ) -> list[list[Hypothesis]]:
     """Search every sentence of a batch.
 
@@ -95,6 +96,7 @@ def beam_search(
         device: where the step function wants its tokens.
         selection: what goes on from a step; None: the most probable.
         headroom: for each sentence, the most that the step function may ever give beyond log-probabilities.
+        at_end: what is added to the scores of the rows (N) of a step that end there; never above 0.
 
     Returns:
         For each sentence, up to `n_best` hypotheses, best first.
@@ -103,6 +105,7 @@ def beam_search(
         UserError: where the scores are no numbers.
     """
     search = _Search(max_lengths, options, device, selection or BestFirst(options.beam_size, options.eos_id))
+    search.at_end = at_end
     search.headroom = None if headroom is None else torch.tensor(headroom, device=device)
     tokens = torch.full((len(max_lengths), 1), options.bos_id, device=device)  # (B, 1)
     while search.remaining:
@@ -156,6 +159,7 @@ class _Search:
         self.parents = torch.empty_like(self.tokens)
         self.sums = torch.empty(size, beam, self.longest_limit, device=device)
         self.headroom: Tensor | None = None
+        self.at_end: Callable[[], Tensor] | None = None
         self.log_probs = torch.zeros(size, 1, device=device)
         self.finished = Finished(size, beam, precise, device)
         self.results: list[list[Hypothesis]] = [[] for _ in range(size)]
@@ -178,7 +182,8 @@ class _Search:
         self._forbid(step_log_probs)
         choice = self.selection.choose(step_log_probs, self.log_probs)
         penalty = self.options.penalty(self.length + 1)
-        self.finished.add(choice.ended_log_probs, choice.ended_parents, self.length, penalty)
+        more = None if self.at_end is None else self.at_end().view(-1, live).gather(1, choice.ended_parents)  # (B, R)
+        self.finished.add(choice.ended_log_probs, choice.ended_parents, self.length, penalty, more)
         self.log_probs, parents = choice.log_probs, choice.parents  # (B, R)
         self.tokens[:, :, self.length] = choice.tokens
         self.parents[:, :, self.length] = parents

@@ -33,9 +33,14 @@ class Finished:
         self.count = self.lengths[:, 0]
         self.is_empty = True
 
-    def add(self, log_probs: Tensor, parents: Tensor, length: int, penalty: float) -> None:
-        """Put what ends after `length` tokens, -inf where nothing does, among the others, and keep the best R of all;
-        both (B, R)."""
+    def add(self, log_probs: Tensor, parents: Tensor, length: int, penalty: float, more: Tensor | None) -> None:
+        """Put what ends after `length` tokens, -inf where nothing does, among the others, and keep the best R of all.
+
+        Args:
+            log_probs, parents: (B, R).
+            length, penalty: of all of them.
+            more: (B, R), beside log_prob / penalty in their scores.
+        """
         ends = log_probs > NEVER  # (B, R)
         if not ends.any():
             return
@@ -43,6 +48,7 @@ class Finished:
         beam = ends.shape[1]
         self.count = self.count + ends.sum(dim=1)
         scores = log_probs.to(self.scores) / penalty  # (B, R)
+        scores = scores if more is None else scores + more
         scores = torch.cat([self.scores, scores], dim=1)  # (B, 2R)
         self.scores, order = scores.topk(beam, dim=1)  # (B, R) of the 2R
         lengths = torch.full_like(parents, length)

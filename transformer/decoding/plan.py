@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,11 +11,12 @@ from transformer.config import DecodingSection
 from transformer.data.tokenizer import BOS, EOS, PAD, UNK
 from transformer.decoding.beam_search import Hypothesis, SearchOptions, beam_search
 from transformer.decoding.constraints import RequiredTerms
+from transformer.decoding.coverage import Coverage
 from transformer.decoding.diverse import DiverseGroups
 from transformer.decoding.request import Job
 from transformer.decoding.rules import MinLength, NoRepeat, Prefix, Rule, RuledState, RuledStep, padded
 from transformer.decoding.selection import Selection
-from transformer.decoding.step import State, StepFunction
+from transformer.decoding.step import ModelState, ModelStep, State, StepFunction
 from transformer.decoding.terminology import TermBonus
 from transformer.decoding.terms import Progress
 
@@ -73,20 +74,32 @@ class Plan:
         """Rows that the state needs for each sentence: one for each group of a diverse search."""
         return self.options.diverse_groups
 
-    def search(self, step: StepFunction, state: State, limits: Sequence[int]) -> list[list[Hypothesis]]:
+    def search(self, step: ModelStep, state: ModelState, limits: Sequence[int]) -> list[list[Hypothesis]]:
         """The hypotheses of each sentence, best first.
 
         Args:
             step, state: the model; `copies` rows for each sentence, one after another.
             limits: see `beam_search`.
         """
+        if not self.options.coverage_penalty:
+            return self._search(step, state, limits)
+        coverage = Coverage(step, state, self.options.coverage_penalty)
+        return self._search(coverage, coverage, limits, coverage.penalty)
+
+    def _search(
+        self,
+        step: StepFunction,
+        state: State,
+        limits: Sequence[int],
+        at_end: Callable[[], torch.Tensor] | None = None,
+    ) -> list[list[Hypothesis]]:
         limits = [limit for limit in limits for _ in range(self.copies)]
         rules = self._rules()
         if rules:
             step, state = RuledStep(step), RuledState(state, rules)
         options, selection = self._selection(limits)
         headroom = None if self.bonus is None else self.bonus.headroom
-        found = beam_search(step, state, limits, options, self.device, selection, headroom)
+        found = beam_search(step, state, limits, options, self.device, selection, headroom, at_end)
         if self.bonus is not None:
             found = [[self._without_bonus(job, h) for h in best] for job, best in zip(self._rows(), found, strict=True)]
         return found if self.copies == 1 else self._together(found)
