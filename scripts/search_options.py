@@ -2,8 +2,8 @@
 
     python scripts/search_options.py RUN PAGE [--only NAME …] [section.key=value …]
 
-Every setting translates the run's test corpus in a single thread. Speeds are sentences for each second of processor time,
-relative to the run's own options, which are measured again after every fifth setting: take the fastest of them as 1.
+Every setting translates the run's test corpus in a single thread. Speeds are sentences for each second of processor
+time, relative to the run's own options, which are measured again after every fifth setting; their fastest is 1.
 The table takes the place of what stands between the two comments in PAGE.
 """
 
