@@ -98,7 +98,8 @@ def requests() -> list[Request]:
 
 
 @pytest.mark.parametrize("options", [{}, {"beam_size": 1, "n_best": 1}, {"max_length_extra": 1, "max_length_ratio": 0},
-                                     {"no_repeat_ngram_size": 1}, {"min_length": 12}, {"patience": 1.0}])  # fmt: skip
+                                     {"no_repeat_ngram_size": 1}, {"min_length": 12}, {"patience": 1.0},
+                                     {"workers": 2, "batch_size": 3}])  # fmt: skip
 def test_required_terms_are_in_every_translation(
     translate: Callable[..., list[list[Translation]]], options: dict[str, object]
 ) -> None:

@@ -13,6 +13,7 @@ from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 
 MAX_TERM_BYTES = 200
+_KEPT_TERMS = 10_000  # their automata, for whoever translates for days
 
 
 class Spelling:
@@ -51,6 +52,8 @@ class Spelling:
             UserError: where it is empty or too long, or no pieces spell it.
         """
         if text not in self._terms:
+            if len(self._terms) == _KEPT_TERMS:
+                self._terms.clear()
             self._terms[text] = Term(text, self)
         return self._terms[text]
 
@@ -148,6 +151,7 @@ class Progress:
 
     def __init__(self, terms: Sequence[Term]) -> None:
         self.terms = terms
+        self._left: dict[tuple[int, ...], int] = {}  # most hypotheses are where another was
         self.start = (0,) * len(terms)
         self.total = self.left(self.start)
 
@@ -158,6 +162,11 @@ class Progress:
     def left(self, states: tuple[int, ...]) -> int:
         """Tokens that are enough to write what is missing: the term that is farthest on from where it is, the others
         from their beginnings."""
+        if states not in self._left:
+            self._left[states] = self._count_left(states)
+        return self._left[states]
+
+    def _count_left(self, states: tuple[int, ...]) -> int:
         pairs = list(zip(self.terms, states, strict=True))
         missing = sum(term.left[0] for term, state in pairs if state < term.end)
         return missing - max((term.left[0] - term.left[state] for term, state in pairs if state < term.end), default=0)

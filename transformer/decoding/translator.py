@@ -107,7 +107,7 @@ class Translator:
         self._fill(results, filled, advance)
         if guard := self.options.repetition_guard:
             again = {
-                index: replace(job, no_repeat=guard)
+                index: replace(job, no_repeat=min(job.no_repeat or guard, guard))
                 for index, job in filled.items()
                 if has_run_away(results[index][0].ids, self._max_length(job))
             }
