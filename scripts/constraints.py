@@ -3,8 +3,7 @@
     python scripts/constraints.py RUN [--seed 1] [--terms 2] [section.key=value …]
 
 From each reference one to --terms words of at least five letters are drawn. Printed are, with and without them, the
-share
-of translations that contain all their terms, BLEU, and sentences for each second of processor time, in one process.
+share of translations that contain all their terms, BLEU, and sentences for each second of processor time.
 """
 
 from __future__ import annotations
