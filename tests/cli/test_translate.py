@@ -206,3 +206,47 @@ def test_load_is_the_same_from_python(tiny_run: Path, expected: list[str], sourc
 def test_rounded_weights_translate_too(output: Callable[..., str], tiny_run: Path, precision: str) -> None:
     plain = output("translate", tiny_run, "der Hund sieht das Haus")
     assert output("translate", tiny_run, "der Hund sieht das Haus", f"decoding.precision={precision}") == plain
+
+
+def test_terms_after_tabs_come(output: Callable[..., str], tiny_run: Path, sources: list[str], tmp_path: Path) -> None:
+    terms = [("zebra", "Xylophone 7")[: number % 3] for number in range(len(sources))]
+    (tmp_path / "lines").write_text("".join("\t".join(row) + "\n" for row in map(_row, sources, terms)), "utf-8")
+    options = ("--input", tmp_path / "lines", "decoding.line_fields=terms")
+    found = output("translate", tiny_run, *options).splitlines()
+    plain = output("translate", tiny_run, *sources).splitlines()
+    for text, own, before in zip(found, terms, plain, strict=True):
+        assert all(term in text for term in own)
+        assert own or text == before
+    preferred = output("translate", tiny_run, *options, "decoding.term_bonus=0").splitlines()
+    assert preferred == plain
+
+
+def _row(source: str, terms: tuple[str, ...]) -> list[str]:
+    return [source, *terms]
+
+
+def test_a_prefix_after_a_tab_is_the_beginning(output: Callable[..., str], tiny_run: Path) -> None:
+    lines = ["der Hund\tXylophone", "der Hund", "der Hund\t\tzebra"]
+    found = output("translate", tiny_run, "decoding.line_fields=prefix_terms", *lines).splitlines()
+    assert found[0].startswith("Xylophone") and not found[1].startswith("Xylophone") and "zebra" in found[2]
+
+
+def test_token_scores_add_up(output: Callable[..., str], tiny_run: Path, sources: list[str]) -> None:
+    options = ("decoding.token_scores=true", "decoding.length_penalty=none")
+    for number, line in enumerate(output("translate", tiny_run, *options, *sources).splitlines(), 1):
+        sentence, rank, score, text, pieces, values = line.split("\t")
+        assert (int(sentence), rank) == (number, "1")
+        assert "".join(pieces.split()).replace("▁", " ").strip() == text
+        assert len(values.split()) == len(pieces.split()) + 1
+        assert sum(map(float, values.split())) == pytest.approx(float(score), abs=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("decoding.line_fields=prefix", "sentence 1: more than one tab"),
+        ("decoding.diverse_groups=3", "diverse_groups 3 does not divide beam_size 2"),
+    ],
+)
+def test_what_lines_cannot_ask_for(refusal: Callable[..., str], tiny_run: Path, option: str, message: str) -> None:
+    assert message in refusal("translate", tiny_run, option, "der Hund\ta\tb")

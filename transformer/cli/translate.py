@@ -14,7 +14,10 @@ into NAME.03-of-10; put end to end, the shards are the whole.
 With --attention FILE the weights of every head, for each sentence and its best translation, are written to a file: an
 object a line, with the pieces of both sides and maps like cross.2, [head][target piece][source piece].
 With decoding.confidence=true (after transformer calibrate RUN) a confidence from 0 to 100 and a tab precede each text.
-With decoding.n_best=K each sentence gives up to K lines: its number, rank, score and text, separated by tabs.
+With decoding.n_best=K each sentence gives up to K lines: its number, rank, score and text, separated by tabs; with
+decoding.token_scores=true also its pieces and the log-probability of each, the end mark's last.
+With decoding.line_fields=terms a line is a sentence and, after tabs, terms that its translation must contain; `prefix`
+and `prefix_terms` give what it begins with. docs/search.md explains all that the search may be told.
 An argument that reads section.key=value is an option; sentences after -- never are."""
 
 from __future__ import annotations
@@ -93,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
             number += 1
             if arguments.attention is not None:
                 maps.append(_maps(translator, chunk[number - 1 - first], translations[0].ids))
-            print(*printed(number, translations, translator.options.n_best, calibration), sep="\n")
+            print(*printed(number, translations, translator, calibration), sep="\n")
         sys.stdout.flush()
     if arguments.attention is not None:
         write_file(Path(arguments.attention), "".join(maps).encode())

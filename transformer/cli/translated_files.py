@@ -64,7 +64,7 @@ def translate_files(
         content = "".join(
             line + "\n"
             for number, translations in enumerate(found, rows.start + 1)
-            for line in printed(number, translations, translator.options.n_best, calibration)
+            for line in printed(number, translations, translator, calibration)
         )
         # the record first: an output without one would not be known for what it is
         record = {**made_from, "output_sha256": _hash(content)}
@@ -74,18 +74,25 @@ def translate_files(
 
 
 def printed(
-    number: int, translations: Sequence[Translation], n_best: int, calibration: Calibration | None = None
+    number: int, translations: Sequence[Translation], translator: Translator, calibration: Calibration | None = None
 ) -> list[str]:
-    """The lines that stand for a sentence: its translation, or with `n_best` number, rank, score and text of each; with
-    a calibration the confidence stands before the text."""
+    """The lines that stand for a sentence: its translation, or with `n_best` number, rank, score and text of each, and
+    with `token_scores` its pieces and their log-probabilities; with a calibration the confidence stands before the
+    text."""
+    options = translator.options
     texts = [each.text for each in translations]
     if calibration is not None:
         confidences = calibration.confidences(translations)
         texts = [f"{confidence:.1f}\t{text}" for confidence, text in zip(confidences, texts, strict=True)]
-    if n_best == 1:
+    if options.n_best == 1 and not options.token_scores:
         return texts[:1]
-    ranked = enumerate(zip(translations, texts, strict=True), 1)
-    return [f"{number}\t{rank}\t{each.score:.6f}\t{text}" for rank, (each, text) in ranked]
+    rows = []
+    for rank, (each, text) in enumerate(zip(translations, texts, strict=True), 1):
+        rows.append(f"{number}\t{rank}\t{each.score:.6f}\t{text}")
+        if options.token_scores:
+            pieces = " ".join(translator.target_tokenizer.pieces(each.ids))
+            rows[-1] += f"\t{pieces}\t{' '.join(f'{value:.4f}' for value in each.token_log_probs)}"
+    return rows
 
 
 def is_finished(output: Path, made_from: dict[str, Any]) -> bool:

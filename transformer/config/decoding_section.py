@@ -19,6 +19,9 @@ class DecodingSection(Section):
     batch_size."""
     gnmt_length_penalty: float = Field(default=0.6, ge=0, le=10)
     """α of ((5+L)/6)^α (Wu et al. 2016), by which a hypothesis' log-probability is divided; 0 means not at all."""
+    length_penalty: Literal["gnmt", "average", "none"] = "gnmt"
+    """What a hypothesis' log-probability is divided by: `gnmt` with the α above, `average` its length, `none` nothing,
+    which prefers short ones. All search options and what they do to BLEU: docs/search.md."""
     precision: Literal["auto", "fp32", "bf16", "int8"] = "fp32"
     """Of weights and products when a trained run translates; validation while training is always in fp32. `auto` takes
     bf16 where the processor multiplies in it; `int8` rounds to 8 bits, on CPUs only. What each costs in BLEU:
@@ -36,6 +39,29 @@ class DecodingSection(Section):
     """A translation has at most max_length_ratio × source tokens + max_length_extra tokens."""
     max_length_extra: int = Field(default=50, ge=0, le=100_000)
     """See max_length_ratio."""
+    coverage_penalty: float = Field(default=0.0, ge=0, le=10)
+    """β of Wu et al. 2016, equation 14: a hypothesis ranks lower the less attention parts of its source ever got, to
+    leave out less; 0: not at all."""
+    min_length: int = Field(default=0, ge=0, le=100_000)
+    """A translation has at least so many tokens."""
+    no_repeat_ngram_size: int = Field(default=0, ge=0, le=1000)
+    """No n-gram of so many tokens stands twice in a translation; 0: any may. For models that repeat themselves; what
+    must be repeated cannot be written then."""
+    repetition_guard: int = Field(default=0, ge=0, le=1000)
+    """A translation that ran away (up to 8 tokens four times in a row at its end, or as long as it may be) is searched
+    again with a no_repeat_ngram_size of this, with a warning; 0: it stays."""
+    diverse_groups: int = Field(default=1, gt=0, le=1000)
+    """Diverse beam search (Vijayakumar et al. 2018): the beam is divided into so many groups, each kept away from the
+    words of those before it. For n-best lists that differ; must divide beam_size."""
+    diversity_strength: float = Field(default=0.5, ge=0, le=1000)
+    """What a group pays for a token that a hypothesis of an earlier group chose at the same step, in nats."""
+    line_fields: Literal["sentence", "terms", "prefix", "prefix_terms"] = "sentence"
+    """What the tabs of an input line separate: nothing, the whole line is the `sentence`; `terms`: the sentence and
+    terms that its translation contains, case included; `prefix`: the sentence and what its translation begins with;
+    `prefix_terms`: sentence, prefix (or nothing) and terms."""
+    term_bonus: float | None = Field(default=None, ge=0, le=1000)
+    """Empty: every translation contains its terms (Post and Vilar 2018), at the cost of a wider beam. A number, such as
+    1.0: terms are only preferred, by so many nats for each of their tokens."""
     max_source_length: int = Field(default=1024, gt=0, le=100_000)
     """A source sentence of more tokens is cut there, with a warning: memory grows with the square of the length."""
     n_best: Positive = 1
@@ -43,6 +69,9 @@ class DecodingSection(Section):
     confidence: bool = False
     """`translate` prints before each translation how good it probably is, 0 to 100 (the sentence chrF2++ to expect),
     and a tab; `evaluate` says how far that can be believed. `transformer calibrate RUN` learns it once."""
+    token_scores: bool = False
+    """`translate` prints number, rank, score and text as for n_best, then the pieces and the log-probability of each,
+    the end mark's last."""
     batch_size: int = Field(default=64, gt=0, le=100_000)
     """The most sentences searched together; changes no translation but under `precision: int8`, which rounds a batch's
     inputs together."""
@@ -58,4 +87,15 @@ class DecodingSection(Section):
             raise ValueError(f"n_best {self.n_best} is more than beam_size {self.beam_size}")
         if self.max_length_ratio == 0 and self.max_length_extra == 0:
             raise ValueError("max_length_ratio and max_length_extra are both 0; no token could be written")
+        if self.beam_size % self.diverse_groups:
+            raise ValueError(f"diverse_groups {self.diverse_groups} does not divide beam_size {self.beam_size}")
+        if self.shortlist and self.line_fields != "sentence":
+            raise ValueError(f"shortlist lacks what line_fields={self.line_fields} may ask for; set shortlist=false")
+        if self.requires_terms and self.diverse_groups > 1:
+            raise ValueError("diverse_groups and required terms do not go together; set term_bonus or diverse_groups=1")
         return self
+
+    @property
+    def requires_terms(self) -> bool:
+        """Whether input lines bring terms that must come."""
+        return self.term_bonus is None and self.line_fields in ("terms", "prefix_terms")

@@ -102,6 +102,16 @@ class Tokenizer:
         """Ids that stand for what has no piece: the unknown id, and the bytes that rare characters are spelled in."""
         return [token for token in range(self.vocab_size) if token == UNK or self._processor.is_byte(token)]
 
+    def spellings(self) -> list[bytes]:
+        """What each id adds to a text, in UTF-8, a space for `▁`; nothing for special ids."""
+        bytes_of = re.compile(r"<0x([0-9A-F]{2})>")
+        found = []
+        for token, piece in enumerate(self.pieces(range(self.vocab_size))):
+            byte = bytes_of.fullmatch(piece) if self._processor.is_byte(token) else None
+            silent = self._processor.is_control(token) or self._processor.is_unknown(token)
+            found.append(b"" if silent else bytes.fromhex(byte[1]) if byte else piece.replace("▁", " ").encode())
+        return found
+
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The pieces as the vocabulary spells them, e.g. `▁house`."""
         return [self._processor.id_to_piece(token) for token in ids]

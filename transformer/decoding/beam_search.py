@@ -10,20 +10,20 @@ leave the batch in groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from transformer.decoding.length_penalty import gnmt_length_penalty
+from transformer.decoding.finished import Finished
+from transformer.decoding.length_penalty import Penalty, length_penalty
+from transformer.decoding.selection import NEVER, BestFirst, Selection
 from transformer.decoding.step import StepFunction
-from transformer.decoding.top import best_continuations
 from transformer.errors import UserError
 
-_NEVER = float("-inf")
 _GROUP = (
     8  # done sentences leave so many at a time: leaving copies what the others keep, and makes products of a new size
 )
@@ -37,11 +37,13 @@ class Hypothesis:
         ids: the tokens, without begin and end marks.
         log_prob: sum of the tokens' log-probabilities, the end mark's included.
         score: log_prob / length penalty; what hypotheses are ranked by.
+        token_log_probs: of each token, then of the end mark.
     """
 
     ids: list[int]
     log_prob: float
     score: float
+    token_log_probs: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class SearchOptions:
         beam_size: R.
         n_best: hypotheses to return, at most R.
         alpha: of `gnmt_length_penalty`.
+        length_penalty: its kind, see `length_penalty`.
         bos_id, eos_id: begin and end mark.
         forbidden_ids: tokens that are never written.
         early_stopping: leave a sentence when no live hypothesis can reach its n best; never changes the result.
@@ -66,6 +69,11 @@ class SearchOptions:
     forbidden_ids: tuple[int, ...] = ()
     early_stopping: bool = True
     patience: float | None = None
+    length_penalty: Penalty = "gnmt"
+
+    def penalty(self, length: int) -> float:
+        """Of a sequence of so many tokens, the end mark included."""
+        return length_penalty(self.length_penalty, length, self.alpha)
 
 
 def beam_search(
@@ -74,6 +82,9 @@ def beam_search(
     max_lengths: Sequence[int],
     options: SearchOptions,
     device: torch.device | None = None,
+    selection: Selection | None = None,
+    headroom: Sequence[float] | None = None,
+    at_end: Callable[[], Tensor] | None = None,
 ) -> list[list[Hypothesis]]:
     """Search every sentence of a batch.
 
@@ -83,6 +94,9 @@ def beam_search(
         max_lengths: for each sentence the most tokens, end mark included; the last one can only be the end mark.
         options: see `SearchOptions`.
         device: where the step function wants its tokens.
+        selection: what goes on from a step; None: the most probable.
+        headroom: for each sentence, the most that the step function may ever give beyond log-probabilities.
+        at_end: what is added to the scores of the rows (N) of a step that end there; never above 0.
 
     Returns:
         For each sentence, up to `n_best` hypotheses, best first.
@@ -90,7 +104,9 @@ def beam_search(
     Raises:
         UserError: where the scores are no numbers.
     """
-    search = _Search(max_lengths, options, device)
+    search = _Search(max_lengths, options, device, selection or BestFirst(options.beam_size, options.eos_id))
+    search.at_end = at_end
+    search.headroom = None if headroom is None else torch.tensor(headroom, device=device)
     tokens = torch.full((len(max_lengths), 1), options.bos_id, device=device)  # (B, 1)
     while search.remaining:
         if search.length == search.longest_limit:  # even the end marks, which alone were allowed, were worth nothing
@@ -116,28 +132,36 @@ class _Search:
     Attributes:
         length: T, tokens of the live hypotheses.
         tokens, parents: (B, R, limit): what each live hypothesis appended at a step, and to which of the one before.
+        sums: (B, R, limit): its log-probability after that step.
         log_probs: (B, R) of the live hypotheses, -inf where there is none; at first (B, 1).
+        headroom: (B), see `beam_search`.
         finished: the best R that ended.
         results: by sentence, filled in as they are done.
         searching: (B), False where a sentence is done and only waits to leave the batch.
         remaining: how many are not done.
     """
 
-    def __init__(self, max_lengths: Sequence[int], options: SearchOptions, device: torch.device | None) -> None:
+    def __init__(
+        self, max_lengths: Sequence[int], options: SearchOptions, device: torch.device | None, selection: Selection
+    ) -> None:
         size, beam = len(max_lengths), options.beam_size
+        self.selection = selection
         self.options = options
         self.length = 0
         self.sentences = torch.arange(size, device=device)  # (B) which sentence each still searched one is
         self.max_lengths = torch.tensor(max_lengths, device=device)  # (B)
         self.shortest_limit, self.longest_limit = min(max_lengths, default=0), max(max_lengths, default=0)
         # the best score that a hypothesis of log-probability p ≤ 0 can still reach is p / this: the penalty never falls
-        longest = [gnmt_length_penalty(length, options.alpha) for length in max_lengths]
+        longest = [options.penalty(length) for length in max_lengths]
         precise = torch.float32 if device is not None and device.type == "mps" else torch.float64  # MPS has no float64
         self.largest_penalties = torch.tensor(longest, dtype=precise, device=device)  # (B)
         self.tokens = torch.empty(size, beam, self.longest_limit, dtype=torch.int64, device=device)
         self.parents = torch.empty_like(self.tokens)
+        self.sums = torch.empty(size, beam, self.longest_limit, device=device)
+        self.headroom: Tensor | None = None
+        self.at_end: Callable[[], Tensor] | None = None
         self.log_probs = torch.zeros(size, 1, device=device)
-        self.finished = _Finished(size, beam, precise, device)
+        self.finished = Finished(size, beam, precise, device)
         self.results: list[list[Hypothesis]] = [[] for _ in range(size)]
         self.searching = torch.ones(size, dtype=torch.bool, device=device)
         self.remaining = size
@@ -154,19 +178,16 @@ class _Search:
         Returns:
             Which old row each new row continues (N'); which sentences stay (B'), None: all.
         """
-        beam, live = self.options.beam_size, self.log_probs.shape[1]
+        live = self.log_probs.shape[1]
         self._forbid(step_log_probs)
-        # at most one end mark a hypothesis, so the best 2R continuations hold R that go on
-        best, parents, tokens = best_continuations(step_log_probs, self.log_probs, 2 * beam)  # each (B, 2R)
-        if best.shape[1] < beam:  # a tiny vocabulary, the first step
-            missing = (0, beam - best.shape[1])
-            best, parents, tokens = F.pad(best, missing, value=_NEVER), F.pad(parents, missing), F.pad(tokens, missing)
-        ends = tokens == self.options.eos_id  # (B, 2R)
-        self.finished.add(best[:, :beam], ends[:, :beam], parents[:, :beam], self.length, self.options.alpha)
-        self.log_probs, order = best.masked_fill(ends, _NEVER).topk(beam, dim=1)  # (B, R) of the 2R
-        parents = parents.gather(1, order)
-        self.tokens[:, :, self.length] = tokens.gather(1, order)
+        choice = self.selection.choose(step_log_probs, self.log_probs)
+        penalty = self.options.penalty(self.length + 1)
+        more = None if self.at_end is None else self.at_end().view(-1, live).gather(1, choice.ended_parents)  # (B, R)
+        self.finished.add(choice.ended_log_probs, choice.ended_parents, self.length, penalty, more)
+        self.log_probs, parents = choice.log_probs, choice.parents  # (B, R)
+        self.tokens[:, :, self.length] = choice.tokens
         self.parents[:, :, self.length] = parents
+        self.sums[:, :, self.length] = choice.log_probs
         self.length += 1
         rows = torch.arange(0, len(parents) * live, live, device=parents.device)[:, None] + parents  # (B, R)
         stay = None if self.finished.is_empty else self._leave()
@@ -174,11 +195,11 @@ class _Search:
 
     def _forbid(self, step_log_probs: Tensor) -> None:
         """Hide in (N, V) what may not be written: some ids, and at the last place all but the end mark."""
-        step_log_probs.index_fill_(1, self.forbidden, _NEVER)
+        step_log_probs.index_fill_(1, self.forbidden, NEVER)
         if self.length + 1 >= self.shortest_limit:
             at_limit = (self.max_lengths <= self.length + 1).repeat_interleave(self.log_probs.shape[1])  # (N)
             ends = step_log_probs[:, self.options.eos_id].clone()  # (N)
-            step_log_probs.masked_fill_(at_limit[:, None], _NEVER)
+            step_log_probs.masked_fill_(at_limit[:, None], NEVER)
             step_log_probs[:, self.options.eos_id] = ends
 
     def _leave(self) -> Tensor | None:
@@ -187,10 +208,9 @@ class _Search:
         done = self.max_lengths <= self.length
         worst_wanted = self.finished.scores[:, self.options.n_best - 1]  # (B)
         if self.options.beam_size == 1:
-            done = done | (worst_wanted > _NEVER)
+            done = done | (worst_wanted > NEVER)
         elif self.options.early_stopping:
-            reachable = self.log_probs.amax(dim=1).to(self.largest_penalties) / self.largest_penalties  # (B)
-            done = done | (worst_wanted >= reachable)
+            done = done | (worst_wanted >= self._reachable())
         if self.options.patience is not None:
             enough = max(self.options.patience * self.options.beam_size, self.options.n_best)
             done = done | (self.finished.count >= enough)
@@ -206,13 +226,23 @@ class _Search:
         for name in _BY_SENTENCE:
             setattr(self, name, getattr(self, name).index_select(0, stay))
         self.finished.select(stay)
+        self.selection.keep(stay)
+        self.headroom = None if self.headroom is None else self.headroom.index_select(0, stay)
         return stay
+
+    def _reachable(self) -> Tensor:
+        """(B) the best score that a live hypothesis can still get."""
+        best = self.log_probs.amax(dim=1).to(self.largest_penalties)  # (B)
+        if self.headroom is None:
+            return best / self.largest_penalties
+        best = best + self.headroom  # above 0 it is worth most where the penalty is smallest: now
+        return torch.where(best > 0, best / self.options.penalty(self.length + 1), best / self.largest_penalties)
 
     def _hypotheses(self, index: int) -> list[Hypothesis]:
         """The n best finished hypotheses of a sentence, read backwards from their ends."""
-        tokens, parents = self.tokens[index].tolist(), self.parents[index].tolist()
+        tokens, parents, sums = self.tokens[index].tolist(), self.parents[index].tolist(), self.sums[index].tolist()
         found = [
-            Hypothesis(_read_back(tokens, parents, length, parent), log_prob, score)
+            _read_back(tokens, parents, sums, length, parent, log_prob, score)
             for score, log_prob, length, parent in self.finished.of(index, self.options.n_best)
         ]
         if not found:
@@ -221,61 +251,24 @@ class _Search:
 
 
 # every tensor of a search whose first axis is B
-_BY_SENTENCE = ("sentences", "searching", "max_lengths", "largest_penalties", "tokens", "parents", "log_probs")
+_BY_SENTENCE = ("sentences", "searching", "max_lengths", "largest_penalties", "tokens", "parents", "sums", "log_probs")
 
 
-class _Finished:
-    """The best R hypotheses that ended, of each sentence, best first.
-
-    Attributes:
-        scores: (B, R), -inf where there is none.
-        log_probs: (B, R).
-        lengths: (B, R), tokens before the end mark.
-        parents: (B, R), the live hypothesis of that length that ended.
-        count: (B) hypotheses that ended so far, those that were worse than R others included.
-        is_empty: none has ended in any sentence.
-    """
-
-    def __init__(self, size: int, beam: int, precise: torch.dtype, device: torch.device | None) -> None:
-        self.log_probs = torch.full((size, beam), _NEVER, device=device)
-        self.scores = self.log_probs.to(precise)
-        self.lengths = torch.zeros(size, beam, dtype=torch.int64, device=device)
-        self.parents = torch.zeros_like(self.lengths)
-        self.count = self.lengths[:, 0]
-        self.is_empty = True
-
-    def add(self, log_probs: Tensor, ends: Tensor, parents: Tensor, length: int, alpha: float) -> None:
-        """Put the candidates (B, R) that end after `length` tokens among the others, and keep the best R of all."""
-        ends = ends & (log_probs > _NEVER)  # (B, R)
-        if not ends.any():
-            return
-        self.is_empty = False
-        beam = ends.shape[1]
-        self.count = self.count + ends.sum(dim=1)
-        scores = log_probs.to(self.scores) / gnmt_length_penalty(length + 1, alpha)  # (B, R)
-        scores = torch.cat([self.scores, scores.masked_fill(~ends, _NEVER)], dim=1)  # (B, 2R)
-        self.scores, order = scores.topk(beam, dim=1)  # (B, R) of the 2R
-        lengths = torch.full_like(parents, length)
-        self.log_probs = torch.cat([self.log_probs, log_probs], dim=1).gather(1, order)
-        self.lengths = torch.cat([self.lengths, lengths], dim=1).gather(1, order)
-        self.parents = torch.cat([self.parents, parents], dim=1).gather(1, order)
-
-    def select(self, sentences: Tensor) -> None:
-        """Keep the given sentences, in that order: (B',)."""
-        for name in ("scores", "log_probs", "lengths", "parents", "count"):
-            setattr(self, name, getattr(self, name).index_select(0, sentences))
-
-    def of(self, sentence: int, n_best: int) -> Iterator[tuple[float, float, int, int]]:
-        """Score, log-probability, length and parent of up to `n_best` hypotheses of a sentence."""
-        columns = (self.scores, self.log_probs, self.lengths, self.parents)
-        rows = zip(*(column[sentence, :n_best].tolist() for column in columns), strict=True)
-        return (row for row in rows if row[0] > _NEVER)
-
-
-def _read_back(tokens: list[list[int]], parents: list[list[int]], length: int, beam: int) -> list[int]:
-    """The `length` tokens that end at a beam: (R, limit) tokens and parents."""
-    words = []
+def _read_back(
+    tokens: list[list[int]],
+    parents: list[list[int]],
+    sums: list[list[float]],
+    length: int,
+    beam: int,
+    log_prob: float,
+    score: float,
+) -> Hypothesis:
+    """The hypothesis of `length` tokens that ends at a beam, from (R, limit) tokens, parents and sums."""
+    words, path = list[int](), [log_prob]
     for step in range(length - 1, -1, -1):
         words.append(tokens[beam][step])
+        path.append(sums[beam][step])
         beam = parents[beam][step]
-    return words[::-1]
+    path = [*path, 0.0][::-1]
+    token_log_probs = [after - before for before, after in itertools.pairwise(path)]
+    return Hypothesis(words[::-1], log_prob, score, token_log_probs)

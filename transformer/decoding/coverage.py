@@ -1,0 +1,69 @@
+"""Coverage penalty (Wu et al. 2016, equation 14): a translation that never looked at a part of its source scores less.
+
+B sentences, R beams a sentence, N = B·R rows, H heads, S source length with padding, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from transformer.decoding.step import ModelState, ModelStep
+from transformer.model.attention import CrossAttention
+from transformer.model.attention_kernels import attention_weights
+
+
+class Coverage:
+    """A step function and its state at once: those of a model, and how much each row has attended to each source token.
+
+    The attention is the mean over the heads of the last cross-attention but one, as for `transformer align`; it is
+    taken from the step that is computed anyway.
+
+    Args:
+        step: of the model.
+        state: of the batch.
+        beta: β of the penalty.
+    """
+
+    def __init__(self, step: ModelStep, state: ModelState, beta: float) -> None:
+        self.step = step
+        self.state = state
+        self.beta = beta
+        layers = step.model.decoder.layers
+        attention = layers[max(0, len(layers) - 2)].cross_attention
+        assert isinstance(attention, CrossAttention)
+        self.attention = attention
+        self.attended: Tensor | None = None  # (N, S)
+
+    def __call__(self, token_ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """See `StepFunction`."""
+        kernel, seen = self.attention.kernel, list[Tensor]()
+
+        def recording(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+            weights = attention_weights(query, key, mask)  # (B, H, R, S)
+            seen.append(weights.mean(dim=1).flatten(0, 1))  # (N, S)
+            return weights.to(value.dtype) @ value
+
+        self.attention.kernel = recording
+        try:
+            log_probs, self.state = self.step(token_ids, self.state)
+        finally:
+            self.attention.kernel = kernel
+        self.attended = seen[0] if self.attended is None else self.attended + seen[0]
+        return log_probs, state
+
+    def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
+        """See `State.reorder`."""
+        self.state.reorder(rows, sentences)
+        if self.attended is not None:
+            self.attended = self.attended.index_select(0, rows)
+
+    def penalty(self) -> Tensor:
+        """(N) what to add to the score of a row that ends now: β · Σ log min(Σ attention, 1) over its source, ≤ 0."""
+        assert self.attended is not None
+        source = self.state.encoder_output.source_mask[:, 0, 0]  # (B, S)
+        source = source.repeat_interleave(len(self.attended) // len(source), dim=0)  # (N, S)
+        covered = self.attended.clamp(min=torch.finfo(torch.float32).tiny, max=1.0).log()  # (N, S)
+        return self.beta * covered.masked_fill(~source, 0.0).sum(dim=1)
