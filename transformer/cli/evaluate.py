@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
-from transformer.cli.wiring import open_translator, read_matching_lines, run_config, say
+from transformer.cli.wiring import described, open_translator, read_matching_lines, run_config, say
 from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_lines, read_pairs
 from transformer.errors import UserError
@@ -77,7 +77,7 @@ def _corpus(arguments: argparse.Namespace, config: Config) -> tuple[str, list[st
 
 def _translate(arguments: argparse.Namespace, sources: list[str]) -> list[str]:
     translator = open_translator(arguments.run, arguments.overrides, use_all_cores=True)
-    say(f"translating {len(sources):,} sentences, beam {translator.options.beam_size}")
+    say(f"translating {len(sources):,} sentences, {described(translator.options)}")
     console = Console(total=len(sources), unit="sentence")
     try:
         return translator.translate(sources, console.advance)

@@ -10,7 +10,7 @@ import torch
 
 from transformer.checkpoint.load import load_model
 from transformer.checkpoint.run_directory import split_checkpoint
-from transformer.config import Config, is_override, load_config, override_config
+from transformer.config import Config, DecodingSection, is_override, load_config, override_config
 from transformer.data.corpus import read_lines
 from transformer.decoding.attention_maps import mask_heads
 from transformer.decoding.prepack import prepack, prepack_int8
@@ -68,6 +68,15 @@ def open_translator(run: str | Path, overrides: Sequence[str] = (), use_all_core
     if use_all_cores and options.workers is None:
         options = options.model_copy(update={"workers": torch.get_num_threads()})
     return Translator(model, *tokenizers, options, warn=say, shortlist=shortlist)
+
+
+def described(options: DecodingSection) -> str:
+    """How translations are found, in a few words."""
+    if options.method == "beam":
+        return f"beam {options.beam_size}"
+    rules = {name: getattr(options, name) for name in ("temperature", "top_k", "top_p", "epsilon")}
+    rules = {name: value for name, value in rules.items() if value not in (None, 1.0)}
+    return ", ".join(["sampling", *(f"{name} {value}" for name, value in rules.items()), f"seed {options.seed}"])
 
 
 def read_matching_lines(*paths: str) -> list[list[str]]:

@@ -8,15 +8,37 @@ from pydantic import Field, model_validator
 
 from transformer.config.section import Positive, Section
 
+# What has no effect but with a certain value of another option, and is refused without it.
+_ONLY_WITH = {
+    "patience": ("method", "beam"),
+    **dict.fromkeys(("temperature", "top_k", "top_p", "epsilon", "seed"), ("method", "sample")),
+}
+
 
 class DecodingSection(Section):
-    """Beam search; the defaults are the paper's (section 6.1)."""
+    """How translations are found; the defaults are the paper's beam search (section 6.1)."""
 
     checkpoint: str = Field(default="best", pattern=r"^(best|last|averaged|\d{1,10})$", coerce_numbers_to_str=True)
     """Which weights: `best`, `last`, `averaged`, or an update's number."""
     beam_size: int = Field(default=4, gt=0, le=1000)
-    """Hypotheses kept a step; 1 is greedy search. Attention among beams takes memory with its square: past 50 lower
-    batch_size."""
+    """Hypotheses that beam search keeps a step; 1 is greedy search. Attention among beams takes memory with its square:
+    past 50 lower batch_size."""
+    method: Literal["beam", "sample"] = "beam"
+    """`beam` searches the most probable translation; `sample` draws translations by the model's probabilities, n_best a
+    sentence, which then are listed best first. docs/sampling.md says when each is worth it."""
+    temperature: float = Field(default=1.0, ge=0.01, le=100)
+    """Log-probabilities are divided by it before a token is drawn: below 1 samples are likelier, above 1 more varied.
+    The rules that follow see the probabilities after it; a token is drawn among those that all given rules keep."""
+    top_k: Positive | None = None
+    """Draw among the k most probable tokens (Fan et al. 2018)."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Draw from the nucleus: the fewest tokens whose probabilities sum to p (Holtzman et al. 2020)."""
+    epsilon: float | None = Field(default=None, gt=0, lt=1)
+    """Draw among the tokens of at least this probability (Hewitt et al. 2022), and the most probable one; 0.02 suits
+    minimum Bayes risk (Freitag et al. 2023)."""
+    seed: int = Field(default=1, ge=0, lt=2**32)
+    """Of sampling. A sentence's samples depend on it and on the sentence alone, not on where it stands, what is
+    searched beside it, or the number of workers; the same sentence has the same samples."""
     gnmt_length_penalty: float = Field(default=0.6, ge=0, le=10)
     """α of ((5+L)/6)^α (Wu et al. 2016), by which a hypothesis' log-probability is divided; 0 means not at all."""
     precision: Literal["auto", "fp32", "bf16", "int8"] = "fp32"
@@ -39,7 +61,7 @@ class DecodingSection(Section):
     max_source_length: int = Field(default=1024, gt=0, le=100_000)
     """A source sentence of more tokens is cut there, with a warning: memory grows with the square of the length."""
     n_best: Positive = 1
-    """How many hypotheses a sentence to return; at most beam_size."""
+    """How many translations a sentence to return; at most beam_size under beam search."""
     batch_size: int = Field(default=64, gt=0, le=100_000)
     """The most sentences searched together; changes no translation but under `precision: int8`, which rounds a batch's
     inputs together."""
@@ -51,8 +73,15 @@ class DecodingSection(Section):
 
     @model_validator(mode="after")
     def _n_best_fits(self) -> DecodingSection:
-        if self.n_best > self.beam_size:
+        if self.method == "beam" and self.n_best > self.beam_size:
             raise ValueError(f"n_best {self.n_best} is more than beam_size {self.beam_size}")
         if self.max_length_ratio == 0 and self.max_length_extra == 0:
             raise ValueError("max_length_ratio and max_length_extra are both 0; no token could be written")
+        return self
+
+    @model_validator(mode="after")
+    def _each_has_an_effect(self) -> DecodingSection:
+        for name, (other, value) in _ONLY_WITH.items():
+            if getattr(self, name) != type(self).model_fields[name].default and getattr(self, other) != value:
+                raise ValueError(f"{name} is for {other}: {value}, and {other} is {getattr(self, other)}")
         return self

@@ -14,12 +14,16 @@ from transformer.data.batching import batch_by_length
 from transformer.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from transformer.decoding.beam_search import Hypothesis, SearchOptions, beam_search, not_numbers
 from transformer.decoding.length_penalty import gnmt_length_penalty
+from transformer.decoding.noise import sentence_key
+from transformer.decoding.sampling import SamplingOptions, sample
 from transformer.decoding.score import score_pairs
 from transformer.decoding.shortlist import Shortlist
 from transformer.decoding.step import ModelState, ModelStep
 from transformer.decoding.workers import Workers, can_fork
 from transformer.errors import UserError
 from transformer.model.transformer import Transformer
+
+_SAMPLES_TOGETHER = 512  # each is a row of its own; more of them take memory and are no faster
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,17 @@ class Translator:
             eos_id=EOS,
             forbidden_ids=(PAD, UNK, BOS),
             patience=options.patience,
+        )
+        self.sampling_options = SamplingOptions(
+            samples=options.n_best,
+            alpha=options.gnmt_length_penalty,
+            bos_id=BOS,
+            eos_id=EOS,
+            forbidden_ids=(PAD, UNK, BOS),
+            temperature=options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            epsilon=options.epsilon,
         )
 
     def translate(self, sentences: Sequence[str], advance: Callable[[int], None] | None = None) -> list[str]:
@@ -139,7 +154,10 @@ class Translator:
         return [scored[index] for index in range(len(sources))]
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
-        return list(batch_by_length(lengths, self.options.batch_size, self.options.batch_tokens))
+        size = self.options.batch_size
+        if self.options.method == "sample":
+            size = min(size, max(1, _SAMPLES_TOGETHER // self.sampling_options.samples))
+        return list(batch_by_length(lengths, size, self.options.batch_tokens))
 
     def _search_all(self, work: list[list[list[int]]]) -> Iterator[tuple[int, list[list[Hypothesis]]]]:
         """The number and the hypotheses of each batch, in any order."""
@@ -161,8 +179,12 @@ class Translator:
         limits = [self._max_length(len(ids)) for ids in sources]
         shortlist = None if self.shortlist is None else self.shortlist.of_batch(sources, self.model.device)
         try:
-            state = ModelState(self.model, source_ids, shortlist)
-            found = beam_search(ModelStep(self.model, shortlist), state, limits, self.search_options, self.model.device)
+            step, state = ModelStep(self.model, shortlist), ModelState(self.model, source_ids, shortlist)
+            if self.options.method == "sample":
+                keys = [sentence_key(self.options.seed, ids) for ids in sources]
+                found = sample(step, state, limits, keys, self.sampling_options, self.model.device)
+            else:
+                found = beam_search(step, state, limits, self.search_options, self.model.device)
         except RuntimeError as error:  # rounding to 8 bits asks for the least and the most of what it rounds
             if "ChooseQuantizationParams" not in str(error):
                 raise
