@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from transformer.checkpoint.load import load_model
+from transformer.checkpoint.load import LoadedModel, load_model
 from transformer.checkpoint.run_directory import split_checkpoint
 from transformer.config import Config, DecodingSection, is_override, load_config, override_config
 from transformer.data.corpus import read_lines
@@ -50,33 +50,53 @@ def open_translator(run: str | Path, overrides: Sequence[str] = (), use_all_core
         use_all_cores: where `decoding.workers` is empty, one worker for each thread.
     """
     config = run_config(run, overrides)
+    options = config.decoding
     device = choose_device(config.run.device)
     configure_process(config.run.threads, device)
-    loaded = load_model(run, config.decoding.checkpoint)
+    loaded = load_model(run, options.checkpoint)
     model = loaded.model.to(device)
-    if unknown := mask_heads(model, config.decoding.masked_heads):
+    if unknown := mask_heads(model, options.masked_heads):
         raise UserError(
             f"decoding.masked_heads: this model has no {', '.join(unknown)}; transformer heads RUN lists them"
         )
-    freeze_weights(model, config.decoding.precision)
+    others = [_member(path, loaded).to(device) for path in options.ensemble]
+    for each in (model, *others):
+        freeze_weights(each, options.precision)
     tokenizers = loaded.source_tokenizer, loaded.target_tokenizer
     shortlist = None
-    if config.decoding.shortlist:
+    if options.shortlist:
         directory, _ = split_checkpoint(Path(run))
         shortlist = read_shortlist(directory, *(tokenizer.vocab_size for tokenizer in tokenizers))
-    options = config.decoding
     if use_all_cores and options.workers is None:
         options = options.model_copy(update={"workers": torch.get_num_threads()})
-    return Translator(model, *tokenizers, options, warn=say, shortlist=shortlist)
+    return Translator(model, *tokenizers, options, warn=say, shortlist=shortlist, others=others)
+
+
+def _member(path: str, loaded: LoadedModel) -> Transformer:
+    """A model that translates together with another.
+
+    Raises:
+        UserError: where its tokenizer is another.
+    """
+    other = load_model(path)
+    if other.source_tokenizer.model != loaded.source_tokenizer.model or (
+        other.target_tokenizer.model != loaded.target_tokenizer.model
+    ):
+        raise UserError(
+            f"decoding.ensemble: {path} has another tokenizer than this run; runs translate together that were trained "
+            "with one tokenizer (tokenizer.source_model=RUN/tokenizer/shared.model)"
+        )
+    return other.model
 
 
 def described(options: DecodingSection) -> str:
     """How translations are found, in a few words."""
+    by = f", {len(options.ensemble) + 1} models" if options.ensemble else ""
     if options.method == "beam":
-        return f"beam {options.beam_size}"
+        return f"beam {options.beam_size}{by}"
     rules = {name: getattr(options, name) for name in ("temperature", "top_k", "top_p", "epsilon")}
     rules = {name: value for name, value in rules.items() if value not in (None, 1.0)}
-    return ", ".join(["sampling", *(f"{name} {value}" for name, value in rules.items()), f"seed {options.seed}"])
+    return ", ".join(["sampling", *(f"{name} {value}" for name, value in rules.items()), f"seed {options.seed}"]) + by
 
 
 def read_matching_lines(*paths: str) -> list[list[str]]:

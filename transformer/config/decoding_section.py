@@ -41,6 +41,10 @@ class DecodingSection(Section):
     searched beside it, or the number of workers; the same sentence has the same samples."""
     gnmt_length_penalty: float = Field(default=0.6, ge=0, le=10)
     """α of ((5+L)/6)^α (Wu et al. 2016), by which a hypothesis' log-probability is divided; 0 means not at all."""
+    ensemble: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Runs (their best checkpoints), or checkpoint directories, that translate together with the run itself: by the mean
+    of the models' probabilities, token by token. They need the run's tokenizer. Validation while training does without
+    them. docs/sampling.md has what it brings."""
     precision: Literal["auto", "fp32", "bf16", "int8"] = "fp32"
     """Of weights and products when a trained run translates; validation while training is always in fp32. `auto` takes
     bf16 where the processor multiplies in it; `int8` rounds to 8 bits, on CPUs only. What each costs in BLEU:
@@ -84,4 +88,6 @@ class DecodingSection(Section):
         for name, (other, value) in _ONLY_WITH.items():
             if getattr(self, name) != type(self).model_fields[name].default and getattr(self, other) != value:
                 raise ValueError(f"{name} is for {other}: {value}, and {other} is {getattr(self, other)}")
+        if self.ensemble and self.masked_heads:
+            raise ValueError("masked_heads names heads of a single model; leave out either it or ensemble")
         return self

@@ -171,7 +171,7 @@ class _Samples:
     def _draw(self, log_probs: Tensor) -> Tensor:
         """A token for each row of (N, V)."""
         keys = children(self.keys[self.live], torch.tensor(self.length, device=log_probs.device))  # (N)
-        parts = zip(log_probs.split(_TOGETHER), keys.split(_TOGETHER), strict=True)
+        parts = zip(torch.split(log_probs, _TOGETHER), torch.split(keys, _TOGETHER), strict=True)
         return torch.cat([_draw(part, own, self.options) for part, own in parts])
 
     def results(self) -> list[list[Hypothesis]]:

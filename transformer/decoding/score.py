@@ -1,4 +1,4 @@
-"""The model's probability of a given translation.
+"""The probability that a model, or the mean of several, gives to a given translation.
 
 B batch, T target length, V vocabulary.
 """
@@ -8,20 +8,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
-from transformer.data.batch import collate
+from transformer.data.batch import Batch, collate
+from transformer.decoding.ensemble import mean_probability
 from transformer.model.transformer import Transformer
 
 
 @torch.inference_mode()
-def score_pairs(model: Transformer, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[float]:
+def score_pairs(
+    model: Transformer | Sequence[Transformer], sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+) -> list[float]:
     """Sum of the target tokens' log-probabilities, the end mark's included: what beam search calls `log_prob`.
 
     Args:
-        model: in evaluation mode.
+        model: in evaluation mode; several make an ensemble.
         sources, targets: token ids without special ids.
     """
-    batch = collate(sources, targets).to(model.device)
-    logits = model(batch.source_ids, batch.decoder_input_ids).float()  # (B, T, V)
-    of_labels = logits.gather(2, batch.labels[:, :, None]).squeeze(2) - logits.logsumexp(dim=-1)  # (B, T)
-    return (of_labels * (batch.labels != model.pad_id)).cpu().double().sum(dim=1).tolist()  # type: ignore[no-any-return]
+    models = [model] if isinstance(model, Transformer) else model
+    batch = collate(sources, targets).to(models[0].device)
+    of_labels = mean_probability([_label_log_probs(each, batch) for each in models])  # (B, T)
+    return (of_labels * (batch.labels != models[0].pad_id)).cpu().double().sum(dim=1).tolist()
+
+
+def _label_log_probs(model: Transformer, batch: Batch) -> Tensor:
+    """Of each label, padding included: (B, T)."""
+    logits: Tensor = model(batch.source_ids, batch.decoder_input_ids).float()  # (B, T, V)
+    return logits.gather(2, batch.labels[:, :, None]).squeeze(2) - logits.logsumexp(dim=-1)

@@ -13,12 +13,12 @@ from transformer.data.batch import pad_rows
 from transformer.data.batching import batch_by_length
 from transformer.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from transformer.decoding.beam_search import Hypothesis, SearchOptions, beam_search, not_numbers
+from transformer.decoding.ensemble import begin
 from transformer.decoding.length_penalty import gnmt_length_penalty
 from transformer.decoding.noise import sentence_key
 from transformer.decoding.sampling import SamplingOptions, sample
 from transformer.decoding.score import score_pairs
 from transformer.decoding.shortlist import Shortlist
-from transformer.decoding.step import ModelState, ModelStep
 from transformer.decoding.workers import Workers, can_fork
 from transformer.errors import UserError
 from transformer.model.transformer import Transformer
@@ -44,7 +44,7 @@ class Translation:
 
 
 class Translator:
-    """A model with its tokenizers, ready to translate.
+    """A model, or several that translate together, with its tokenizers, ready to translate.
 
     Args:
         model: on its device; put into evaluation mode here.
@@ -52,6 +52,7 @@ class Translator:
         options: beam size, penalty, limits.
         warn: hears of a sentence that had to be cut.
         shortlist: see `decoding.shortlist`.
+        others: models of the same vocabulary and on the same device that make an ensemble with it.
     """
 
     def __init__(
@@ -62,8 +63,11 @@ class Translator:
         options: DecodingSection,
         warn: Callable[[str], None] | None = None,
         shortlist: Shortlist | None = None,
+        others: Sequence[Transformer] = (),
     ) -> None:
         self.model = model.eval()
+        self.models = [self.model, *(other.eval() for other in others)]
+        self.max_length = min((each.max_length for each in self.models if each.max_length is not None), default=None)
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.options = options
@@ -147,7 +151,7 @@ class Translator:
             self._check_target(ids, number)
         scored: dict[int, Translation] = {}
         for batch in self._batches([len(ids) for ids in target_ids]):
-            log_probs = score_pairs(self.model, [source_ids[i] for i in batch], [target_ids[i] for i in batch])
+            log_probs = score_pairs(self.models, [source_ids[i] for i in batch], [target_ids[i] for i in batch])
             for index, log_prob in zip(batch, log_probs, strict=True):
                 penalty = gnmt_length_penalty(len(target_ids[index]) + 1, self.options.gnmt_length_penalty)
                 scored[index] = Translation(targets[index], log_prob / penalty, log_prob, target_ids[index])
@@ -174,12 +178,12 @@ class Translator:
         source_ids = pad_rows(sources, last=EOS)  # (B, S)
         # few widths, so that products of the same size come again, whose plans are ready then
         width = -(-source_ids.shape[1] // 8) * 8
-        width = min(width, self.model.max_length or width)
+        width = min(width, self.max_length or width)
         source_ids = F.pad(source_ids, (0, width - source_ids.shape[1]), value=PAD).to(self.model.device)
         limits = [self._max_length(len(ids)) for ids in sources]
         shortlist = None if self.shortlist is None else self.shortlist.of_batch(sources, self.model.device)
         try:
-            step, state = ModelStep(self.model, shortlist), ModelState(self.model, source_ids, shortlist)
+            step, state = begin(self.models, source_ids, shortlist)
             if self.options.method == "sample":
                 keys = [sentence_key(self.options.seed, ids) for ids in sources]
                 found = sample(step, state, limits, keys, self.sampling_options, self.model.device)
@@ -197,12 +201,12 @@ class Translator:
     def _max_length(self, source_length: int) -> int:
         """The most tokens of a translation, end mark included."""
         limit = int(self.options.max_length_ratio * source_length) + self.options.max_length_extra + 1
-        return min(limit, self.model.max_length or limit)
+        return min(limit, self.max_length or limit)
 
     def _check_target(self, ids: list[int], number: int) -> None:
-        if len(ids) >= (self.model.max_length or len(ids) + 1):
+        if len(ids) >= (self.max_length or len(ids) + 1):
             raise UserError(
-                f"translation {number}: {len(ids)} tokens, and this model's positions end at {self.model.max_length} "
+                f"translation {number}: {len(ids)} tokens, and this model's positions end at {self.max_length} "
                 "with the begin mark (model.max_positions); leave it out"
             )
 
@@ -214,8 +218,8 @@ class Translator:
     def _source_limit(self) -> tuple[int, str]:
         """How many tokens of a source count, and the option that says so."""
         limit = self.options.max_source_length
-        if self.model.max_length is not None and self.model.max_length - 1 < limit:
-            return self.model.max_length - 1, "model.max_positions"
+        if self.max_length is not None and self.max_length - 1 < limit:
+            return self.max_length - 1, "model.max_positions"
         return limit, "decoding.max_source_length"
 
     def _limited(self, ids: list[int], number: int) -> list[int]:
