@@ -21,6 +21,7 @@ VERBS = {
     "translate": "translate sentences, a file or standard input with a run",
     "evaluate": "score a run, or a file of translations, with BLEU, chrF2++ and TER",
     "score": "print a run's own log-probability of given translations",
+    "tune": "find the weights of a noisy channel on the validation corpus",
     "align": "align the words of given translations",
     "heads": "print how each attention head of a run attends",
     "verify": "check that a run is whole and still translates as it did",

@@ -112,7 +112,7 @@ def _model(run: str, overrides: Sequence[str]) -> dict[str, Any]:
     files = [checkpoint / MODEL_FILE, *sorted(directory.tokenizer.glob("*.model"))]
     files += [directory.path / "shortlist.safetensors"] if config.decoding.shortlist else []
     hashes = {file.name: file_hash(file) for file in files}
-    for other in config.decoding.ensemble:
+    for other in filter(None, (*config.decoding.ensemble, config.decoding.reverse)):
         hashes[f"{other}/{MODEL_FILE}"] = file_hash(_checkpoint(other, "best")[1] / MODEL_FILE)
     return {"transformer": __version__, "decoding": decoding, "model_sha256": hashes}
 

@@ -12,7 +12,10 @@ from transformer.config.section import Positive, Section
 _ONLY_WITH = {
     "patience": ("method", "beam"),
     **dict.fromkeys(("temperature", "top_k", "top_p", "epsilon", "seed"), ("method", "sample")),
+    "mbr_utility": ("rerank", "mbr"),
+    **dict.fromkeys(("reverse", "channel_weight", "length_weight"), ("rerank", "noisy_channel")),
 }
+_SAMPLES = 32
 
 
 class DecodingSection(Section):
@@ -42,9 +45,25 @@ class DecodingSection(Section):
     gnmt_length_penalty: float = Field(default=0.6, ge=0, le=10)
     """α of ((5+L)/6)^α (Wu et al. 2016), by which a hypothesis' log-probability is divided; 0 means not at all."""
     ensemble: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Runs (their best checkpoints), or checkpoint directories, that translate together with the run itself: by the mean
-    of the models' probabilities, token by token. They need the run's tokenizer. Validation while training does without
-    them. docs/sampling.md has what it brings."""
+    """Runs (their best checkpoints), or checkpoint directories, that translate together with the run itself: by the
+    mean of the models' probabilities, token by token. They need the run's tokenizer. Validation while training does
+    without them. docs/sampling.md has what it brings."""
+    rerank: Literal["none", "mbr", "noisy_channel"] = "none"
+    """Who chooses among a sentence's candidates: `none`, the search's own score; `mbr`, minimum Bayes risk (Kumar and
+    Byrne 2004, Eikema and Aziz 2020), the one most like the others; `noisy_channel` (Yee et al. 2019, Ng et al. 2019),
+    which asks the model of the other direction too. Validation while training does without. docs/sampling.md."""
+    candidates: int | None = Field(default=None, gt=1, le=10_000)
+    """Hypotheses or samples to choose among. Empty: beam_size, or 32 samples."""
+    mbr_utility: Literal["chrf", "bleu"] = "chrf"
+    """How alike two candidates are: chrF2 or sentence BLEU, sacreBLEU's. Samples count alike; the hypotheses of a beam
+    by their probability."""
+    reverse: str | None = Field(default=None, min_length=1)
+    """For noisy_channel: a run (its best checkpoint) or checkpoint directory from the target to the source language."""
+    channel_weight: float = Field(default=1.0, ge=0, le=1000)
+    """For noisy_channel, whose score is log p(y|x) + channel_weight · log p(x|y) + length_weight · tokens of y.
+    `transformer tune RUN` finds both."""
+    length_weight: float = Field(default=0.0, ge=-1000, le=1000)
+    """See channel_weight; the end mark is a token too. It takes the place of gnmt_length_penalty."""
     precision: Literal["auto", "fp32", "bf16", "int8"] = "fp32"
     """Of weights and products when a trained run translates; validation while training is always in fp32. `auto` takes
     bf16 where the processor multiplies in it; `int8` rounds to 8 bits, on CPUs only. What each costs in BLEU:
@@ -91,3 +110,24 @@ class DecodingSection(Section):
         if self.ensemble and self.masked_heads:
             raise ValueError("masked_heads names heads of a single model; leave out either it or ensemble")
         return self
+
+    @model_validator(mode="after")
+    def _candidates_fit(self) -> DecodingSection:
+        if self.rerank == "none":
+            if self.candidates is not None:
+                raise ValueError("candidates are for rerank: mbr or noisy_channel, and rerank is none")
+            return self
+        if self.rerank == "noisy_channel" and self.reverse is None:
+            raise ValueError("rerank noisy_channel needs reverse, a run in the other direction")
+        if self.method == "beam" and self.num_candidates > self.beam_size:
+            raise ValueError(f"candidates {self.candidates} are more than beam_size {self.beam_size}")
+        if not 1 < self.num_candidates >= self.n_best:
+            raise ValueError(f"rerank {self.rerank} has {self.num_candidates} candidates; give 2 at least, and n_best")
+        return self
+
+    @property
+    def num_candidates(self) -> int:
+        """How many translations of a sentence are searched."""
+        if self.rerank == "none":
+            return self.n_best
+        return self.candidates or (self.beam_size if self.method == "beam" else _SAMPLES)

@@ -16,6 +16,7 @@ from transformer.decoding.beam_search import Hypothesis, SearchOptions, beam_sea
 from transformer.decoding.ensemble import begin
 from transformer.decoding.length_penalty import gnmt_length_penalty
 from transformer.decoding.noise import sentence_key
+from transformer.decoding.reranking import Rerank
 from transformer.decoding.sampling import SamplingOptions, sample
 from transformer.decoding.score import score_pairs
 from transformer.decoding.shortlist import Shortlist
@@ -32,7 +33,7 @@ class Translation:
 
     Attributes:
         text: detokenized, without a line break.
-        score: log_prob / length penalty; higher is better.
+        score: log_prob / length penalty, or what `decoding.rerank` ranked by; higher is better.
         log_prob: natural logarithm of the model's probability of the tokens.
         ids: the target tokens, without special ids.
     """
@@ -53,6 +54,7 @@ class Translator:
         warn: hears of a sentence that had to be cut.
         shortlist: see `decoding.shortlist`.
         others: models of the same vocabulary and on the same device that make an ensemble with it.
+        rerank: chooses among `decoding.candidates`; None: the search's own score does.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Translator:
         warn: Callable[[str], None] | None = None,
         shortlist: Shortlist | None = None,
         others: Sequence[Transformer] = (),
+        rerank: Rerank | None = None,
     ) -> None:
         self.model = model.eval()
         self.models = [self.model, *(other.eval() for other in others)]
@@ -73,10 +76,12 @@ class Translator:
         self.options = options
         self.warn = warn
         self.shortlist = shortlist
+        self.rerank = rerank
+        searched = options.n_best if rerank is None else options.num_candidates
         self._workers: Workers[list[list[int]], list[list[Hypothesis]]] | None = None
         self.search_options = SearchOptions(
             beam_size=options.beam_size,
-            n_best=options.n_best,
+            n_best=searched,
             alpha=options.gnmt_length_penalty,
             bos_id=BOS,
             eos_id=EOS,
@@ -84,7 +89,7 @@ class Translator:
             patience=options.patience,
         )
         self.sampling_options = SamplingOptions(
-            samples=options.n_best,
+            samples=searched,
             alpha=options.gnmt_length_penalty,
             bos_id=BOS,
             eos_id=EOS,
@@ -167,11 +172,18 @@ class Translator:
         """The number and the hypotheses of each batch, in any order."""
         count = self.options.workers or 1
         if count == 1 or len(work) == 1 or not can_fork(self.model.device):
-            yield from ((number, self._search(batch)) for number, batch in enumerate(work))
+            yield from ((number, self._choose(batch)) for number, batch in enumerate(work))
             return
-        workers, self._workers = self._workers or Workers(self._search, count), None
+        workers, self._workers = self._workers or Workers(self._choose, count), None
         yield from workers.map(work)
         self._workers = workers  # all went well: they serve again
+
+    def _choose(self, sources: list[list[int]]) -> list[list[Hypothesis]]:
+        """The n best of what is found for each sentence of a batch."""
+        found = self._search(sources)
+        if self.rerank is not None:
+            found = self.rerank(sources, found)
+        return [hypotheses[: self.options.n_best] for hypotheses in found]
 
     @torch.inference_mode()
     def _search(self, sources: list[list[int]]) -> list[list[Hypothesis]]:
