@@ -28,7 +28,8 @@ class DecodingSection(Section):
     past 50 lower batch_size."""
     method: Literal["beam", "sample"] = "beam"
     """`beam` searches the most probable translation; `sample` draws translations by the model's probabilities, n_best a
-    sentence, which then are listed best first. docs/sampling.md says when each is worth it."""
+    sentence, which then are listed best first. docs/sampling.md says when each is worth it. Validation while training
+    is by beam."""
     temperature: float = Field(default=1.0, ge=0.01, le=100)
     """Log-probabilities are divided by it before a token is drawn: below 1 samples are likelier, above 1 more varied.
     The rules that follow see the probabilities after it; a token is drawn among those that all given rules keep."""

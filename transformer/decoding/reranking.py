@@ -26,7 +26,7 @@ class Rerank(Protocol):
 class MinimumBayesRisk:
     """Chooses the candidate whose expected utility is highest: Σ_y p(y) · utility(candidate, y) over the candidates.
 
-    Of samples each draw counts alike (Eikema and Aziz 2020, equation 5), so that p is how often a text was drawn;
+    Of samples each draw counts alike (Eikema and Aziz 2020), so that p is how often a text was drawn;
     the hypotheses of a beam count by their probability among themselves (Kumar and Byrne 2004). The score is the
     expected utility.
 
@@ -63,7 +63,7 @@ class MinimumBayesRisk:
 
 class NoisyChannel:
     """Scores log p(y|x) + λ · log p(x|y) + μ · L of a translation y with L tokens, its end mark included (Yee et al.
-    2019, equation 4, and Ng et al. 2019, section 3.4, without their language models).
+    2019, Ng et al. 2019, without their language models).
 
     Args:
         source_tokenizer, target_tokenizer: of the run.

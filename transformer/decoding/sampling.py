@@ -56,6 +56,7 @@ def sample(
     keys: Sequence[int],
     options: SamplingOptions,
     device: torch.device | None = None,
+    ids: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
     """Draw R translations of every sentence of a batch.
 
@@ -66,6 +67,7 @@ def sample(
         keys: of the sentences' random numbers, see `noise.sentence_key`. Sample r is the same whatever R is.
         options: see `SamplingOptions`.
         device: where the step function wants its tokens.
+        ids: (V) what the places in the log-probabilities mean in every batch, where they mean it in this one alone.
 
     Returns:
         For each sentence its R samples, best score first. Their log-probabilities are the model's own, before
@@ -74,7 +76,7 @@ def sample(
     Raises:
         UserError: where the scores are no numbers.
     """
-    samples = _Samples(max_lengths, keys, options, device)
+    samples = _Samples(max_lengths, keys, options, device, ids)
     if not max_lengths:
         return []
     tokens = torch.full((len(max_lengths), 1), options.bos_id, device=device)  # (B, 1)
@@ -100,9 +102,15 @@ class _Samples:
     """
 
     def __init__(
-        self, max_lengths: Sequence[int], keys: Sequence[int], options: SamplingOptions, device: torch.device | None
+        self,
+        max_lengths: Sequence[int],
+        keys: Sequence[int],
+        options: SamplingOptions,
+        device: torch.device | None,
+        ids: Tensor | None,
     ) -> None:
         self.options = options
+        self.ids = ids
         size = len(max_lengths)
         self.sentences = torch.arange(size, device=device).repeat_interleave(options.samples)  # (B·R)
         numbers = torch.arange(options.samples, device=device)
@@ -172,7 +180,8 @@ class _Samples:
         """A token for each row of (N, V)."""
         keys = children(self.keys[self.live], torch.tensor(self.length, device=log_probs.device))  # (N)
         parts = zip(torch.split(log_probs, _TOGETHER), torch.split(keys, _TOGETHER), strict=True)
-        return torch.cat([_draw(part, own, self.options) for part, own in parts])
+        ids = torch.arange(log_probs.shape[1], device=log_probs.device) if self.ids is None else self.ids  # (V)
+        return torch.cat([_draw(part, own, ids, self.options) for part, own in parts])
 
     def results(self) -> list[list[Hypothesis]]:
         """By sentence, best score first."""
@@ -184,15 +193,14 @@ class _Samples:
         return [sorted(hypotheses, key=lambda h: h.score, reverse=True) for hypotheses in found]
 
 
-def _draw(log_probs: Tensor, keys: Tensor, options: SamplingOptions) -> Tensor:
-    """A token for each row of (N, V), by noise of the keys (N).
+def _draw(log_probs: Tensor, keys: Tensor, ids: Tensor, options: SamplingOptions) -> Tensor:
+    """A token for each row of (N, V), by noise of the keys (N) and the tokens' ids (V).
 
     What truncation keeps is never sorted out. The draw is the largest noisy log-probability; where that token is not
     kept, neither are the less probable ones, so the largest among the more probable ones is looked at, and so on: the
     largest among all that are kept.
     """
     scaled = (log_probs / options.temperature).log_softmax(dim=1)  # (N, V)
-    ids = torch.arange(scaled.shape[1], device=keys.device)  # (V)
     noisy = scaled + gumbel(children(keys[:, None], ids))  # (N, V)
     drawn = noisy.argmax(dim=1)  # (N)
     if options.top_k is None and options.top_p is None and options.epsilon is None:

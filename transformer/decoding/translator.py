@@ -198,7 +198,8 @@ class Translator:
             step, state = begin(self.models, source_ids, shortlist)
             if self.options.method == "sample":
                 keys = [sentence_key(self.options.seed, ids) for ids in sources]
-                found = sample(step, state, limits, keys, self.sampling_options, self.model.device)
+                ids = None if shortlist is None else shortlist.ids
+                found = sample(step, state, limits, keys, self.sampling_options, self.model.device, ids)
             else:
                 found = beam_search(step, state, limits, self.search_options, self.model.device)
         except RuntimeError as error:  # rounding to 8 bits asks for the least and the most of what it rounds
@@ -207,8 +208,8 @@ class Translator:
             raise not_numbers() from None
         if shortlist is None:
             return found
-        ids = shortlist.ids.tolist()
-        return [[replace(h, ids=[ids[place] for place in h.ids]) for h in hypotheses] for hypotheses in found]
+        listed = shortlist.ids.tolist()
+        return [[replace(h, ids=[listed[place] for place in h.ids]) for h in hypotheses] for hypotheses in found]
 
     def _max_length(self, source_length: int) -> int:
         """The most tokens of a translation, end mark included."""
