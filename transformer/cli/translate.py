@@ -14,6 +14,10 @@ into NAME.03-of-10; put end to end, the shards are the whole.
 With --attention FILE the weights of every head, for each sentence and its best translation, are written to a file: an
 object a line, with the pieces of both sides and maps like cross.2, [head][target piece][source piece].
 With decoding.n_best=K each sentence gives up to K lines: its number, rank, score and text, separated by tabs.
+decoding.method=sample draws translations, decoding.ensemble lets other runs help, decoding.rerank lets others choose.
+
+    transformer translate runs/demo --input sentences.zh decoding.method=sample decoding.top_p=0.9 decoding.n_best=8
+
 An argument that reads section.key=value is an option; sentences after -- never are."""
 
 from __future__ import annotations

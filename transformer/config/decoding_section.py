@@ -53,8 +53,8 @@ class DecodingSection(Section):
     """Who chooses among a sentence's candidates: `none`, the search's own score; `mbr`, minimum Bayes risk (Kumar and
     Byrne 2004, Eikema and Aziz 2020), the one most like the others; `noisy_channel` (Yee et al. 2019, Ng et al. 2019),
     which asks the model of the other direction too. Validation while training does without. docs/sampling.md."""
-    candidates: int | None = Field(default=None, gt=1, le=10_000)
-    """Hypotheses or samples to choose among. Empty: beam_size, or 32 samples."""
+    candidates: int | None = Field(default=None, gt=1, le=1000)
+    """Hypotheses or samples to choose among. Empty: beam_size, or 32 samples. Under mbr the time grows with its square."""
     mbr_utility: Literal["chrf", "bleu"] = "chrf"
     """How alike two candidates are: chrF2 or sentence BLEU, sacreBLEU's. Samples count alike; the hypotheses of a beam
     by their probability."""
