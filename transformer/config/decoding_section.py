@@ -54,7 +54,7 @@ class DecodingSection(Section):
     Byrne 2004, Eikema and Aziz 2020), the one most like the others; `noisy_channel` (Yee et al. 2019, Ng et al. 2019),
     which asks the model of the other direction too. Validation while training does without. docs/sampling.md."""
     candidates: int | None = Field(default=None, gt=1, le=1000)
-    """Hypotheses or samples to choose among. Empty: beam_size, or 32 samples. Under mbr the time grows with its square."""
+    """Hypotheses or samples to choose among. Empty: beam_size, or 32 samples. mbr takes time with its square."""
     mbr_utility: Literal["chrf", "bleu"] = "chrf"
     """How alike two candidates are: chrF2 or sentence BLEU, sacreBLEU's. Samples count alike; the hypotheses of a beam
     by their probability."""
