@@ -122,6 +122,18 @@ def test_n_best_lines(output: Callable[..., str], tiny_run: Path, sources: list[
     assert [(float(row[2]), row[3]) for row in rows] == [(pytest.approx(f.score, abs=2e-6), f.text) for f in found]
 
 
+def test_samples(output: Callable[..., str], tiny_run: Path, tmp_path: Path, sources: list[str]) -> None:
+    options = ("decoding.method=sample", "decoding.temperature=2", "decoding.n_best=5")
+    rows = [line.split("\t") for line in output("translate", tiny_run, *options, *sources).splitlines()]
+    assert [row[0] for row in rows] == [str(number) for number in range(1, len(sources) + 1) for _ in range(5)]
+    assert len({row[3] for row in rows}) > len(sources)
+    (tmp_path / "lines").write_text("".join(source + "\n" for source in sources[6:]), "utf-8")
+    later = [
+        line.split("\t") for line in output("translate", tiny_run, *options, "--input", tmp_path / "lines").splitlines()
+    ]
+    assert [row[3] for row in later] == [row[3] for row in rows[30:]]
+
+
 def test_overrides_are_obeyed_wherever_they_stand(
     output: Callable[..., str], tiny_run: Path, sources: list[str]
 ) -> None:

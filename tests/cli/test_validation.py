@@ -50,6 +50,18 @@ def test_bleu_and_chrf_are_those_of_the_translations(tiny_run: Path, tiny_projec
     assert metrics["chrf"] == pytest.approx(sacrebleu.corpus_chrf(hypotheses, references, word_order=2).score)
 
 
+@pytest.mark.parametrize("overrides", [
+    ("decoding.method=sample", "decoding.n_best=7"),
+    ("decoding.rerank=mbr", "decoding.n_best=2"),
+    ("decoding.ensemble=[absent]",),
+])  # fmt: skip
+def test_it_is_by_plain_beam_search_whatever_the_run_will_be_used_with(
+    tiny_run: Path, overrides: tuple[str, ...]
+) -> None:
+    model = load(tiny_run).model
+    assert validation(tiny_run, *overrides).translate(model) == validation(tiny_run).translate(model)
+
+
 def test_max_sentences_limits_the_translations_but_not_the_loss(tiny_run: Path) -> None:
     model = load(tiny_run).model
     whole, none = validation(tiny_run), validation(tiny_run, "validation.max_sentences=0")

@@ -79,6 +79,18 @@ def test_it_is_a_sentences_own(tiny_model: Transformer, tokenizer: Tokenizer, ba
         assert set(best.ids) <= {50} | {candidate for i in ids for candidate in candidates[i].tolist()}
 
 
+def test_samples_do_not_depend_on_the_batch_shortlist(tiny_model: Transformer, tokenizer: Tokenizer) -> None:
+    candidates = ((np.arange(VOCABULARY)[:, None] * 7 + np.arange(5)) % VOCABULARY).astype(np.int32)
+    shortlist = Shortlist(candidates, np.array([50], dtype=np.int32))
+    found = []
+    for batch_size in (1, 64):
+        options = DecodingSection(method="sample", n_best=5, max_length_extra=6, batch_size=batch_size)
+        translator = Translator(tiny_model, tokenizer, tokenizer, options, shortlist=shortlist)
+        found.append([[t.ids for t in samples] for samples in translator.translate_n_best(SENTENCES)])
+    assert found[0] == found[1]
+    assert len({tuple(ids) for samples in found[0] for ids in samples}) > 2 * len(SENTENCES)
+
+
 def test_written_and_read_again(tmp_path: Path) -> None:
     path = Shortlist(CANDIDATES, FREQUENT).write(tmp_path)
     assert path == tmp_path / SHORTLIST_FILE

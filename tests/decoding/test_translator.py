@@ -62,6 +62,24 @@ def test_processes_side_by_side_change_nothing(make_translator: MakeTranslator) 
     assert sum(advanced) == len(SENTENCES)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("rules", [{}, {"epsilon": 0.01}])
+def test_a_sentences_samples_are_the_same_wherever_it_stands(
+    make_translator: MakeTranslator, rules: dict[str, float], workers: int
+) -> None:
+    options = {"method": "sample", "n_best": 4, **rules}
+    expected = [[t.ids for t in found] for found in make_translator(**options).translate_n_best(SENTENCES)]
+    assert len({tuple(ids) for found in expected for ids in found}) > 20
+    assert expected[2] == expected[7]  # the same sentence
+    others = make_translator(**options, batch_size=3, workers=workers).translate_n_best(
+        [*SENTENCES[3:], *SENTENCES[:3]]
+    )
+    assert [[t.ids for t in found] for found in [*others[-3:], *others[:-3]]] == expected
+    assert make_translator(**options, seed=2).translate(SENTENCES[:1]) != make_translator(**options).translate(
+        SENTENCES[:1]
+    )
+
+
 def test_n_best_are_distinct_best_first_and_detokenized(make_translator: MakeTranslator, tokenizer: Tokenizer) -> None:
     translator = make_translator()
     for index, best in enumerate(translator.translate_n_best(SENTENCES)):

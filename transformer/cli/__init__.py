@@ -24,6 +24,7 @@ VERBS = {
     "compare": "tell which differences between systems are more than chance",
     "score": "print a run's own log-probability of given translations",
     "report": "explain runs on an HTML page, and in plots",
+    "tune": "find the weights of a noisy channel on the validation corpus",
     "align": "align the words of given translations",
     "heads": "print how each attention head of a run attends",
     "verify": "check that a run is whole and still translates as it did",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from transformer.cli.wiring import open_translator, read_matching_lines, say
+from transformer.cli.wiring import described, open_translator, read_matching_lines, say
 from transformer.config import Config
 from transformer.data.corpus import read_pairs
 from transformer.decoding.translator import Translation, Translator
@@ -52,7 +52,7 @@ def read_evaluation_set(config: Config, split: str, source: str | None, referenc
 def translate_set(run: str, overrides: Sequence[str], sources: Sequence[str]) -> tuple[Translator, list[Translation]]:
     """A run's translator, and its best translation of each sentence, with progress for the person at the terminal."""
     translator = open_translator(run, overrides, use_all_cores=True)
-    say(f"translating {len(sources):,} sentences, beam {translator.options.beam_size}")
+    say(f"translating {len(sources):,} sentences, {described(translator.options)}")
     console = Console(total=len(sources), unit="sentence")
     try:
         return translator, [found[0] for found in translator.translate_n_best(sources, console.advance)]

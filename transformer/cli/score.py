@@ -2,7 +2,8 @@
 
     transformer score runs/demo --source sentences.zh --target translations.en
 
-The score is what beam search ranks by: log-probability / length penalty."""
+The score is what beam search ranks by: log-probability / length penalty. With decoding.ensemble=[RUN,…] both
+are those of the models' mean probability."""
 
 from __future__ import annotations
 

@@ -124,19 +124,23 @@ def _record_of(output: Path) -> Path:
 def _model(run: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Everything but the lines that decides a translation, in JSON's types."""
     config = run_config(run, overrides)
-    path, name = split_checkpoint(Path(run))
-    directory = RunDirectory(path)
-    checkpoint = directory.checkpoint(name) if name else directory.resolve(config.decoding.checkpoint)
     spared = _WITHOUT_EFFECT | (set() if config.decoding.precision == "int8" else _BATCHES)
     decoding = config.decoding.model_dump(mode="json", exclude=spared)
+    directory, checkpoint = _checkpoint(run, config.decoding.checkpoint)
     files = [checkpoint / MODEL_FILE, *sorted(directory.tokenizer.glob("*.model"))]
-    files += [path / "shortlist.safetensors"] if config.decoding.shortlist else []
-    files += [path / CONFIDENCE_FILE] if config.decoding.confidence else []
-    return {
-        "transformer": __version__,
-        "decoding": decoding,
-        "model_sha256": {file.name: file_hash(file) for file in files},
-    }
+    files += [directory.path / "shortlist.safetensors"] if config.decoding.shortlist else []
+    files += [directory.path / CONFIDENCE_FILE] if config.decoding.confidence else []
+    hashes = {file.name: file_hash(file) for file in files}
+    for other in filter(None, (*config.decoding.ensemble, config.decoding.reverse)):
+        hashes[f"{other}/{MODEL_FILE}"] = file_hash(_checkpoint(other, "best")[1] / MODEL_FILE)
+    return {"transformer": __version__, "decoding": decoding, "model_sha256": hashes}
+
+
+def _checkpoint(run: str, which: str) -> tuple[RunDirectory, Path]:
+    """The run and the checkpoint directory that a run directory, or one of its checkpoints, names."""
+    path, name = split_checkpoint(Path(run))
+    directory = RunDirectory(path)
+    return directory, directory.checkpoint(name) if name else directory.resolve(which)
 
 
 def _hash(text: str) -> str:

@@ -99,8 +99,9 @@ class Validation:
 
     def _translate(self, model: Transformer, sources: list[str], **decoding: float) -> list[str]:
         tokenizers = self.prepared.source_tokenizer, self.prepared.target_tokenizer
-        # in this process: forked ones would share the training's memory and locks
-        options = self.config.decoding.model_copy(update={"workers": 1, **decoding})
+        # in this process: forked ones would share the training's memory and locks; and by beam search, not by draws
+        fixed = {"workers": 1, "method": "beam", "n_best": 1, "line_fields": "sentence"}
+        options = self.config.decoding.model_copy(update={**fixed, **decoding})
         return Translator(model, *tokenizers, options).translate(sources)
 
     def _micro_batches(self) -> list[np.ndarray]:

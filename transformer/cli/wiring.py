@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
-from transformer.checkpoint.load import load_model
+from transformer.checkpoint.load import LoadedModel, load_model
 from transformer.checkpoint.run_directory import split_checkpoint
-from transformer.config import Config, is_override, load_config, override_config
+from transformer.config import Config, DecodingSection, is_override, load_config, override_config
 from transformer.data.corpus import read_lines
 from transformer.decoding.attention_maps import mask_heads
 from transformer.decoding.prepack import prepack, prepack_int8
+from transformer.decoding.reranking import MinimumBayesRisk, NoisyChannel, Rerank
 from transformer.decoding.shortlist import read_shortlist
 from transformer.decoding.translator import Translator
 from transformer.errors import UserError
@@ -50,24 +51,85 @@ def open_translator(run: str | Path, overrides: Sequence[str] = (), use_all_core
         use_all_cores: where `decoding.workers` is empty, one worker for each thread.
     """
     config = run_config(run, overrides)
+    options = config.decoding
     device = choose_device(config.run.device)
     configure_process(config.run.threads, device)
-    loaded = load_model(run, config.decoding.checkpoint)
+    loaded = load_model(run, options.checkpoint)
     model = loaded.model.to(device)
-    if unknown := mask_heads(model, config.decoding.masked_heads):
+    if unknown := mask_heads(model, options.masked_heads):
         raise UserError(
             f"decoding.masked_heads: this model has no {', '.join(unknown)}; transformer heads RUN lists them"
         )
-    freeze_weights(model, config.decoding.precision)
+    others = [_member(path, loaded).to(device) for path in options.ensemble]
+    for each in (model, *others):
+        freeze_weights(each, options.precision)
     tokenizers = loaded.source_tokenizer, loaded.target_tokenizer
     shortlist = None
-    if config.decoding.shortlist:
+    if options.shortlist:
         directory, _ = split_checkpoint(Path(run))
         shortlist = read_shortlist(directory, *(tokenizer.vocab_size for tokenizer in tokenizers))
-    options = config.decoding
     if use_all_cores and options.workers is None:
         options = options.model_copy(update={"workers": torch.get_num_threads()})
-    return Translator(model, *tokenizers, options, warn=say, shortlist=shortlist)
+    rerank = _reranker(config, loaded, device)
+    return Translator(model, *tokenizers, options, warn=say, shortlist=shortlist, others=others, rerank=rerank)
+
+
+def _reranker(config: Config, loaded: LoadedModel, device: torch.device) -> Rerank | None:
+    """What `decoding.rerank` asks for."""
+    options = config.decoding
+    if options.rerank == "mbr":
+        from transformer.evaluation.sentence_metrics import sentence_metric  # sacreBLEU: only when it is wanted
+
+        utility = sentence_metric(options.mbr_utility, config.data.target_language)
+        return MinimumBayesRisk(loaded.target_tokenizer, utility, sampled=options.method == "sample")
+    if options.reverse is None:
+        return None
+    other = load_model(options.reverse)
+    theirs = other.config.data.source_language, other.config.data.target_language
+    ours = config.data.source_language, config.data.target_language
+    if theirs != ours[::-1]:
+        raise UserError(
+            f"decoding.reverse: {options.reverse} translates from {theirs[0]} to {theirs[1]}; "
+            f"give a run from {ours[1]} to {ours[0]}"
+        )
+    model = other.model.to(device)
+    freeze_weights(model, options.precision)
+    limits = {name: getattr(options, name) for name in ("batch_size", "batch_tokens", "max_source_length")}
+    reverse = Translator(model, other.source_tokenizer, other.target_tokenizer, DecodingSection(**limits))
+
+    def log_probs(translations: Sequence[str], sources: Sequence[str]) -> list[float]:
+        return [scored.log_prob for scored in reverse.score(translations, sources)]
+
+    tokenizers = loaded.source_tokenizer, loaded.target_tokenizer
+    return NoisyChannel(*tokenizers, log_probs, options.channel_weight, options.length_weight)
+
+
+def _member(path: str, loaded: LoadedModel) -> Transformer:
+    """A model that translates together with another.
+
+    Raises:
+        UserError: where its tokenizer is another.
+    """
+    other = load_model(path)
+    if other.source_tokenizer.model != loaded.source_tokenizer.model or (
+        other.target_tokenizer.model != loaded.target_tokenizer.model
+    ):
+        raise UserError(
+            f"decoding.ensemble: {path} has another tokenizer than this run; runs translate together that were trained "
+            "with one tokenizer (tokenizer.source_model=RUN/tokenizer/shared.model)"
+        )
+    return other.model
+
+
+def described(options: DecodingSection) -> str:
+    """How translations are found, in a few words."""
+    by = f", {len(options.ensemble) + 1} models" if options.ensemble else ""
+    by += f", {options.rerank} among {options.num_candidates}" if options.rerank != "none" else ""
+    if options.method == "beam":
+        return f"beam {options.beam_size}{by}"
+    rules = {name: getattr(options, name) for name in ("temperature", "top_k", "top_p", "epsilon")}
+    rules = {name: value for name, value in rules.items() if value not in (None, 1.0)}
+    return ", ".join(["sampling", *(f"{name} {value}" for name, value in rules.items()), f"seed {options.seed}"]) + by
 
 
 def read_matching_lines(*paths: str) -> list[list[str]]:

@@ -8,20 +8,72 @@ from pydantic import Field, model_validator
 
 from transformer.config.section import Positive, Section
 
+# What has no effect but with a certain value of another option, and is refused without it.
+_ONLY_WITH = {
+    **dict.fromkeys(
+        (
+            *("patience", "length_penalty", "coverage_penalty", "min_length", "no_repeat_ngram_size"),
+            *("repetition_guard", "diverse_groups", "diversity_strength", "line_fields", "term_bonus", "token_scores"),
+        ),
+        ("method", "beam"),
+    ),
+    **dict.fromkeys(("temperature", "top_k", "top_p", "epsilon", "seed"), ("method", "sample")),
+    "mbr_utility": ("rerank", "mbr"),
+    **dict.fromkeys(("reverse", "channel_weight", "length_weight"), ("rerank", "noisy_channel")),
+}
+_SAMPLES = 32
+
 
 class DecodingSection(Section):
-    """Beam search; the defaults are the paper's (section 6.1)."""
+    """How translations are found; the defaults are the paper's beam search (section 6.1)."""
 
     checkpoint: str = Field(default="best", pattern=r"^(best|last|averaged|\d{1,10})$", coerce_numbers_to_str=True)
     """Which weights: `best`, `last`, `averaged`, or an update's number."""
     beam_size: int = Field(default=4, gt=0, le=1000)
-    """Hypotheses kept a step; 1 is greedy search. Attention among beams takes memory with its square: past 50 lower
-    batch_size."""
+    """Hypotheses that beam search keeps a step; 1 is greedy search. Attention among beams takes memory with its square:
+    past 50 lower batch_size."""
+    method: Literal["beam", "sample"] = "beam"
+    """`beam` searches the most probable translation; `sample` draws translations by the model's probabilities, n_best a
+    sentence, which then are listed best first. docs/sampling.md says when each is worth it. Validation while training
+    is by beam."""
+    temperature: float = Field(default=1.0, ge=0.01, le=100)
+    """Log-probabilities are divided by it before a token is drawn: below 1 samples are likelier, above 1 more varied.
+    The rules that follow see the probabilities after it; a token is drawn among those that all given rules keep."""
+    top_k: Positive | None = None
+    """Draw among the k most probable tokens (Fan et al. 2018)."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Draw from the nucleus: the fewest tokens whose probabilities sum to p (Holtzman et al. 2020)."""
+    epsilon: float | None = Field(default=None, gt=0, lt=1)
+    """Draw among the tokens of at least this probability (Hewitt et al. 2022), and the most probable one; 0.02 suits
+    minimum Bayes risk (Freitag et al. 2023)."""
+    seed: int = Field(default=1, ge=0, lt=2**32)
+    """Of sampling. A sentence's samples depend on it and on the sentence alone, not on where it stands, what is
+    searched beside it, or the number of workers; the same sentence has the same samples."""
     gnmt_length_penalty: float = Field(default=0.6, ge=0, le=10)
     """α of ((5+L)/6)^α (Wu et al. 2016), by which a hypothesis' log-probability is divided; 0 means not at all."""
     length_penalty: Literal["gnmt", "average", "none"] = "gnmt"
     """What a hypothesis' log-probability is divided by: `gnmt` with the α above, `average` its length, `none` nothing,
     which prefers short ones. All search options and what they do to BLEU: docs/search.md."""
+    ensemble: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Runs (their best checkpoints), or checkpoint directories, that translate together with the run itself: by the
+    mean of the models' probabilities, token by token. They need the run's tokenizer. Validation while training does
+    without them. docs/sampling.md has what it brings."""
+    rerank: Literal["none", "mbr", "noisy_channel"] = "none"
+    """Who chooses among a sentence's candidates: `none`, the search's own score; `mbr`, minimum Bayes risk (Kumar and
+    Byrne 2004, Eikema and Aziz 2020), the one most like the others; `noisy_channel` (Yee et al. 2019, Ng et al. 2019),
+    which asks the model of the other direction too. Validation while training does without. docs/sampling.md."""
+    candidates: int | None = Field(default=None, gt=1, le=1000)
+    """Hypotheses or samples to choose among. Empty: beam_size, or 32 samples. mbr takes time with its square."""
+    mbr_utility: Literal["chrf", "bleu"] = "chrf"
+    """How alike two candidates are: chrF2 or sentence BLEU, sacreBLEU's. Samples count alike; the hypotheses of a beam
+    by their probability."""
+    reverse: str | None = Field(default=None, min_length=1)
+    """For noisy_channel: a run (its best checkpoint) or checkpoint directory from the target to the source language."""
+    channel_weight: float = Field(default=1.0, ge=0, le=1000)
+    """For noisy_channel, whose score is log p(y|x) + channel_weight · log p(x|y) + length_weight · tokens of y.
+    `transformer tune RUN` finds both."""
+    length_weight: float = Field(default=0.0, ge=-1000, le=1000)
+    """See channel_weight; the end mark is a token too. It takes the place of gnmt_length_penalty."""
     precision: Literal["auto", "fp32", "bf16", "int8"] = "fp32"
     """Of weights and products when a trained run translates; validation while training is always in fp32. `auto` takes
     bf16 where the processor multiplies in it; `int8` rounds to 8 bits, on CPUs only. What each costs in BLEU:
@@ -65,7 +117,7 @@ class DecodingSection(Section):
     max_source_length: int = Field(default=1024, gt=0, le=100_000)
     """A source sentence of more tokens is cut there, with a warning: memory grows with the square of the length."""
     n_best: Positive = 1
-    """How many hypotheses a sentence to return; at most beam_size."""
+    """How many translations a sentence to return; at most beam_size under beam search."""
     confidence: bool = False
     """`translate` prints before each translation how good it probably is, 0 to 100 (the sentence chrF2++ to expect),
     and a tab; `evaluate` says how far that can be believed. `transformer calibrate RUN` learns it once."""
@@ -83,7 +135,7 @@ class DecodingSection(Section):
 
     @model_validator(mode="after")
     def _n_best_fits(self) -> DecodingSection:
-        if self.n_best > self.beam_size:
+        if self.method == "beam" and self.n_best > self.beam_size:
             raise ValueError(f"n_best {self.n_best} is more than beam_size {self.beam_size}")
         if self.max_length_ratio == 0 and self.max_length_extra == 0:
             raise ValueError("max_length_ratio and max_length_extra are both 0; no token could be written")
@@ -99,3 +151,35 @@ class DecodingSection(Section):
     def requires_terms(self) -> bool:
         """Whether input lines bring terms that must come."""
         return self.term_bonus is None and self.line_fields in ("terms", "prefix_terms")
+
+    @model_validator(mode="after")
+    def _each_has_an_effect(self) -> DecodingSection:
+        for name, (other, value) in _ONLY_WITH.items():
+            if getattr(self, name) != type(self).model_fields[name].default and getattr(self, other) != value:
+                raise ValueError(f"{name} is for {other}: {value}, and {other} is {getattr(self, other)}")
+        if self.ensemble and self.masked_heads:
+            raise ValueError("masked_heads names heads of a single model; leave out either it or ensemble")
+        if self.ensemble and self.coverage_penalty:
+            raise ValueError("coverage_penalty looks at a single model's attention; leave out either it or ensemble")
+        return self
+
+    @model_validator(mode="after")
+    def _candidates_fit(self) -> DecodingSection:
+        if self.rerank == "none":
+            if self.candidates is not None:
+                raise ValueError("candidates are for rerank: mbr or noisy_channel, and rerank is none")
+            return self
+        if self.rerank == "noisy_channel" and self.reverse is None:
+            raise ValueError("rerank noisy_channel needs reverse, a run in the other direction")
+        if self.method == "beam" and self.num_candidates > self.beam_size:
+            raise ValueError(f"candidates {self.candidates} are more than beam_size {self.beam_size}")
+        if not 1 < self.num_candidates >= self.n_best:
+            raise ValueError(f"rerank {self.rerank} has {self.num_candidates} candidates; give 2 at least, and n_best")
+        return self
+
+    @property
+    def num_candidates(self) -> int:
+        """How many translations of a sentence are searched."""
+        if self.rerank == "none":
+            return self.n_best
+        return self.candidates or (self.beam_size if self.method == "beam" else _SAMPLES)

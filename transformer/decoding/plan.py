@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from transformer.config import DecodingSection
 from transformer.data.tokenizer import BOS, EOS, PAD, UNK
@@ -13,25 +14,42 @@ from transformer.decoding.beam_search import Hypothesis, SearchOptions, beam_sea
 from transformer.decoding.constraints import RequiredTerms
 from transformer.decoding.coverage import Coverage
 from transformer.decoding.diverse import DiverseGroups
+from transformer.decoding.noise import sentence_key
 from transformer.decoding.request import Job
 from transformer.decoding.rules import MinLength, NoRepeat, Prefix, Rule, RuledState, RuledStep, padded
+from transformer.decoding.sampling import SamplingOptions, sample
 from transformer.decoding.selection import Selection
 from transformer.decoding.step import ModelState, ModelStep, State, StepFunction
 from transformer.decoding.terminology import TermBonus
 from transformer.decoding.terms import Progress
 
 
-def search_options(options: DecodingSection) -> SearchOptions:
-    """The options of a plain search."""
+def search_options(options: DecodingSection, searched: int) -> SearchOptions:
+    """The options of a plain search for so many hypotheses of a sentence."""
     return SearchOptions(
         beam_size=options.beam_size,
-        n_best=options.n_best,
+        n_best=searched,
         alpha=options.gnmt_length_penalty,
         bos_id=BOS,
         eos_id=EOS,
         forbidden_ids=(PAD, UNK, BOS),
         patience=options.patience,
         length_penalty=options.length_penalty,
+    )
+
+
+def sampling_options(options: DecodingSection, searched: int) -> SamplingOptions:
+    """The options of so many samples of a sentence."""
+    return SamplingOptions(
+        samples=searched,
+        alpha=options.gnmt_length_penalty,
+        bos_id=BOS,
+        eos_id=EOS,
+        forbidden_ids=(PAD, UNK, BOS),
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        epsilon=options.epsilon,
     )
 
 
@@ -59,30 +77,44 @@ class Plan:
     Args:
         options: of decoding.
         jobs: of one kind.
+        searched: how many hypotheses or samples of each are wanted.
         device: where the step function wants its tokens.
+        ids: (V) what the places in the log-probabilities mean, where they mean it in this batch alone.
     """
 
-    def __init__(self, options: DecodingSection, jobs: Sequence[Job], device: torch.device) -> None:
+    def __init__(
+        self,
+        options: DecodingSection,
+        jobs: Sequence[Job],
+        searched: int,
+        device: torch.device,
+        ids: Tensor | None = None,
+    ) -> None:
         self.options = options
         self.jobs = jobs
+        self.searched = searched
         self.device = device
-        self.search_options = search_options(options)
+        self.ids = ids
+        self.search_options = search_options(options, searched)
+        self.copies = options.diverse_groups
         self.bonus = self._bonus()
 
-    @property
-    def copies(self) -> int:
-        """Rows that the state needs for each sentence: one for each group of a diverse search."""
-        return self.options.diverse_groups
-
-    def search(self, step: ModelStep, state: ModelState, limits: Sequence[int]) -> list[list[Hypothesis]]:
+    def search(self, step: StepFunction, state: State, limits: Sequence[int]) -> list[list[Hypothesis]]:
         """The hypotheses of each sentence, best first.
 
         Args:
-            step, state: the model; `copies` rows for each sentence, one after another.
+            step, state: the model; a row for each sentence, or for each group of a diverse search, one after another.
             limits: see `beam_search`.
         """
+        if self.options.method == "sample":
+            keys = [sentence_key(self.options.seed, job.source) for job in self.jobs]
+            return sample(
+                step, state, limits, keys, sampling_options(self.options, self.searched), self.device, self.ids
+            )
         if not self.options.coverage_penalty:
             return self._search(step, state, limits)
+        assert isinstance(step, ModelStep)  # whose attention is looked at; the config refuses ensembles
+        assert isinstance(state, ModelState)
         coverage = Coverage(step, state, self.options.coverage_penalty)
         return self._search(coverage, coverage, limits, coverage.penalty)
 
@@ -137,7 +169,7 @@ class Plan:
             return options, None
         beam = options.beam_size // groups
         selection = DiverseGroups(len(self.jobs), groups, self.options.diversity_strength, beam, EOS)
-        return replace(options, beam_size=beam, n_best=min(options.n_best, beam)), selection
+        return replace(options, beam_size=beam, n_best=min(self.searched, beam)), selection
 
     def _without_bonus(self, job: Job, hypothesis: Hypothesis) -> Hypothesis:
         """With the model's own log-probabilities again; the score keeps the bonus that it was ranked by."""
@@ -153,5 +185,5 @@ class Plan:
             of_groups = [hypothesis for group in found[start : start + self.copies] for hypothesis in group]
             distinct = {tuple(hypothesis.ids): hypothesis for hypothesis in of_groups}
             ranked = sorted(distinct.values(), key=lambda hypothesis: hypothesis.score, reverse=True)
-            together.append(ranked[: self.options.n_best])
+            together.append(ranked[: self.searched])
         return together

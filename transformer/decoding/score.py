@@ -1,4 +1,4 @@
-"""The model's probability of a given translation.
+"""The probability that a model, or the mean of several, gives to a given translation.
 
 B batch, T target length, V vocabulary.
 """
@@ -8,28 +8,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
-from transformer.data.batch import collate
+from transformer.data.batch import Batch, collate
+from transformer.decoding.ensemble import mean_probability
 from transformer.model.transformer import Transformer
 
 
-def score_pairs(model: Transformer, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[float]:
+def score_pairs(
+    model: Transformer | Sequence[Transformer], sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+) -> list[float]:
     """Sum of the target tokens' log-probabilities, the end mark's included: what beam search calls `log_prob`."""
     return [sum(tokens) for tokens in score_tokens(model, sources, targets)]
 
 
 @torch.inference_mode()
 def score_tokens(
-    model: Transformer, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+    model: Transformer | Sequence[Transformer], sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
 ) -> list[list[float]]:
     """The log-probability of each target token, then of the end mark.
 
     Args:
-        model: in evaluation mode.
+        model: in evaluation mode; several make an ensemble.
         sources, targets: token ids without special ids.
     """
-    batch = collate(sources, targets).to(model.device)
-    logits = model(batch.source_ids, batch.decoder_input_ids).float()  # (B, T, V)
-    of_labels = logits.gather(2, batch.labels[:, :, None]).squeeze(2) - logits.logsumexp(dim=-1)  # (B, T)
+    models = [model] if isinstance(model, Transformer) else model
+    batch = collate(sources, targets).to(models[0].device)
+    of_labels = mean_probability([_label_log_probs(each, batch) for each in models])  # (B, T)
     rows = of_labels.cpu().double().tolist()
     return [row[: len(target) + 1] for row, target in zip(rows, targets, strict=True)]
+
+
+def _label_log_probs(model: Transformer, batch: Batch) -> Tensor:
+    """Of each label, padding included: (B, T)."""
+    logits: Tensor = model(batch.source_ids, batch.decoder_input_ids).float()  # (B, T, V)
+    return logits.gather(2, batch.labels[:, :, None]).squeeze(2) - logits.logsumexp(dim=-1)

@@ -13,16 +13,18 @@ from transformer.data.batch import pad_rows
 from transformer.data.batching import batch_by_length
 from transformer.data.tokenizer import EOS, PAD, Tokenizer
 from transformer.decoding.beam_search import Hypothesis, not_numbers
+from transformer.decoding.ensemble import begin
+from transformer.decoding.jobs import Jobs
 from transformer.decoding.plan import Kind, Plan, kind_of, search_options
 from transformer.decoding.repetition import has_run_away
-from transformer.decoding.request import Job, Request, parse_line, progress_of
+from transformer.decoding.request import Job, Request
+from transformer.decoding.reranking import Rerank
 from transformer.decoding.score import score_tokens
 from transformer.decoding.shortlist import Shortlist
-from transformer.decoding.step import ModelState, ModelStep
-from transformer.decoding.terms import Spelling
 from transformer.decoding.workers import Workers, can_fork
-from transformer.errors import UserError
 from transformer.model.transformer import Transformer
+
+_SAMPLES_TOGETHER = 512  # each is a row of its own; more of them take memory and are no faster
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Translation:
 
     Attributes:
         text: detokenized, without a line break.
-        score: log_prob / length penalty; higher is better.
+        score: log_prob / length penalty, or what `decoding.rerank` ranked by; higher is better.
         log_prob: natural logarithm of the model's probability of the tokens.
         ids: the target tokens, without special ids.
         token_log_probs: of each of them, then of the end mark.
@@ -45,7 +47,7 @@ class Translation:
 
 
 class Translator:
-    """A model with its tokenizers, ready to translate.
+    """A model, or several that translate together, with its tokenizers, ready to translate.
 
     Args:
         model: on its device; put into evaluation mode here.
@@ -53,6 +55,8 @@ class Translator:
         options: beam size, penalty, limits.
         warn: hears of a sentence that had to be cut or translated again.
         shortlist: see `decoding.shortlist`.
+        others: models of the same vocabulary and on the same device that make an ensemble with it.
+        rerank: chooses among `decoding.candidates`; None: the search's own score does.
 
     Attributes:
         num_run_away: how many translations were searched again, see `decoding.repetition_guard`.
@@ -66,17 +70,22 @@ class Translator:
         options: DecodingSection,
         warn: Callable[[str], None] | None = None,
         shortlist: Shortlist | None = None,
+        others: Sequence[Transformer] = (),
+        rerank: Rerank | None = None,
     ) -> None:
         self.model = model.eval()
+        self.models = [self.model, *(other.eval() for other in others)]
+        self.max_length = min((each.max_length for each in self.models if each.max_length is not None), default=None)
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.options = options
         self.warn = warn
         self.shortlist = shortlist
+        self.rerank = rerank
         self.num_run_away = 0
-        self._spelling: Spelling | None = None
+        self.searched = options.n_best if rerank is None else options.num_candidates
+        self.jobs = Jobs(source_tokenizer, target_tokenizer, options, self.max_length, self._say)
         self._workers: Workers[list[Job], list[list[Hypothesis]]] | None = None
-        self.search_options = search_options(options)
 
     def translate(self, sentences: Sequence[str | Request], advance: Callable[[int], None] | None = None) -> list[str]:
         """The best translation of each sentence, in order; an empty sentence gives an empty one.
@@ -99,7 +108,7 @@ class Translator:
         """
         if isinstance(sentences, str):
             raise TypeError("give a list of sentences, not one string")
-        jobs = self._jobs(sentences, first_number)
+        jobs = self.jobs(sentences, first_number)
         results = [[Translation("", 0.0, 0.0, [])] for _ in sentences]
         filled = {index: job for index, job in enumerate(jobs) if job.source}
         if advance is not None and len(filled) < len(jobs):
@@ -109,7 +118,7 @@ class Translator:
             again = {
                 index: replace(job, no_repeat=min(job.no_repeat or guard, guard))
                 for index, job in filled.items()
-                if has_run_away(results[index][0].ids, self._max_length(job))
+                if has_run_away(results[index][0].ids, self.jobs.max_length(job))
             }
             for number in again:
                 self._say(
@@ -142,44 +151,6 @@ class Translator:
             if advance is not None:
                 advance(len(found))
 
-    def _jobs(self, sentences: Sequence[str | Request], first_number: int) -> list[Job]:
-        """What is to be searched for each sentence.
-
-        Raises:
-            UserError: where it cannot be given what it asks for.
-        """
-        numbers = range(first_number, first_number + len(sentences))
-        requests = [self._request(sentence, number) for number, sentence in zip(numbers, sentences, strict=True)]
-        sources = self.source_tokenizer.encode([request.sentence for request in requests])
-        prefixes = self.target_tokenizer.encode([request.prefix for request in requests])
-        columns = zip(numbers, requests, sources, prefixes, strict=True)
-        return [self._job(number, request, source, prefix) for number, request, source, prefix in columns]
-
-    def _request(self, sentence: str | Request, number: int) -> Request:
-        try:
-            return parse_line(sentence, self.options.line_fields) if isinstance(sentence, str) else sentence
-        except UserError as error:
-            raise UserError(f"sentence {number}: {error}") from None
-
-    def _job(self, number: int, request: Request, source: list[int], prefix: list[int]) -> Job:
-        progress = None
-        if request.terms:
-            self._spelling = self._spelling or Spelling(self.target_tokenizer)
-            try:
-                progress = progress_of(request.terms, self._spelling)
-            except UserError as error:
-                raise UserError(f"sentence {number}: {error}") from None
-        required, preferred = (progress, None) if self.options.term_bonus is None else (None, progress)
-        job = Job(self._limited(source, number), prefix, required, preferred, self.options.no_repeat_ngram_size)
-        told = bool(prefix or progress)
-        if told and self.shortlist is not None:
-            raise UserError(f"sentence {number}: has a prefix or terms, for which decoding.shortlist must be false")
-        if required and self.options.diverse_groups > 1:
-            raise UserError(f"sentence {number}: has required terms, for which decoding.diverse_groups must be 1")
-        if job.num_told >= self._max_length(job):
-            raise UserError(f"sentence {number}: its prefix and terms are longer than this model's translations can be")
-        return job
-
     def _say(self, text: str) -> None:
         if self.warn is not None:
             self.warn(text)
@@ -188,88 +159,75 @@ class Translator:
         """The token ids of given translations, sources cut as for translating."""
         pairs = zip(self.source_tokenizer.encode(sources), self.target_tokenizer.encode(targets), strict=True)
         for number, (source, target) in enumerate(pairs, 1):
-            self._check_target(target, number)
-            yield self._limited(source, number), target
+            self.jobs.check_target(target, number)
+            yield self.jobs.limited(source, number), target
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[Translation]:
         """The model's own score of given translations, comparable with those of `translate_n_best`."""
         if len(sources) != len(targets):
             raise ValueError(f"{len(sources)} sources and {len(targets)} targets; give one target for each source")
-        source_ids = [self._limited(ids, number) for number, ids in enumerate(self.source_tokenizer.encode(sources), 1)]
+        source_ids = [
+            self.jobs.limited(ids, number) for number, ids in enumerate(self.source_tokenizer.encode(sources), 1)
+        ]
         target_ids = self.target_tokenizer.encode(targets)
         for number, ids in enumerate(target_ids, 1):
-            self._check_target(ids, number)
+            self.jobs.check_target(ids, number)
         scored: dict[int, Translation] = {}
         for batch in self._batches([len(ids) for ids in target_ids]):
-            found = score_tokens(self.model, [source_ids[i] for i in batch], [target_ids[i] for i in batch])
+            found = score_tokens(self.models, [source_ids[i] for i in batch], [target_ids[i] for i in batch])
+            penalty = search_options(self.options, self.searched).penalty
             for index, tokens in zip(batch, found, strict=True):
-                log_prob, penalty = sum(tokens), self.search_options.penalty(len(target_ids[index]) + 1)
-                scored[index] = Translation(targets[index], log_prob / penalty, log_prob, target_ids[index], tokens)
+                log_prob = sum(tokens)
+                score = log_prob / penalty(len(target_ids[index]) + 1)
+                scored[index] = Translation(targets[index], score, log_prob, target_ids[index], tokens)
         return [scored[index] for index in range(len(sources))]
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
-        return list(batch_by_length(lengths, self.options.batch_size, self.options.batch_tokens))
+        size = self.options.batch_size
+        if self.options.method == "sample":
+            size = min(size, max(1, _SAMPLES_TOGETHER // self.searched))
+        return list(batch_by_length(lengths, size, self.options.batch_tokens))
 
     def _search_all(self, work: list[list[Job]]) -> Iterator[tuple[int, list[list[Hypothesis]]]]:
         """The number and the hypotheses of each batch, in any order."""
         count = self.options.workers or 1
         if count == 1 or len(work) == 1 or not can_fork(self.model.device):
-            yield from ((number, self._search(batch)) for number, batch in enumerate(work))
+            yield from ((number, self._choose(batch)) for number, batch in enumerate(work))
             return
-        workers, self._workers = self._workers or Workers(self._search, count), None
+        workers, self._workers = self._workers or Workers(self._choose, count), None
         yield from workers.map(work)
         self._workers = workers  # all went well: they serve again
 
+    def _choose(self, jobs: list[Job]) -> list[list[Hypothesis]]:
+        """The n best of what is found for each sentence of a batch."""
+        found = self._search(jobs)
+        if self.rerank is not None:
+            found = self.rerank([job.source for job in jobs], found)
+        return [hypotheses[: self.options.n_best] for hypotheses in found]
+
     @torch.inference_mode()
     def _search(self, jobs: list[Job]) -> list[list[Hypothesis]]:
-        plan = Plan(self.options, jobs, self.model.device)
-        limits = [self._max_length(job) for job in jobs]
-        sources = [job.source for job in jobs for _ in range(plan.copies)]
+        limits = [self.jobs.max_length(job) for job in jobs]
+        sources = [job.source for job in jobs for _ in range(self.options.diverse_groups)]
         source_ids = pad_rows(sources, last=EOS)  # (B, S)
         # few widths, so that products of the same size come again, whose plans are ready then
         width = -(-source_ids.shape[1] // 8) * 8
-        width = min(width, self.model.max_length or width)
+        width = min(width, self.max_length or width)
         source_ids = F.pad(source_ids, (0, width - source_ids.shape[1]), value=PAD).to(self.model.device)
         shortlist = None if self.shortlist is None else self.shortlist.of_batch(sources, self.model.device)
+        plan = Plan(self.options, jobs, self.searched, self.model.device, None if shortlist is None else shortlist.ids)
         try:
-            state = ModelState(self.model, source_ids, shortlist)
-            found = plan.search(ModelStep(self.model, shortlist), state, limits)
+            step, state = begin(self.models, source_ids, shortlist)
+            found = plan.search(step, state, limits)
         except RuntimeError as error:  # rounding to 8 bits asks for the least and the most of what it rounds
             if "ChooseQuantizationParams" not in str(error):
                 raise
             raise not_numbers() from None
         if shortlist is None:
             return found
-        ids = shortlist.ids.tolist()
-        return [[replace(h, ids=[ids[place] for place in h.ids]) for h in hypotheses] for hypotheses in found]
-
-    def _max_length(self, job: Job) -> int:
-        """The most tokens of a translation, end mark included."""
-        limit = int(self.options.max_length_ratio * len(job.source)) + self.options.max_length_extra
-        limit = max(limit, self.options.min_length) + job.num_told + 1
-        return min(limit, self.model.max_length or limit)
-
-    def _check_target(self, ids: list[int], number: int) -> None:
-        if len(ids) >= (self.model.max_length or len(ids) + 1):
-            raise UserError(
-                f"translation {number}: {len(ids)} tokens, and this model's positions end at {self.model.max_length} "
-                "with the begin mark (model.max_positions); leave it out"
-            )
+        listed = shortlist.ids.tolist()
+        return [[replace(h, ids=[listed[place] for place in h.ids]) for h in hypotheses] for hypotheses in found]
 
     def source_ids(self, sentence: str) -> list[int]:
         """The tokens of a sentence that translating it takes into account."""
-        (ids,) = self.source_tokenizer.encode([self._request(sentence, 1).sentence])
-        return ids[: self._source_limit()[0]]
-
-    def _source_limit(self) -> tuple[int, str]:
-        """How many tokens of a source count, and the option that says so."""
-        limit = self.options.max_source_length
-        if self.model.max_length is not None and self.model.max_length - 1 < limit:
-            return self.model.max_length - 1, "model.max_positions"
-        return limit, "decoding.max_source_length"
-
-    def _limited(self, ids: list[int], number: int) -> list[int]:
-        limit, reason = self._source_limit()
-        if len(ids) > limit:
-            self._say(f"sentence {number}: {len(ids)} tokens; only the first {limit} count ({reason})")
-        return ids[:limit]
+        return self.jobs.source_ids(sentence)

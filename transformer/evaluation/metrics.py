@@ -105,6 +105,11 @@ def bleu_and_chrf(hypotheses: Sequence[str], references: Sequence[str], target_l
     return {name: _score(metric, hypotheses, references).value for name, metric in metrics.items()}
 
 
+def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str], target_language: str) -> Score:
+    """BLEU alone."""
+    return _score(bleu_metric(target_language), hypotheses, references)
+
+
 def bleu_metric(target_language: str) -> BLEU:
     """sacreBLEU's BLEU with the tokenizer that it prescribes for a language."""
     language = target_language.split("-")[0].split("_")[0].lower()

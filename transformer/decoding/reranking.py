@@ -1,0 +1,115 @@
+"""What is done with a sentence's candidates after the search: others than the search's own score may choose.
+
+Candidates with the same text are one candidate to both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from transformer.data.tokenizer import Tokenizer
+from transformer.decoding.beam_search import Hypothesis
+
+
+class Rerank(Protocol):
+    """Ranks candidates anew."""
+
+    def __call__(
+        self, sources: Sequence[Sequence[int]], found: Sequence[Sequence[Hypothesis]]
+    ) -> list[list[Hypothesis]]:
+        """The token ids of sentences, and the candidates of each → these with other scores, best first."""
+
+
+class MinimumBayesRisk:
+    """Chooses the candidate whose expected utility is highest: Σ_y p(y) · utility(candidate, y) over the candidates.
+
+    Of samples each draw counts alike (Eikema and Aziz 2020), so that p is how often a text was drawn;
+    the hypotheses of a beam count by their probability among themselves (Kumar and Byrne 2004). The score is the
+    expected utility.
+
+    Args:
+        target_tokenizer: of the run.
+        utility: of a translation, the first argument, where the second one is right; higher is better.
+        sampled: whether candidates are samples.
+    """
+
+    def __init__(self, target_tokenizer: Tokenizer, utility: Callable[[str, str], float], sampled: bool) -> None:
+        self.target_tokenizer = target_tokenizer
+        self.utility = utility
+        self.sampled = sampled
+
+    def __call__(
+        self, sources: Sequence[Sequence[int]], found: Sequence[Sequence[Hypothesis]]
+    ) -> list[list[Hypothesis]]:
+        """See `Rerank`."""
+        return [self._of_sentence(candidates) for candidates in found]
+
+    def _of_sentence(self, candidates: Sequence[Hypothesis]) -> list[Hypothesis]:
+        texts = self.target_tokenizer.decode([candidate.ids for candidate in candidates])
+        largest = max(candidate.log_prob for candidate in candidates)
+        weights = dict.fromkeys(texts, 0.0)
+        for text, candidate in zip(texts, candidates, strict=True):
+            weights[text] += 1.0 if self.sampled else math.exp(candidate.log_prob - largest)
+        total = sum(weights.values())
+        expected = {
+            text: sum(weight * self.utility(text, right) for right, weight in weights.items()) / total
+            for text in weights
+        }
+        return _ranked(candidates, texts, expected)
+
+
+class NoisyChannel:
+    """Scores log p(y|x) + λ · log p(x|y) + μ · L of a translation y with L tokens, its end mark included (Yee et al.
+    2019, Ng et al. 2019, without their language models).
+
+    Args:
+        source_tokenizer, target_tokenizer: of the run.
+        reverse: log p(x|y) of sentences x, the second argument, given their translations y, the first one.
+        channel_weight: λ.
+        length_weight: μ.
+    """
+
+    def __init__(
+        self,
+        source_tokenizer: Tokenizer,
+        target_tokenizer: Tokenizer,
+        reverse: Callable[[Sequence[str], Sequence[str]], Sequence[float]],
+        channel_weight: float,
+        length_weight: float,
+    ) -> None:
+        self.source_tokenizer = source_tokenizer
+        self.target_tokenizer = target_tokenizer
+        self.reverse = reverse
+        self.channel_weight = channel_weight
+        self.length_weight = length_weight
+
+    def __call__(
+        self, sources: Sequence[Sequence[int]], found: Sequence[Sequence[Hypothesis]]
+    ) -> list[list[Hypothesis]]:
+        """See `Rerank`."""
+        texts = [self.target_tokenizer.decode([candidate.ids for candidate in candidates]) for candidates in found]
+        read = self.source_tokenizer.decode(sources)  # as far as the model read it
+        pairs = list(dict.fromkeys((text, source) for of, source in zip(texts, read, strict=True) for text in of))
+        channel = dict(zip(pairs, self.reverse(*map(list, zip(*pairs, strict=True))), strict=True))
+        ranked = []
+        for candidates, of_sentence, source in zip(found, texts, read, strict=True):
+            best = {text: candidate for candidate, text in zip(candidates[::-1], of_sentence[::-1], strict=True)}
+            scores = {text: self._score(candidate, channel[text, source]) for text, candidate in best.items()}
+            ranked.append(_ranked(candidates, of_sentence, scores))
+        return ranked
+
+    def _score(self, candidate: Hypothesis, channel: float) -> float:
+        length = len(candidate.ids) + 1
+        return candidate.log_prob + self.channel_weight * channel + self.length_weight * length
+
+
+def _ranked(candidates: Sequence[Hypothesis], texts: Sequence[str], scores: dict[str, float]) -> list[Hypothesis]:
+    """The first candidate of each text with the text's score, best first; of equals the search's own order decides."""
+    first: dict[str, Hypothesis] = {}
+    for text, candidate in zip(texts, candidates, strict=True):
+        first.setdefault(text, candidate)
+    rescored = [replace(candidate, score=scores[text]) for text, candidate in first.items()]
+    return sorted(rescored, key=lambda hypothesis: hypothesis.score, reverse=True)
