@@ -46,7 +46,7 @@ def test_version(output: Callable[..., str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trian"], "error: trian: no such verb; there are prepare, train, translate,"),
+        (["trian"], "error: trian: no such verb; there are prepare, train, stages,"),
         (["--verbose"], "error: --verbose: no such verb"),
         (["a\nb"], "error: a b: no such verb"),
         (

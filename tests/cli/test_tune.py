@@ -75,7 +75,7 @@ def test_tuning_names_the_best_options(
     assert first == "validation: 12 sentences, beam 4, noisy_channel among 4"
     figures = [float(re.fullmatch(r"BLEU (\S+)  nrefs:1\S+  by .*", line)[1]) for line in (alone, best)]  # type: ignore[index]
     assert figures[1] >= figures[0]  # the grid holds the search's own order
-    beam = ("--split", "validation", *shape)
+    beam = ("--split", "validation", "--resamples", "0", *shape)
     assert output("evaluate", tiny_run, *beam).splitlines()[1] == alone.split("  by")[0]
     assert output("evaluate", tiny_run, *beam, *options.split()).splitlines()[1] == best.split("  by")[0]
 

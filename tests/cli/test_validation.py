@@ -54,12 +54,13 @@ def test_bleu_and_chrf_are_those_of_the_translations(tiny_run: Path, tiny_projec
     ("decoding.method=sample", "decoding.n_best=7"),
     ("decoding.rerank=mbr", "decoding.n_best=2"),
     ("decoding.ensemble=[absent]",),
+    ("decoding.line_fields=terms",),
 ])  # fmt: skip
 def test_it_is_by_plain_beam_search_whatever_the_run_will_be_used_with(
     tiny_run: Path, overrides: tuple[str, ...]
 ) -> None:
     model = load(tiny_run).model
-    assert validation(tiny_run, *overrides).translate(model) == validation(tiny_run).translate(model)
+    assert validation(tiny_run, *overrides)(model, 1) == validation(tiny_run)(model, 1)
 
 
 def test_max_sentences_limits_the_translations_but_not_the_loss(tiny_run: Path) -> None:

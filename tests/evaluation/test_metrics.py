@@ -154,3 +154,10 @@ def test_sentences_are_scored_one_by_one_as_sacrebleu_does() -> None:
     ]
     assert sentence_chrf(HYPOTHESES, REFERENCES) == expected
     assert sentence_chrf_signature() == evaluate_corpus(HYPOTHESES, REFERENCES, "en")[1].signature
+
+
+def test_test_sets_drawn_from_almost_nothing_have_an_interval_too() -> None:
+    """Some of them have no match at all, which sacreBLEU tells in another kind of number."""
+    bleu, *_ = evaluate_corpus(["a b c d e", "x"], ["a b c d e", "y y"], "en", resamples=200)
+    assert bleu.bootstrap_half_width is not None
+    assert bleu.bootstrap_half_width > 1

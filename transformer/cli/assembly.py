@@ -25,6 +25,7 @@ from transformer.runtime.distributed import Processes
 from transformer.runtime.memory import physical_memory
 from transformer.runtime.seeding import seed_everything
 from transformer.training.checkpoints import TrainingCheckpoints
+from transformer.training.compilation import compile_layers
 from transformer.training.objective import Objective
 from transformer.training.optimizer import build_optimizer
 from transformer.training.parallelize import parallelize
@@ -51,6 +52,8 @@ def build_trainer(
     if options.start_from is not None and not run.updates():
         start_from(options.start_from, model, prepared)
         tell(f"weights of {options.start_from}")
+    if options.compile:
+        compile_layers(model, device, tell)
     precision = choose_precision(options.precision, device)
     objective = Objective(model, options.label_smoothing, precision, options.r_drop)
     parallel = parallelize(objective, options.sharding, processes)

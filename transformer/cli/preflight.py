@@ -19,6 +19,7 @@ from transformer.data.dataset import EncodedCorpus
 from transformer.data.prepare import Prepared
 from transformer.errors import UserError, is_out_of_memory
 from transformer.runtime.memory import available_memory
+from transformer.training.compilation import uncompiled
 from transformer.training.probe import Trial, try_batch
 from transformer.training.trainer import Trainer
 
@@ -143,7 +144,9 @@ def longest_micro_batch(corpus: EncodedCorpus, batch_tokens: int, micro_batch_to
 def check_validation(trainer: Trainer, prepared: Prepared) -> str:
     """A validation in small; whatever it raises is what a validation would."""
     trainer.model.eval()
-    return f"{Validation(trainer.config, prepared).rehearse(trainer.model)} validation sentences translated"
+    with uncompiled():
+        rehearsed = Validation(trainer.config, prepared).rehearse(trainer.model)
+    return f"{rehearsed} validation sentences translated"
 
 
 def check_checkpoint(trainer: Trainer) -> str:

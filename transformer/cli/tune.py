@@ -18,6 +18,7 @@ import numpy as np
 from transformer.cli.wiring import described, open_translator, run_config, say
 from transformer.config import SPLITS
 from transformer.data.corpus import read_pairs
+from transformer.decoding.plan import search_options
 from transformer.decoding.translator import Translation
 from transformer.errors import UserError
 from transformer.evaluation.metrics import Score, corpus_bleu
@@ -52,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     def score(chosen: np.ndarray) -> Score:
         return corpus_bleu([of[n].text for of, n in zip(found, chosen, strict=True)], references, language)
 
-    alone = features[0] / ((5 + features[2]) / 6) ** options.gnmt_length_penalty
+    penalties = np.vectorize(search_options(options, 1).penalty, otypes=[float])(features[2])  # (n, C)
+    alone = features[0] / penalties
     print(f"{arguments.split}: {len(references):,} sentences, {described(config.decoding)}")
     print(f"{score(alone.argmax(axis=1))}  by the search's own score")
     print(f"{score(ranked_first(features, channel_weight, length_weight))}  by the noisy channel")

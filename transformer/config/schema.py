@@ -35,6 +35,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "training.max_skipped_updates",
         "training.max_rewinds",
         "training.sharding",
+        "training.compile",
         "data.train",  # wherever the corpora lie: their content is compared instead
         "data.validation",
         "data.test",

@@ -73,6 +73,9 @@ class TrainingSection(Section):
     large."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 autocast over fp32 weights, or fp32 throughout; `auto` takes bf16 where the processor multiplies in it."""
+    compile: bool = False
+    """Compile the layers (`torch.compile`) in the first updates, which then take minutes. For GPUs, where it has not
+    been measured; on CPUs it was slower. Without a compiler the layers stay as they are, which is said."""
     log_every: Positive = 50
     """A line of metrics every so many updates."""
     checkpoint_every: Positive | None = None

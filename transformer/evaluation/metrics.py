@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.bleu import BLEU
@@ -148,8 +149,22 @@ def check_seed() -> None:
 
 
 def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[str], resamples: int = 0) -> Score:
+    _give_plain_floats(metric)
     result = metric.corpus_score(list(hypotheses), [list(references)], n_bootstrap=resamples)
     signature = str(metric.get_signature())
     if not resamples:
         return Score(result.name, float(result.score), signature)
     return Score(result.name, float(result.score), signature, float(result._mean), float(result._ci))
+
+
+def _give_plain_floats(metric: Metric) -> None:
+    """sacreBLEU's resampled scores are NumPy's numbers, but Python's own where nothing matches (2.6), and Python cannot
+    take the mean of both kinds."""
+    compute = metric._compute_score_from_stats
+
+    def plain(stats: list[Any]) -> Any:
+        score = compute(stats)
+        score.score = float(score.score)
+        return score
+
+    metric._compute_score_from_stats = plain  # type: ignore[method-assign]

@@ -31,7 +31,7 @@ class Dropout(nn.Module):
         """Any shape → the same shape."""
         if not self.training or self.p == 0.0:
             return x
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(x, self.p)
         dropped_levels = min(round(self.p * _LEVELS), _LEVELS - 1)
         keep = random_levels(x.shape) >= dropped_levels - _LEVELS // 2

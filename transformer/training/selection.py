@@ -13,6 +13,7 @@ from transformer.config import Config
 from transformer.model.transformer import Transformer
 from transformer.runtime.distributed import Processes
 from transformer.training.checkpoints import TrainingCheckpoints
+from transformer.training.compilation import uncompiled
 from transformer.training.parallelize import whole
 
 Validate = Callable[[Transformer, int], Mapping[str, float]]
@@ -54,7 +55,8 @@ class Selection:
         self.processes.alive()
         load_model_tensors(self.evaluated, Checkpoint(self.checkpoints.run.path, dict(weights), {}, {}))
         self.evaluated.eval()
-        metrics = self.validation(self.evaluated, update)
+        with uncompiled():
+            metrics = self.validation(self.evaluated, update)
         self.evaluated.train()
         self.processes.alive()
         return metrics
