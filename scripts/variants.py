@@ -12,17 +12,13 @@ with the default's; run nothing else meanwhile.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from transformer.cli.wiring import say
+from trials.recipe import BENCHMARK, Figures, Recipe, reported
+
 from transformer.config import load_config
 from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
@@ -58,7 +54,6 @@ VARIANTS: dict[str, list[str]] = {
         "model.num_key_value_heads=2",
     ],
 }
-Figures = dict[str, float]
 
 
 def main() -> int:
@@ -70,12 +65,12 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=VARIANTS, metavar="NAME", default=list(VARIANTS))
     parser.add_argument("--train", action="store_true", help="train and score, but take no speeds and write no page")
     arguments = parser.parse_intermixed_args()
-    recipe = Recipe(arguments.config, arguments.folder, arguments.overrides)
+    recipe = Recipe(arguments.config, arguments.folder, arguments.overrides, VARIANTS)
     try:
         load_config(arguments.config, arguments.overrides)
-        scores = {name: recipe.once(name, "score", recipe.score) for name in arguments.only}
+        scores = {name: recipe.once(name, "score", partial(score, recipe)) for name in arguments.only}
         if not arguments.train:
-            speeds = {name: recipe.once(name, "speed", recipe.speed) for name in arguments.only}
+            speeds = {name: recipe.once(name, "speed", partial(speed, recipe)) for name in arguments.only}
             found = {name: scores[name] | speeds[name] for name in arguments.only}
             write_file(arguments.page, page(found, arguments.config).encode())
     except UserError as error:
@@ -84,73 +79,24 @@ def main() -> int:
     return 0
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What all variants share, and where their runs are."""
-
-    config: str
-    folder: Path
-    overrides: Sequence[str]
-
-    def run(self, name: str) -> Path:
-        return self.folder / "".join(letter if letter.isalnum() else "_" for letter in name)
-
-    def once(self, name: str, kind: str, measure: Callable[[str], Figures]) -> Figures:
-        """The figures of one kind of a variant: those found before, or else measured now.
-
-        Raises:
-            UserError: where those found are another recipe's, or where measuring fails.
-        """
-        result = self.run(name).with_suffix(f".{kind}.json")
-        identity = {"config": self.config, "overrides": list(self.overrides)}
-        if result.is_file():
-            before = json.loads(result.read_text("utf-8"))
-            if before["identity"] != identity:
-                raise UserError(f"{result}: of {before['identity']}, not of {identity}; use another folder")
-            return before["figures"]  # type: ignore[no-any-return]
-        say(f"variant {name}: {kind}")
-        figures = measure(name)
-        write_file(result, json.dumps({"identity": identity, "figures": figures}).encode())
-        return figures
-
-    def score(self, name: str) -> Figures:
-        """Train a variant and translate the validation sentences."""
-        run = self.run(name)
-        command("-m", "transformer", "train", self.config, *self.overrides, *VARIANTS[name], f"run.directory={run}")
-        report = reported("-m", "transformer", "evaluate", str(run), "--split", "validation")
-        bleu = next(score["value"] for score in report["scores"] if score["name"] == "BLEU")
-        return {"parameters": parameters(run), "bleu": bleu}
-
-    def speed(self, name: str) -> Figures:
-        """A variant's speeds, as ratios to the default's that are measured right before."""
-        benchmark = str(Path(__file__).with_name("benchmark.py"))
-
-        def speeds(of: str) -> tuple[float, float]:
-            training = reported(benchmark, "train", self.config, *self.overrides, *VARIANTS[of], "--updates", "20")
-            decoding = reported(benchmark, "decode", str(self.run(of)), "--repeats", "3")
-            return training["median"]["target_tokens_per_second"], decoding["median"]["sentences_per_second"]
-
-        (training, decoding), (own_training, own_decoding) = speeds(DEFAULT), speeds(name)
-        return {"training": own_training / training, "decoding": own_decoding / decoding}
+def score(recipe: Recipe, name: str) -> Figures:
+    """Train a variant and translate the validation sentences."""
+    run = recipe.train(name)
+    report = reported("-m", "transformer", "evaluate", str(run), "--split", "validation")
+    bleu = next(score["value"] for score in report["scores"] if score["name"] == "BLEU")
+    return {"parameters": parameters(run), "bleu": bleu}
 
 
-def reported(*arguments: str) -> dict[str, Any]:
-    """What a command writes with --json."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "report.json"
-        command(*arguments, "--json", str(file))
-        return json.loads(file.read_text("utf-8"))  # type: ignore[no-any-return]
+def speed(recipe: Recipe, name: str) -> Figures:
+    """A variant's speeds, as ratios to the default's that are measured right before."""
 
+    def speeds(of: str) -> tuple[float, float]:
+        training = recipe.training_speed(of, updates=20)
+        decoding = reported(BENCHMARK, "decode", str(recipe.run(of)), "--repeats", "3")
+        return training["target_tokens_per_second"], decoding["median"]["sentences_per_second"]
 
-def command(*arguments: str) -> None:
-    """Run Python in a process of its own.
-
-    Raises:
-        UserError: where it fails.
-    """
-    done = subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        raise UserError(f"{' '.join(arguments)}: failed with exit code {done.returncode}")
+    (training, decoding), (own_training, own_decoding) = speeds(DEFAULT), speeds(name)
+    return {"training": own_training / training, "decoding": own_decoding / decoding}
 
 
 def parameters(run: Path) -> int:

@@ -32,11 +32,11 @@ def test_every_variant_is_a_config(name: str) -> None:
 
 
 def test_figures_of_another_recipe_are_not_taken_for_this_ones(tmp_path: Path) -> None:
-    recipe = variants.Recipe("x.yaml", tmp_path, [])
+    recipe = variants.Recipe("x.yaml", tmp_path, [], {})
     assert recipe.once("SSRU", "score", lambda name: FIGURES) == FIGURES
     assert recipe.once("SSRU", "score", lambda name: pytest.fail("measured again")) == FIGURES
     with pytest.raises(UserError, match=r"SSRU\.score\.json: of .* use another folder"):
-        variants.Recipe("y.yaml", tmp_path, []).once("SSRU", "score", lambda name: FIGURES)
+        variants.Recipe("y.yaml", tmp_path, [], {}).once("SSRU", "score", lambda name: FIGURES)
 
 
 def test_a_perturbed_sentence_has_the_same_words() -> None:

@@ -76,7 +76,7 @@ def evaluate_corpus(
 
 def corpus_metrics(target_language: str) -> tuple[Metric, ...]:
     """The three that are reported."""
-    return bleu_metric(target_language), CHRF(word_order=2), TER()
+    return tuple(map(_with_plain_floats, (bleu_metric(target_language), CHRF(word_order=2), TER())))
 
 
 def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> list[float]:
@@ -149,7 +149,6 @@ def check_seed() -> None:
 
 
 def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[str], resamples: int = 0) -> Score:
-    _give_plain_floats(metric)
     result = metric.corpus_score(list(hypotheses), [list(references)], n_bootstrap=resamples)
     signature = str(metric.get_signature())
     if not resamples:
@@ -157,7 +156,7 @@ def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[str],
     return Score(result.name, float(result.score), signature, float(result._mean), float(result._ci))
 
 
-def _give_plain_floats(metric: Metric) -> None:
+def _with_plain_floats(metric: Metric) -> Metric:
     """sacreBLEU's resampled scores are NumPy's numbers, but Python's own where nothing matches (2.6), and Python cannot
     take the mean of both kinds."""
     compute = metric._compute_score_from_stats
@@ -168,3 +167,4 @@ def _give_plain_floats(metric: Metric) -> None:
         return score
 
     metric._compute_score_from_stats = plain  # type: ignore[method-assign]
+    return metric

@@ -1,0 +1,1 @@
+"""Trainings of one recipe with changes, for tables that compare them."""
