@@ -91,7 +91,7 @@ def speed(recipe: Recipe, name: str) -> Figures:
     """A variant's speeds, as ratios to the default's that are measured right before."""
 
     def speeds(of: str) -> tuple[float, float]:
-        training = recipe.training_speed(of, updates=20)
+        training = recipe.training_speed(of, updates=10)
         decoding = reported(BENCHMARK, "decode", str(recipe.run(of)), "--repeats", "3")
         return training["target_tokens_per_second"], decoding["median"]["sentences_per_second"]
 

@@ -50,12 +50,20 @@ def read_evaluation_set(config: Config, split: str, source: str | None, referenc
 
 
 def translate_set(run: str, overrides: Sequence[str], sources: Sequence[str]) -> tuple[Translator, list[Translation]]:
-    """A run's translator, and its best translation of each sentence, with progress for the person at the terminal."""
+    """A run's translator, and its best translation of each sentence."""
+    translator, found = search_set(run, overrides, sources)
+    return translator, [best for best, *_ in found]
+
+
+def search_set(
+    run: str, overrides: Sequence[str], sources: Sequence[str]
+) -> tuple[Translator, list[list[Translation]]]:
+    """A run's translator, and its n best translations of each sentence; progress goes to the terminal."""
     translator = open_translator(run, overrides, use_all_cores=True)
     say(f"translating {len(sources):,} sentences, {described(translator.options)}")
     console = Console(total=len(sources), unit="sentence")
     try:
-        return translator, [found[0] for found in translator.translate_n_best(sources, console.advance)]
+        return translator, translator.translate_n_best(sources, console.advance)
     finally:
         console.close()
 

@@ -15,15 +15,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from transformer.cli.wiring import described, open_translator, run_config, say
+from transformer.cli.evaluation_set import read_evaluation_set, search_set
+from transformer.cli.wiring import described, run_config
 from transformer.config import SPLITS
-from transformer.data.corpus import read_pairs
 from transformer.decoding.plan import search_options
 from transformer.decoding.translator import Translation
-from transformer.errors import UserError
 from transformer.evaluation.metrics import Score, corpus_bleu
 from transformer.evaluation.sentence_metrics import ChosenBleu
-from transformer.runtime.logging import Console
 
 _CHANNEL_WEIGHTS = tuple(step / 10 for step in range(21))
 _LENGTH_WEIGHTS = tuple(step / 4 for step in range(-4, 9))
@@ -41,11 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     # with these weights a score less log p(y|x) is log p(x|y)
     overrides += ["decoding.channel_weight=1", "decoding.length_weight=0", f"decoding.n_best={options.num_candidates}"]
     config = run_config(arguments.run, overrides)
-    corpora, language = getattr(config.data, arguments.split), config.data.target_language
-    if not corpora:
-        raise UserError(f"data.{arguments.split}: the run's config names no such corpus; choose another --split")
-    sources, references = zip(*read_pairs(corpora), strict=True)
-    found = _search(arguments.run, overrides, sources)
+    corpus, language = read_evaluation_set(config, arguments.split, None, None), config.data.target_language
+    references = corpus.references
+    _, found = search_set(arguments.run, overrides, corpus.sources)
     features = _features(found)
     bleu = ChosenBleu([[each.text for each in of] for of in found], references, language)
     channel_weight, length_weight = best_weights(features, bleu)
@@ -63,16 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
         f"decoding.channel_weight={channel_weight} decoding.length_weight={length_weight}"
     )
     return 0
-
-
-def _search(run: str, overrides: Sequence[str], sources: Sequence[str]) -> list[list[Translation]]:
-    translator = open_translator(run, overrides, use_all_cores=True)
-    say(f"translating {len(sources):,} sentences, {described(translator.options)}")
-    console = Console(total=len(sources), unit="sentence")
-    try:
-        return translator.translate_n_best(sources, console.advance)
-    finally:
-        console.close()
 
 
 def _features(found: Sequence[Sequence[Translation]]) -> np.ndarray:
