@@ -58,5 +58,5 @@ def tiny_run(tiny_project: Path) -> Path:
 
 @pytest.fixture
 def run_copy(tiny_run: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny run, free to be damaged."""
-    return Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    """A copy of the tiny run, free to be damaged, without what other tests evaluated."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "run", ignore=shutil.ignore_patterns("evaluations")))
