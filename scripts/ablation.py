@@ -4,15 +4,16 @@
 
 First the speed of each choice is measured (run nothing else meanwhile); then each trains for as many updates as fit
 into the minutes by that speed, so that trainings may run beside each other (`--phase train`, each with run.threads=1)
-and still have equal budgets. At last the test corpus is translated, and each choice is compared with the recipe over
-all seeds together: sacreBLEU's paired bootstrap and approximate randomisation. What is finished is not done again.
+and still have equal budgets. At last the test corpus is translated, and each choice is compared with the recipe of the
+same seed: sacreBLEU's paired bootstrap and approximate randomisation. What is finished is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -66,19 +67,22 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=list(SEEDS))
     parser.add_argument("--phase", choices=("speed", "train", "all"), default="all")
     arguments = parser.parse_intermixed_args()
+    choices = [RECIPE, *(choice for choice in arguments.only if choice != RECIPE)]
+    if len(choices) < 2:
+        parser.error("--only: name something else than the recipe, which all are compared with")
     recipe = Recipe(arguments.config, arguments.folder, arguments.overrides, CHOICES | TRIALS)
     try:
-        for choice in arguments.only:
+        for choice in choices:
             load_config(arguments.config, [*arguments.overrides, *CHOICES[choice]])
-        speeds = {choice: recipe.once(choice, "speed", partial(speed, recipe)) for choice in arguments.only}
+        speeds = {choice: recipe.once(choice, "speed", partial(speed, recipe)) for choice in choices}
         if arguments.phase == "speed":
             return 0
         for seed in arguments.seeds:
-            for choice in arguments.only:
+            for choice in choices:
                 train = partial(train_for, recipe, updates_in(arguments.minutes, speeds[choice]))
                 recipe.once(f"{choice}, seed {seed}", f"{arguments.minutes:g}_minutes", train)
         if arguments.phase == "all":
-            write_file(arguments.page, page(recipe, arguments.only, arguments.minutes, speeds).encode())
+            write_file(arguments.page, page(recipe, choices, arguments.seeds, arguments.minutes).encode())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -86,15 +90,14 @@ def main() -> int:
 
 
 def speed(recipe: Recipe, choice: str) -> Figures:
-    """Target tokens a second, and how many an update has."""
-    options = load_config(recipe.config, [*recipe.overrides, *CHOICES[choice]]).training
-    found = recipe.training_speed(choice, _MEASURED_UPDATES)["target_tokens_per_second"]
-    return {"target_tokens_per_second": found, "batch_tokens": options.batch_tokens}
+    """Target tokens and updates a second."""
+    found = recipe.training_speed(choice, _MEASURED_UPDATES)
+    return {name: found[name] for name in ("target_tokens_per_second", "updates_per_second")}
 
 
 def updates_in(minutes: float, speed: Mapping[str, float]) -> int:
     """How many updates fit into a time, as a multiple of the validations."""
-    updates = 60 * minutes * speed["target_tokens_per_second"] / speed["batch_tokens"]
+    updates = 60 * minutes * speed["updates_per_second"]
     return max(_VALIDATIONS, round(updates / _VALIDATIONS) * _VALIDATIONS)
 
 
@@ -111,36 +114,40 @@ def translations(run: Path) -> Path:
     return run.with_suffix(".test.txt")
 
 
-def page(recipe: Recipe, choices: list[str], minutes: float, speeds: Mapping[str, Figures]) -> str:
-    """The Markdown table: each choice against the recipe, over the test sets of all seeds put end to end."""
+def page(recipe: Recipe, choices: Sequence[str], seeds: Sequence[int], minutes: float) -> str:
+    """The Markdown table: each choice against the recipe, seed by seed."""
     data = load_config(recipe.config, recipe.overrides).data
-    references = [target for _, target in read_pairs(data.test)] * len(SEEDS)
-    systems = []
-    for choice in choices:
-        files = [translations(recipe.run(f"{choice}, seed {seed}")) for seed in SEEDS]
-        systems.append((choice, [line for file in files for line in read_lines(file)]))
-    say(f"comparing {len(systems)} systems")
-    bleu: Comparison = compare_systems(systems, references, data.target_language)[0]
+    references = [target for _, target in read_pairs(data.test)]
+    compared: list[Comparison] = []
+    for seed in seeds:
+        files = {choice: translations(recipe.run(f"{choice}, seed {seed}")) for choice in choices}
+        systems = [(choice, list(read_lines(file))) for choice, file in files.items()]
+        say(f"seed {seed}: comparing {len(systems)} systems")
+        compared.append(compare_systems(systems, references, data.target_language)[0])
     lines = [
         "# Ablation",
         "",
-        f"Written by `scripts/ablation.py {recipe.config}`: {minutes:g} minutes of training each by their own speed, "
-        f"{len(SEEDS)} seeds, whose test translations are compared together.",
+        f"Written by `scripts/ablation.py {recipe.config}`: {minutes:g} minutes of training each, by each choice's own "
+        "speed. Differences are from the recipe with the same seed, with 95 % of the test sets that paired bootstrap "
+        "draws; p is the largest of the seeds' by approximate randomisation. Neither knows what another seed changes.",
         "",
-        f"Signatures: {bleu.bootstrap_signature}; {bleu.randomisation_signature}",
+        f"Signatures: {compared[0].bootstrap_signature}; {compared[0].randomisation_signature}",
         "",
-        "| choice | target tokens/s | updates | BLEU of each seed | difference, 95 % interval | p, randomisation |",
-        "|---|---|---|---|---|---|",
+        "| choice | target tokens/s | updates | BLEU of each seed | mean | difference of each seed | p |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for system in bleu.systems:
-        each = [recipe.once(f"{system.system}, seed {seed}", f"{minutes:g}_minutes", _unmeasured) for seed in SEEDS]
-        told = "|".join((" ", " "))
-        if system.difference is not None:
-            d = system.difference
-            told = f" {d.delta:+.2f} ({d.low:+.2f} to {d.high:+.2f}) | {d.p_randomisation:.4f} "
-        scores = ", ".join(f"{figures['BLEU']:.2f}" for figures in each)
-        speed = speeds[system.system]["target_tokens_per_second"]
-        lines.append(f"| {system.system} | {speed:,.0f} | {each[0]['updates']:,.0f} | {scores} |{told}|")
+    for place, choice in enumerate(choices):
+        speed = recipe.once(choice, "speed", _unmeasured)["target_tokens_per_second"]
+        updates = recipe.once(f"{choice}, seed {seeds[0]}", f"{minutes:g}_minutes", _unmeasured)["updates"]
+        scores = [comparison.systems[place].value for comparison in compared]
+        found = [each for comparison in compared if (each := comparison.systems[place].difference) is not None]
+        differences = ", ".join(f"{each.delta:+.2f} ({each.low:+.2f} to {each.high:+.2f})" for each in found)
+        p = f"{max(each.p_randomisation for each in found):.4f}" if found else ""
+        each_score = ", ".join(f"{score:.2f}" for score in scores)
+        lines.append(
+            f"| {choice} | {speed:,.0f} | {updates:,.0f} | {each_score} | {statistics.mean(scores):.2f} | "
+            f"{differences} | {p} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -19,3 +19,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory does not suffice: Python's own, or PyTorch's on any device."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+def printable(text: str) -> str:
+    """A text for the terminal: no escape sequence that a file brought along reaches it."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)

@@ -18,6 +18,7 @@ from transformer.data.prepare import prepare
 from transformer.runtime.device import choose_precision
 from transformer.runtime.distributed import Processes
 from transformer.training.checkpoints import TrainingCheckpoints
+from transformer.training.compilation import compile_layers
 from transformer.training.objective import Objective
 from transformer.training.optimizer import build_optimizer
 from transformer.training.trainer import Trainer
@@ -35,6 +36,8 @@ def training(config: Config, updates: int) -> Measure:
     precision = choose_precision(options.precision, model.device)
     state = TrainingState()
     stream = build_stream(config, prepared, state, Processes())
+    if options.compile:
+        compile_layers(model, model.device, say)
     optimizer, seed = build_optimizer(model, options), config.run.seed
     objective = Objective(model, options.label_smoothing, precision, options.r_drop)
     run = RunDirectory(Path(tempfile.gettempdir()))  # nothing is saved
@@ -67,6 +70,7 @@ def training(config: Config, updates: int) -> Measure:
         seconds = time.perf_counter() - start
         return {
             "target_tokens_per_second": trainer.interval.target_tokens / seconds,
+            "updates_per_second": updates / seconds,
             "padding_share": summary["padding_share"],
             "loader_share": waited / seconds,
             "gigaflops": flops / seconds / 1e9,

@@ -46,7 +46,7 @@ class Recipe:
             UserError: where those found are another recipe's, or where measuring fails.
         """
         result = self.run(name).with_suffix(f".{kind}.json")
-        identity = {"config": self.config, "overrides": list(self.overrides)}
+        identity = {"config": self.config, "overrides": list(self.overrides), "changes": list(self.changes[name])}
         if result.is_file():
             before = json.loads(result.read_text("utf-8"))
             if before["identity"] != identity:

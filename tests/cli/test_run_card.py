@@ -58,6 +58,30 @@ def test_an_evaluation_is_kept_and_on_the_card(output: Callable[..., str], run_c
     assert len(card(run_copy)["samples"]) == 10
 
 
+def test_other_sentences_are_kept_where_that_is_asked_for(
+    output: Callable[..., str], refusal: Callable[..., str], run_copy: Path, tiny_project: Path, tmp_path: Path
+) -> None:
+    """Two test sets of one name stay apart, and neither takes the place of the run's own."""
+    others = []
+    for year in ("2019", "2020"):
+        folder = tmp_path / year
+        folder.mkdir()
+        for side in ("de", "en"):
+            lines = (tiny_project / f"test.{side}").read_text().splitlines(keepends=True)
+            (folder / f"test.{side}").write_text("".join(lines[: len(year) + len(others)]))
+        others.append(("--source", folder / "test.de", "--reference", folder / "test.en"))
+    output("evaluate", run_copy, *others[0])
+    assert not RunDirectory(run_copy).evaluations.exists()
+    for other in others:
+        output("evaluate", run_copy, *other, "--record")
+    output("evaluate", run_copy)
+    names = sorted(each.name for each in read_evaluations(RunDirectory(run_copy).evaluations))
+    assert len(names) == 3
+    assert names[0] == "test"
+    assert all(name.startswith("test.de-") for name in names[1:])
+    assert "--record is for --source" in refusal("evaluate", run_copy, "--record")
+
+
 def test_another_systems_translations_are_not_the_runs(
     output: Callable[..., str], run_copy: Path, tiny_project: Path
 ) -> None:
@@ -132,7 +156,7 @@ def test_energy_that_was_not_is_unknown(
 def test_no_sentence_breaks_out_of_the_card(output: Callable[..., str], run_copy: Path, tmp_path: Path) -> None:
     (tmp_path / "s").write_text("```` # not a heading\n<script>x</script>\n", "utf-8")
     (tmp_path / "r").write_text("```\n<b>\n", "utf-8")
-    output("evaluate", run_copy, "--source", tmp_path / "s", "--reference", tmp_path / "r")
+    output("evaluate", run_copy, "--record", "--source", tmp_path / "s", "--reference", tmp_path / "r")
     text = (run_copy / "card.md").read_text("utf-8")
     fence = re.compile(r"^(`{3,})text\n(.*?)\n\1$", re.MULTILINE | re.DOTALL)
     assert any("<script>x</script>" in match[2] and "```` # not" in match[2] for match in fence.finditer(text))

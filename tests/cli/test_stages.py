@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from transformer.checkpoint.run_directory import RunDirectory
 from transformer.cli import stages
 from transformer.config import load_config
 
@@ -57,7 +61,7 @@ def test_stages_hand_on_what_they_leave_and_are_done_once(
     assert f"{tmp_path / 'plan' / 'student'}: this stage is finished" in refusal("stages", plan)
     plan.write_text(plan.read_text().replace("max_updates: 3", "max_updates: 2"))
     shutil.rmtree(left["student"])
-    assert f"{left['student']}: is gone" in refusal("stages", plan)
+    assert f"{left['student']}: is not there" in refusal("stages", plan)
     (tmp_path / "plan" / "finished.json").write_text("[")
     assert "finished.json: damaged" in refusal("stages", plan)
 
@@ -68,15 +72,64 @@ def test_a_stage_that_fails_stops_those_after_it(
 ) -> None:
     asked = []
 
-    def fail(arguments: list[str]) -> Any:
+    def fail(arguments: list[str]) -> int:
         asked.append(arguments)
-        return type("Done", (), {"returncode": code if len(asked) == 2 else 0})
+        if arguments[0] == "translate":
+            output = Path(arguments[-1]) / "validation.de"
+            output.parent.mkdir(parents=True)
+            output.touch()
+        return code if len(asked) == 2 else 0
 
-    monkeypatch.setattr(stages.subprocess, "run", fail)
+    monkeypatch.setattr(stages, "do", fail)
     outcome = command("stages", plan)
-    assert (outcome.code, len(asked)) == (expected, 2)
+    assert (outcome.code, [verb for verb, *_ in asked]) == (expected, ["translate", "train"])
     assert ("go on with: transformer stages" in outcome.err) == (expected > signal.SIGTERM)
-    monkeypatch.setattr(stages.subprocess, "run", lambda arguments: type("Done", (), {"returncode": 0}))
-    plan.parent.joinpath("plan", "taught").mkdir(parents=True)
-    plan.parent.joinpath("plan", "taught", "validation.de").write_text("")
-    assert "taught: finished before" in command("stages", plan).err
+    again = command("stages", plan)
+    assert "taught: finished before" in again.err
+    assert "student: is not there, though its stage is finished" in again.err  # the stand-in left nothing
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_the_training_save(plan: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """As at a terminal, where Ctrl-C reaches both; SIGTERM goes to the first alone."""
+    plan.write_text(plan.read_text().replace("max_updates: 2", "max_updates: 5000").replace("every: 2", "every: 5000"))
+    with subprocess.Popen(
+        [sys.executable, "-m", "transformer", "stages", str(plan)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if line.startswith("update 10 "):
+                (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        process.wait()
+    text = "".join(said)
+    assert process.returncode == 128 + number, text
+    assert "is saved; go on with: transformer train" in text
+    assert f"stopped by a signal; go on with: transformer stages {plan}" in text
+    assert RunDirectory(tmp_path / "plan" / "student").updates()[-1] >= 10
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("max_updates: 2", "max_update: 2", "training.max_update: unknown key; did you mean max_updates?"),
+        ("train: PROJECT/config.yaml", "train: nowhere.yaml", "nowhere.yaml: no such config"),
+        ("train: PROJECT/config.yaml", "train: PROJECT", "stage student: train takes a config file, and"),
+        ("RUN, input", '"--help", input', "--help would be read as an option"),
+        ("decoding: {beam_size: 1}", "model: {d_ff: 1}", "translate cannot change model"),
+        ("decoding: {beam_size: 1}", "decoding: {'a=b': 1}", "decoding holds a key that is no option"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is(
+    refusal: Callable[..., str], plan: Path, tiny_project: Path, tiny_run: Path, old: str, new: str, message: str
+) -> None:
+    for word, path in (("PROJECT", tiny_project), ("RUN", tiny_run)):
+        old, new = old.replace(word, str(path)), new.replace(word, str(path))
+    assert old in plan.read_text()
+    plan.write_text(plan.read_text().replace(old, new, 1))
+    assert message in refusal("stages", plan)
+    assert not (plan.parent / "plan" / "taught").exists()

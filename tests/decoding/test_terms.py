@@ -69,7 +69,7 @@ def test_several_terms_can_always_all_be_written(spelling: Spelling) -> None:
 
 @pytest.mark.parametrize("text", ["", " ", "a\tb", "x" * 201, "a\n"])
 def test_what_cannot_be_a_term_is_refused(text: str, spelling: Spelling) -> None:
-    with pytest.raises(UserError, match="a term cannot"):
+    with pytest.raises(UserError, match=r"a term cannot|holds a control"):
         spelling.term(text)
 
 
@@ -180,3 +180,12 @@ def test_the_fields_of_a_line(line: str, fields: object, expected: Request) -> N
 
 def test_the_end_mark_is_no_part_of_a_term(spelling: Spelling) -> None:
     assert spelling.texts[EOS] == b""
+
+
+def test_joiners_and_hard_spaces_are_a_part_of_words(tokenizer: Tokenizer) -> None:
+    spelling = Spelling(tokenizer)
+    for text in ("می\u200cخواهم", "co\u00adop", "10\u00a0km"):
+        assert spelling.term(text).end == len(text.encode())
+    for text in ("a\tb", "a\u2028b", "a\ud800", "a\x1bb"):
+        with pytest.raises(UserError, match="control character, a line break or half a character"):
+            spelling.term(text)

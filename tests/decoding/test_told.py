@@ -144,3 +144,19 @@ def test_scores_of_given_translations_token_by_token(make_translator: MakeTransl
     (scored,) = translator.score(["old house"], ["the cat"])
     assert len(scored.token_log_probs) == len(scored.ids) + 1
     assert scored.score == pytest.approx(sum(scored.token_log_probs) / len(scored.token_log_probs))
+
+
+def test_diverse_groups_do_not_notice_who_is_searched_beside_them(make_translator: MakeTranslator) -> None:
+    """A group that is done waits in the batch until others are, and must charge its sentence's later groups no more."""
+    sentences = [sentence for sentence in SENTENCES * 4 if sentence]
+    found = [
+        make_translator(diverse_groups=4, beam_size=4, n_best=4, diversity_strength=5.0, batch_size=size)
+        for size in (1, 64)
+    ]
+    alone, together = ([[t.ids for t in best] for best in each.translate_n_best(sentences)] for each in found)
+    assert alone == together
+
+
+def test_a_prefix_that_cannot_be_written_is_refused(make_translator: MakeTranslator) -> None:
+    with pytest.raises(UserError, match=r"has a prefix or terms, for which decoding\.method must be beam"):
+        make_translator(method="sample").translate([Request("a cat", prefix="the")])

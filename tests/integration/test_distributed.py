@@ -115,6 +115,35 @@ def test_processes_reach_the_losses_of_one(
         assert own.get("chrf") == pytest.approx(other.get("chrf"), abs=1)  # each sentence's translation at its place
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sharding", "options"),
+    [
+        ("none", ["training.weight_average=ema", "training.optimizer=muon", "training.noise_scale_every=1"]),
+        ("full", ["training.weight_average=ema"]),
+        ("none", ["training.subword_sampling=0.3", "training.average_of=best", "training.average_checkpoints=2"]),
+    ],
+    ids=["muon", "sharded", "sampling"],
+)
+def test_what_training_can_do_it_can_do_together(
+    tiny_run: Path, tmp_path: Path, sharding: str, options: list[str]
+) -> None:
+    """The losses of one process, of averages too, through a change of the number of processes in the middle."""
+    config = tiny_run.parent / "config.yaml"
+    options = [*options, "validation.every=5"]
+    alone = trained(1, config, tmp_path / "alone", *options)
+    together = tmp_path / "together"
+    trained(2, config, together, *options, f"training.sharding={sharding}", "training.max_updates=10")
+    assert trained(2, config, together, *options, f"training.sharding={sharding}") == pytest.approx(alone, rel=1e-3)
+    scales = [
+        [record["gradient_noise_scale"] for record in records(run) if "gradient_noise_scale" in record]
+        for run in (tmp_path / "alone", together)
+    ]
+    assert bool(scales[1]) == ("training.noise_scale_every=1" in options)
+    # other halves of other sizes: the same quantity, estimated from other draws
+    assert not scales[1] or 0.1 < sum(scales[1]) / sum(scales[0]) < 10
+
+
 def test_a_run_goes_on_sharded_alone_and_replicated(tiny_run: Path, tmp_path: Path) -> None:
     """FSDP2 writes a checkpoint like any other, and reads any."""
     config, run = tiny_run.parent / "config.yaml", tmp_path / "moving"

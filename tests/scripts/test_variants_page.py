@@ -23,6 +23,7 @@ def test_seeds_of_the_default_give_the_noise() -> None:
     found["SSRU"] = FIGURES | {"decoding": 1.25, "training": 0.5, "parameters": 6_750_000}
     page = variants.page(found, "x.yaml")
     assert "3 seeds of the default have a validation BLEU of 31.00 ± 1.00 (standard deviation)" in page
+    assert "in training at 1.00 to 1.00, decoding at 1.00 to 1.00: smaller" in page
     assert "| SSRU | 6.75 M (-10.0%) | 0.50 | 1.25 | 30.00 |" in page
 
 
@@ -32,11 +33,11 @@ def test_every_variant_is_a_config(name: str) -> None:
 
 
 def test_figures_of_another_recipe_are_not_taken_for_this_ones(tmp_path: Path) -> None:
-    recipe = variants.Recipe("x.yaml", tmp_path, [], {})
+    recipe = variants.Recipe("x.yaml", tmp_path, [], variants.VARIANTS)
     assert recipe.once("SSRU", "score", lambda name: FIGURES) == FIGURES
     assert recipe.once("SSRU", "score", lambda name: pytest.fail("measured again")) == FIGURES
     with pytest.raises(UserError, match=r"SSRU\.score\.json: of .* use another folder"):
-        variants.Recipe("y.yaml", tmp_path, [], {}).once("SSRU", "score", lambda name: FIGURES)
+        variants.Recipe("x.yaml", tmp_path, [], {"SSRU": []}).once("SSRU", "score", lambda name: FIGURES)
 
 
 def test_a_perturbed_sentence_has_the_same_words() -> None:

@@ -61,8 +61,10 @@ def test_options_arrive(make_config: MakeConfig, kind: str) -> None:
         torch.testing.assert_close(weight.detach(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_muon_turns_the_matrices_of_layers_alone(make_config: MakeConfig) -> None:
-    config = make_config("training.optimizer=muon", "training.learning_rate=0.01")
+@pytest.mark.parametrize("positions", ["sinusoidal", "t5_bias", "shaw_keys_values"])
+def test_muon_turns_the_matrices_of_layers_alone(make_config: MakeConfig, positions: str) -> None:
+    rate = "training.learning_rate=0.01"
+    config = make_config("training.optimizer=muon", rate, f"model.positions={positions}")
     model = tiny(config)
     optimizer = build_optimizer(model, config.training)
     for parameter in model.parameters():
@@ -71,7 +73,7 @@ def test_muon_turns_the_matrices_of_layers_alone(make_config: MakeConfig) -> Non
     optimizer.step()
     for name, parameter in model.named_parameters():
         kept = optimizer.state[parameter].keys()
-        in_layer = ".layers." in name and parameter.dim() == 2
+        in_layer = ".layers." in name and parameter.dim() == 2 and "distance" not in name
         assert kept == ({"momentum_buffer"} if in_layer else {"step", "exp_avg", "exp_avg_sq"}), name
         if in_layer:  # an orthogonal step: its singular values are about alike, and 0.2·√(longer side) of the rate
             values = torch.linalg.svdvals((before[name] - parameter.detach()).double())

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from transformer.training import r_drop as module
@@ -94,5 +94,4 @@ def test_training_brings_the_passes_together(make_trainer: type[Trainer]) -> Non
             low = plain(*batch).loss
             torch.manual_seed(1)
             gaps[alpha] = float(pulled(*batch).loss - low) / batch[4]
-    assert nn.Module  # the module that both objectives are
     assert gaps[20.0] < 0.5 * gaps[0.0]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from transformer import __version__
-from transformer.errors import UserError, is_out_of_memory
+from transformer.errors import UserError, is_out_of_memory, printable
 
 VERBS = {
     "prepare": "train the tokenizer and encode the corpora of a config",
@@ -94,12 +94,11 @@ def _drop_output() -> None:
 
 
 def _refuse(message: str) -> int:
-    """Say why in one line, whatever the names in it contain; no escape sequence of theirs reaches the terminal."""
+    """Say why in one line, whatever the names in it contain."""
     line = " ".join(message.splitlines())
     line = line if len(line) <= _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} …"
-    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
     with contextlib.suppress(OSError):  # standard error may go to the disk that is full
-        print("error:", shown, file=sys.stderr)
+        print("error:", printable(line), file=sys.stderr)
     return 2
 
 

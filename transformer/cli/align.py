@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     sources, targets = read_matching_lines(arguments.source, arguments.target)
     gold = None if arguments.gold is None else _gold(arguments.gold, len(sources), arguments.source)
-    translator = open_translator(arguments.run, arguments.overrides)
+    translator = open_translator(arguments.run, arguments.overrides, alone=True)
     layers = len(translator.model.decoder.layers)
     layer = max(0, layers - 2) if arguments.layer is None else arguments.layer
     if not 0 <= layer < layers:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
-from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
+from transformer.checkpoint.run_directory import split_checkpoint
 from transformer.checkpoint.store import MODEL_FILE
+from transformer.cli.wiring import checkpoint_of
 from transformer.config import Config
 from transformer.data.corpus import file_hash
 from transformer.decoding.confidence import Calibration, read_calibration
@@ -21,11 +23,15 @@ def open_calibration(run: str | Path, config: Config) -> Calibration | None:
 
 
 def model_hash(run: str | Path, config: Config) -> str:
-    """SHA-256 of the weights that a run, or one of its checkpoints, translates with."""
-    path, name = split_checkpoint(Path(run))
-    directory = RunDirectory(path)
-    checkpoint = directory.checkpoint(name) if name else directory.resolve(config.decoding.checkpoint)
-    return file_hash(checkpoint / MODEL_FILE)
+    """SHA-256 of the weights that a run, or one of its checkpoints, translates with; of all members of an ensemble, and
+    of the way of finding translations where that is no plain beam search."""
+    options = config.decoding
+    own = file_hash(checkpoint_of(run, options.checkpoint)[1] / MODEL_FILE)
+    members = [file_hash(checkpoint_of(member, "best")[1] / MODEL_FILE) for member in options.ensemble]
+    ways = [way for way in (options.method, options.rerank) if way not in ("beam", "none")]
+    if not members and not ways:
+        return own
+    return hashlib.sha256("\n".join([own, *members, *ways]).encode()).hexdigest()
 
 
 def run_of(run: str | Path) -> Path:

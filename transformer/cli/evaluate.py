@@ -9,8 +9,9 @@ transformer evaluate runs/demo decoding.confidence=true    how far confidences c
 
 (μ = … ± …) is sacreBLEU's 95 % interval by bootstrap over the sentences; docs/evaluation.md explains what it means.
 
-What was translated and scored is kept in the run, as evaluations/NAME.json, and its card.md and card.json are written
-anew; a file given with --hypotheses is not, as it may be another system's."""
+What was translated and scored of the run's own corpora is kept in the run, as evaluations/NAME.json, and its card.md
+and card.json are written anew. Other sentences (--source) are kept with --record alone, as they may be no one else's
+business, and --hypotheses never, as they may be another system's."""
 
 from __future__ import annotations
 
@@ -20,12 +21,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
 from transformer.cli.confidences import open_calibration
 from transformer.cli.evaluation_set import known_resamples, read_evaluation_set, translate_set
 from transformer.cli.further_figures import broken_down, by_comet, worth_of_confidences
 from transformer.cli.run_card import record_evaluation
-from transformer.cli.wiring import run_config, say
+from transformer.cli.wiring import checkpoint_of, run_config, say
 from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_lines
 from transformer.decoding.translator import Translation
@@ -49,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--breakdown", action="store_true", help="figures by kind of sentence, and sentences with faults"
     )
     parser.add_argument("--comet", metavar="CKPT", help="COMET too, by your own comet-score, with this checkpoint")
+    parser.add_argument(
+        "--record", action="store_true", help="keep the sentences of --source in the run too, for its card and report"
+    )
     parser.add_argument("--samples", type=int, default=0, metavar="N", help="show N evenly spaced examples")
 
 
@@ -85,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         report = _report(scored.name, arguments, config, len(references), scores)
         report |= {figures.name: figures.record for figures in further}
         write_file(Path(arguments.json), (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
-    if not arguments.hypotheses:
+    if not arguments.hypotheses and (arguments.source is None or arguments.record):
         sentences = sources, references, hypotheses
         record_evaluation(arguments.run, config, scored.name, _checkpoint_name(arguments, config), sentences, scores)
     return 0
@@ -99,6 +102,8 @@ def _check(arguments: argparse.Namespace, config: Config) -> None:
         check_writable(Path(path))
     if config.decoding.confidence and arguments.hypotheses:
         raise UserError("decoding.confidence=true is for a run's own translations; leave it or --hypotheses out")
+    if arguments.record and (arguments.hypotheses or not arguments.source):
+        raise UserError("--record is for --source; a run's own corpora are recorded anyway, and --hypotheses never")
     if arguments.comet is not None:
         check_comet(Path(arguments.comet))
 
@@ -123,5 +128,4 @@ def _report(name: str, arguments: argparse.Namespace, config: Config, size: int,
 
 def _checkpoint_name(arguments: argparse.Namespace, config: Config) -> str:
     """Whose weights were scored: `best` names another one tomorrow."""
-    path, name = split_checkpoint(Path(arguments.run))
-    return name or RunDirectory(path).resolve(config.decoding.checkpoint).name
+    return checkpoint_of(arguments.run, config.decoding.checkpoint)[1].name

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         corpus = CorpusSection(source=arguments.source, target=arguments.target)
         pairs = list(itertools.islice(read_pairs([corpus]), arguments.sentences))
-    translator, statistics = open_translator(arguments.run, arguments.overrides), HeadStatisticsSum()
+    translator, statistics = open_translator(arguments.run, arguments.overrides, alone=True), HeadStatisticsSum()
     for source_ids, target_ids in translator.encode_pairs([s for s, _ in pairs], [t for _, t in pairs]):
         statistics.add(attention_maps(translator.model, source_ids, target_ids))
     print("head", "entropy", "distance", "confidence", sep="\t")

@@ -15,7 +15,7 @@ from transformer.cli.validation import Validation
 from transformer.cli.wiring import say
 from transformer.data.batch import Batch, collate
 from transformer.data.batching import split_update
-from transformer.data.dataset import EncodedCorpus
+from transformer.data.dataset import Corpus, EncodedCorpus
 from transformer.data.prepare import Prepared
 from transformer.errors import UserError, is_out_of_memory
 from transformer.runtime.memory import available_memory
@@ -102,11 +102,14 @@ def check_memory(trainer: Trainer) -> str:
     """
     stream = trainer.stream
     rows = longest_micro_batch(stream.corpus, -(-stream.batch_tokens // stream.size), stream.micro_batch_tokens)
-    batch = _collate(stream.corpus, rows)
+    corpus: Corpus = stream.corpus
+    if stream.sampling is not None:  # other segmentations are longer
+        corpus, rows = stream.sampling(corpus, rows, 0, 0), np.arange(len(rows))[::-1]
+    batch = _collate(corpus, rows)
     what = f"the longest micro-batch, {len(rows):,} pairs of {_padded_tokens(batch):,} padded tokens a side"
     trainer.model.train()
     if trainer.device.type == "cpu":
-        part = _collate(stream.corpus, rows[: math.ceil(len(rows) / _PART)])
+        part = _collate(corpus, rows[: math.ceil(len(rows) / _PART)])
         times, tried = _tokens(batch) / _tokens(part), _try(trainer, part)
         needed, available = times * tried.saved_bytes + _kept_beside(trainer), available_memory()
         available = None if available is None else available // trainer.processes.local_size
@@ -193,7 +196,7 @@ def _kept_beside(trainer: Trainer) -> int:
     return new * _BYTES * sum(parameter.numel() for parameter in trainer.model.parameters())
 
 
-def _collate(corpus: EncodedCorpus, rows: np.ndarray) -> Batch:
+def _collate(corpus: Corpus, rows: np.ndarray) -> Batch:
     return collate(corpus.sources(rows), corpus.targets(rows))
 
 

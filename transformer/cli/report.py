@@ -34,7 +34,7 @@ MAX_SAMPLES = 100
 _MAX_MAPPED = 300  # tokens of a side: a map takes memory with their product
 _END = "⏎"
 # of a trained run nothing but its weights counts here
-_PLAIN = ("decoding.precision=fp32", "decoding.shortlist=false", "decoding.masked_heads=[]")
+_PLAIN = ("decoding.precision=fp32", "decoding.shortlist=false", "decoding.masked_heads=[]")  # and it is opened alone
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from transformer import __version__
 from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
 from transformer.cli.wiring import say
-from transformer.config import Config, load_config
+from transformer.config import SPLITS, Config, load_config
 from transformer.data.prepare import MAX_MANIFEST_BYTES
 from transformer.data.tokenizer import PAD, load_tokenizers
 from transformer.errors import UserError
@@ -21,7 +21,13 @@ from transformer.model.build import model_shapes
 from transformer.reading import read_json
 from transformer.report.card import card_of
 from transformer.report.card_text import card_text
-from transformer.report.evaluations import evaluation_name, new_evaluation, read_evaluations, write_evaluation
+from transformer.report.evaluations import (
+    corpus_hash,
+    evaluation_name,
+    new_evaluation,
+    read_evaluations,
+    write_evaluation,
+)
 from transformer.report.records import read_records
 from transformer.runtime.atomic import write_file
 
@@ -32,7 +38,7 @@ def write_card(run: RunDirectory) -> None:
         card = run_card(run)
         for path, text in ((run.card_json, _json(card)), (run.card, card_text(card))):
             write_file(path, text.encode("utf-8", "replace"))
-    except UserError as error:
+    except (UserError, RecursionError) as error:  # the latter for records nested by a stranger
         say(f"warning: no card is written: {error}")
 
 
@@ -72,10 +78,13 @@ def record_evaluation(
     path, named = split_checkpoint(Path(run))
     directory = RunDirectory(path)
     decoding = config.decoding.model_dump(mode="json")
-    own = load_config(path).decoding.model_dump(mode="json")
+    own_config = load_config(path)
+    own = own_config.decoding.model_dump(mode="json")
+    is_own = corpus in SPLITS and getattr(config.data, corpus) == getattr(own_config.data, corpus)
+    known_as = corpus if is_own else f"{Path(corpus).name}-{corpus_hash(*sentences[:2])[:8]}"
     evaluation = new_evaluation(
         *sentences,
-        name=evaluation_name(corpus, named or config.decoding.checkpoint, own, decoding),
+        name=evaluation_name(known_as, named or config.decoding.checkpoint, own, decoding),
         transformer=__version__,
         corpus=corpus,
         checkpoint=checkpoint,

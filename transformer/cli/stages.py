@@ -18,17 +18,20 @@
         evaluate: ${student}
 
 Each stage runs as the verb of its name would. The same command goes on where it was stopped; finished stages stay as
-they are. A stage that was changed after it was finished is refused, as is a training whose corpora changed."""
+they are, and are not looked into again: where a corpus or a config changed since, delete the stage's folder and its
+entry in finished.json. A stage that the plan changed after it was finished is refused."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from transformer.cli.wiring import say
+from transformer.config import load_config
 from transformer.config.plan import Stage, load_plan
 from transformer.errors import UserError
 from transformer.reading import content_hash, read_json
@@ -38,6 +41,8 @@ from transformer.runtime.lock import locked
 _RECORD = "finished.json"
 _MAX_RECORD_BYTES = 1_000_000
 _SIGNALLED = 128
+# a line of text for each sentence, whatever the run's own options are
+_PLAIN_TEXT = ["decoding.n_best=1", "decoding.confidence=false", "decoding.token_scores=false"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     plan = load_plan(arguments.plan)
     directory, stages = Path(plan.directory), plan.resolved()
+    for stage in stages:
+        check(stage, arguments.plan)
     with locked(directory):
         finished = _finished(directory / _RECORD)
         _check_unchanged(directory, stages, finished)
@@ -56,14 +63,31 @@ def run(arguments: argparse.Namespace) -> int:
                 say(f"{title}: finished before")
                 continue
             say(f"{title}: {stage.kind}")
-            code = subprocess.run([sys.executable, "-m", "transformer", *command(stage, directory)]).returncode
+            code = do(command(stage, directory))
             if code:
                 return _stopped(title, code, arguments.plan)
+            _check_output(directory, stage)
             finished[stage.name] = _identity(stage)
             write_file(directory / _RECORD, (json.dumps(finished, indent=1) + "\n").encode())
     for stage in stages:
         print(f"{stage.name}\t{stage.output(directory)}")
     return 0
+
+
+def check(stage: Stage, plan: str) -> None:
+    """Refuse now what would be refused hours later.
+
+    Raises:
+        UserError: where a stage's config is missing or its changes are none of a config.
+    """
+    if stage.train is None:
+        return
+    if Path(stage.train).is_dir():
+        raise UserError(
+            f"{plan}: stage {stage.name}: train takes a config file, and {stage.train} is a directory; to start from a "
+            "run's weights give training.start_from"
+        )
+    load_config(stage.train, stage.overrides())
 
 
 def command(stage: Stage, directory: Path) -> list[str]:
@@ -73,10 +97,36 @@ def command(stage: Stage, directory: Path) -> list[str]:
         return ["train", stage.train, *overrides, f"run.directory={json.dumps(str(output))}"]
     if stage.translate is not None and stage.input is not None:
         folder = str(output.parent)
-        return ["translate", stage.translate, *overrides, "--input", stage.input, "--output-directory", folder]
+        return [
+            "translate",
+            stage.translate,
+            *_PLAIN_TEXT,
+            *overrides,
+            "--input",
+            stage.input,
+            "--output-directory",
+            folder,
+        ]
     assert stage.evaluate is not None
     output.parent.mkdir(parents=True, exist_ok=True)
     return ["evaluate", stage.evaluate, *overrides, "--json", str(output)]
+
+
+def do(arguments: list[str]) -> int:
+    """Run a verb in a process of its own; returns its exit code.
+
+    A signal is the verb's to answer, by saving: one from the terminal reaches it by itself, one to this process is
+    handed on.
+    """
+    # -P: the folder of a stranger's plan is not searched for Python modules
+    with subprocess.Popen([sys.executable, "-P", "-m", "transformer", *arguments]) as process:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        before_end = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
+        try:
+            return process.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGTERM, before_end)
 
 
 def _stopped(title: str, code: int, plan: str) -> int:
@@ -113,5 +163,10 @@ def _check_unchanged(directory: Path, stages: list[Stage], finished: dict[str, s
                 f"{directory / stage.name}: this stage is finished, and the plan says something else of it now; put "
                 f"the plan back, or name another directory (finished with it: {', '.join(later)})"
             )
-        if stage.name in finished and not stage.output(directory).exists():
-            raise UserError(f"{stage.output(directory)}: is gone, though its stage is finished; put it back")
+        if stage.name in finished:
+            _check_output(directory, stage)
+
+
+def _check_output(directory: Path, stage: Stage) -> None:
+    if not stage.output(directory).exists():
+        raise UserError(f"{stage.output(directory)}: is not there, though its stage is finished; put it back")

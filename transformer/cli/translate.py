@@ -87,7 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("nothing to translate: standard input is closed; give sentences or --input FILE")
     if arguments.attention is not None:
         check_writable(Path(arguments.attention))
-    calibration = open_calibration(arguments.run, run_config(arguments.run, overrides))
+    config = run_config(arguments.run, overrides)
+    if arguments.attention is not None and config.decoding.ensemble:
+        raise UserError("--attention shows that of one model; leave it or decoding.ensemble out")
+    calibration = open_calibration(arguments.run, config)
     maps = list[str]()
     translator = open_translator(arguments.run, overrides, use_all_cores=True)
     interactive = not sentences and path is None and sys.stdin.isatty()

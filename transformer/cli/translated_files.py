@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from transformer import __version__
-from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
 from transformer.checkpoint.store import MODEL_FILE
 from transformer.cli.confidences import open_calibration
-from transformer.cli.wiring import open_translator, run_config, say
+from transformer.cli.wiring import checkpoint_of, open_translator, run_config, say
 from transformer.data.corpus import file_hash, read_lines
 from transformer.data.sharding import Shard
 from transformer.decoding.confidence import CONFIDENCE_FILE, Calibration
+from transformer.decoding.shortlist import SHORTLIST_FILE
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
 from transformer.reading import read_json
@@ -44,7 +44,7 @@ def translate_files(
     Raises:
         UserError: where two inputs have one name, or an output is there that was made from something else.
     """
-    outputs = [directory / (Path(path).name + (f".{shard.name}" if shard else "")) for path in inputs]
+    outputs = [directory / (output_name(path) + (f".{shard.name}" if shard else "")) for path in inputs]
     if len(set(outputs)) < len(outputs):
         raise UserError("--input: two files have the same name; give them another --output-directory each")
     model = _model(run, overrides)
@@ -71,6 +71,11 @@ def translate_files(
         write_file(_record_of(output), (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
         write_file(output, content.encode())
         say(f"{output}: {len(lines):,} sentences translated")
+
+
+def output_name(path: str) -> str:
+    """What the translations of an input file are called; they are never compressed."""
+    return Path(path).name.removesuffix(".gz")
 
 
 def printed(
@@ -126,21 +131,14 @@ def _model(run: str, overrides: Sequence[str]) -> dict[str, Any]:
     config = run_config(run, overrides)
     spared = _WITHOUT_EFFECT | (set() if config.decoding.precision == "int8" else _BATCHES)
     decoding = config.decoding.model_dump(mode="json", exclude=spared)
-    directory, checkpoint = _checkpoint(run, config.decoding.checkpoint)
+    directory, checkpoint = checkpoint_of(run, config.decoding.checkpoint)
     files = [checkpoint / MODEL_FILE, *sorted(directory.tokenizer.glob("*.model"))]
-    files += [directory.path / "shortlist.safetensors"] if config.decoding.shortlist else []
+    files += [directory.path / SHORTLIST_FILE] if config.decoding.shortlist else []
     files += [directory.path / CONFIDENCE_FILE] if config.decoding.confidence else []
     hashes = {file.name: file_hash(file) for file in files}
     for other in filter(None, (*config.decoding.ensemble, config.decoding.reverse)):
-        hashes[f"{other}/{MODEL_FILE}"] = file_hash(_checkpoint(other, "best")[1] / MODEL_FILE)
+        hashes[f"{other}/{MODEL_FILE}"] = file_hash(checkpoint_of(other, "best")[1] / MODEL_FILE)
     return {"transformer": __version__, "decoding": decoding, "model_sha256": hashes}
-
-
-def _checkpoint(run: str, which: str) -> tuple[RunDirectory, Path]:
-    """The run and the checkpoint directory that a run directory, or one of its checkpoints, names."""
-    path, name = split_checkpoint(Path(run))
-    directory = RunDirectory(path)
-    return directory, directory.checkpoint(name) if name else directory.resolve(which)
 
 
 def _hash(text: str) -> str:

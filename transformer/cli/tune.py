@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import shlex
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -54,10 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{arguments.split}: {len(references):,} sentences, {described(config.decoding)}")
     print(f"{score(alone.argmax(axis=1))}  by the search's own score")
     print(f"{score(ranked_first(features, channel_weight, length_weight))}  by the noisy channel")
-    print(
-        f"decoding.rerank=noisy_channel decoding.reverse={options.reverse} "
-        f"decoding.channel_weight={channel_weight} decoding.length_weight={length_weight}"
-    )
+    found_weights = [f"decoding.channel_weight={channel_weight}", f"decoding.length_weight={length_weight}"]
+    given = [override for override in arguments.overrides if override.startswith("decoding.")]
+    print(shlex.join([*given, "decoding.rerank=noisy_channel", *found_weights]))
     return 0
 
 

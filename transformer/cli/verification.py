@@ -29,10 +29,17 @@ from transformer.runtime.atomic import write_file
 FORMAT_VERSION = 1
 SENTENCES = 5
 _MAX_BYTES = 10_000_000  # of five sentences and as many translations
-# how a translation is searched; what is left out changes none, or none in fp32
+# how a translation is searched: by beam, by the run's own model alone; what else is left out changes none in fp32
 _OPTIONS = (
     "beam_size",
     "gnmt_length_penalty",
+    "length_penalty",
+    "coverage_penalty",
+    "min_length",
+    "no_repeat_ngram_size",
+    "repetition_guard",
+    "diverse_groups",
+    "diversity_strength",
     "patience",
     "max_length_ratio",
     "max_length_extra",

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from transformer.checkpoint.load import LoadedModel, load_model
-from transformer.checkpoint.run_directory import split_checkpoint
+from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
 from transformer.config import Config, DecodingSection, is_override, load_config, override_config
 from transformer.data.corpus import read_lines
 from transformer.decoding.attention_maps import mask_heads
@@ -17,14 +17,14 @@ from transformer.decoding.prepack import prepack, prepack_int8
 from transformer.decoding.reranking import MinimumBayesRisk, NoisyChannel, Rerank
 from transformer.decoding.shortlist import read_shortlist
 from transformer.decoding.translator import Translator
-from transformer.errors import UserError
+from transformer.errors import UserError, printable
 from transformer.model.transformer import Transformer
 from transformer.runtime.device import choose_device, choose_precision, configure_process
 
 
 def say(text: str) -> None:
     """A line for the person at the terminal, on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def run_config(run: str | Path, overrides: Sequence[str]) -> Config:
@@ -42,13 +42,28 @@ def run_config(run: str | Path, overrides: Sequence[str]) -> Config:
     return override_config(load_config(path), overrides)
 
 
-def open_translator(run: str | Path, overrides: Sequence[str] = (), use_all_cores: bool = False) -> Translator:
+def checkpoint_of(run: str | Path, which: str) -> tuple[RunDirectory, Path]:
+    """The run and the checkpoint directory that a run directory, or one of its checkpoints, names.
+
+    Args:
+        run: either of them.
+        which: of a run directory's checkpoints, as in `decoding.checkpoint`.
+    """
+    path, name = split_checkpoint(Path(run))
+    directory = RunDirectory(path)
+    return directory, directory.checkpoint(name) if name else directory.resolve(which)
+
+
+def open_translator(
+    run: str | Path, overrides: Sequence[str] = (), use_all_cores: bool = False, alone: bool = False
+) -> Translator:
     """Load a run's model onto its device; sets the threads and the allocator of the whole process.
 
     Args:
         run: a run directory, or one of its checkpoints.
         overrides: `section.key=value`.
         use_all_cores: where `decoding.workers` is empty, one worker for each thread.
+        alone: without the other runs, and the shortlist, that its options name: to look at the model itself.
     """
     config = run_config(run, overrides)
     options = config.decoding
@@ -60,17 +75,17 @@ def open_translator(run: str | Path, overrides: Sequence[str] = (), use_all_core
         raise UserError(
             f"decoding.masked_heads: this model has no {', '.join(unknown)}; transformer heads RUN lists them"
         )
-    others = [_member(path, loaded).to(device) for path in options.ensemble]
+    others = [] if alone else [_member(path, loaded).to(device) for path in options.ensemble]
     for each in (model, *others):
         freeze_weights(each, options.precision)
     tokenizers = loaded.source_tokenizer, loaded.target_tokenizer
     shortlist = None
-    if options.shortlist:
+    if options.shortlist and not alone:
         directory, _ = split_checkpoint(Path(run))
         shortlist = read_shortlist(directory, *(tokenizer.vocab_size for tokenizer in tokenizers))
     if use_all_cores and options.workers is None:
         options = options.model_copy(update={"workers": torch.get_num_threads()})
-    rerank = _reranker(config, loaded, device)
+    rerank = None if alone else _reranker(config, loaded, device)
     return Translator(model, *tokenizers, options, warn=say, shortlist=shortlist, others=others, rerank=rerank)
 
 
@@ -84,6 +99,7 @@ def _reranker(config: Config, loaded: LoadedModel, device: torch.device) -> Rera
         return MinimumBayesRisk(loaded.target_tokenizer, utility, sampled=options.method == "sample")
     if options.reverse is None:
         return None
+    say(f"decoding.reverse: {options.reverse}")
     other = load_model(options.reverse)
     theirs = other.config.data.source_language, other.config.data.target_language
     ours = config.data.source_language, config.data.target_language
@@ -108,9 +124,16 @@ def _member(path: str, loaded: LoadedModel) -> Transformer:
     """A model that translates together with another.
 
     Raises:
-        UserError: where its tokenizer is another.
+        UserError: where its tokenizer or its languages are others.
     """
+    say(f"decoding.ensemble: {path}")  # a run of a stranger's may name whatever it likes
     other = load_model(path)
+    ours, theirs = ((run.config.data.source_language, run.config.data.target_language) for run in (loaded, other))
+    if ours != theirs:
+        raise UserError(
+            f"decoding.ensemble: {path} translates from {theirs[0]} to {theirs[1]}, and this run from {ours[0]} to "
+            f"{ours[1]}; leave it out"
+        )
     if other.source_tokenizer.model != loaded.source_tokenizer.model or (
         other.target_tokenizer.model != loaded.target_tokenizer.model
     ):

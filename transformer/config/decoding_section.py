@@ -22,6 +22,7 @@ _ONLY_WITH = {
     **dict.fromkeys(("reverse", "channel_weight", "length_weight"), ("rerank", "noisy_channel")),
 }
 _SAMPLES = 32
+RunPath = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 
 
 class DecodingSection(Section):
@@ -54,7 +55,7 @@ class DecodingSection(Section):
     length_penalty: Literal["gnmt", "average", "none"] = "gnmt"
     """What a hypothesis' log-probability is divided by: `gnmt` with the α above, `average` its length, `none` nothing,
     which prefers short ones. All search options and what they do to BLEU: docs/search.md."""
-    ensemble: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    ensemble: tuple[RunPath, ...] = Field(default=(), max_length=16)
     """Runs (their best checkpoints), or checkpoint directories, that translate together with the run itself: by the
     mean of the models' probabilities, token by token. They need the run's tokenizer. Validation while training does
     without them. docs/sampling.md has what it brings."""
@@ -67,7 +68,7 @@ class DecodingSection(Section):
     mbr_utility: Literal["chrf", "bleu"] = "chrf"
     """How alike two candidates are: chrF2 or sentence BLEU, sacreBLEU's. Samples count alike; the hypotheses of a beam
     by their probability."""
-    reverse: str | None = Field(default=None, min_length=1)
+    reverse: RunPath | None = None
     """For noisy_channel: a run (its best checkpoint) or checkpoint directory from the target to the source language."""
     channel_weight: float = Field(default=1.0, ge=0, le=1000)
     """For noisy_channel, whose score is log p(y|x) + channel_weight · log p(x|y) + length_weight · tokens of y.
@@ -86,7 +87,7 @@ class DecodingSection(Section):
     once: faster, for a little quality."""
     patience: float | None = Field(default=None, ge=0.1, le=1000)
     """A sentence is done when patience × beam_size hypotheses are finished (Kasai et al. 2022); 1.0 is what most
-    toolkits do, about 1.4 times as fast at beam 5. Empty: when no other hypothesis can win by the model's score."""
+    toolkits do, 1.4 to 1.6 times as fast at beam 5. Empty: when no other hypothesis can win by the model's score."""
     max_length_ratio: float = Field(default=1.0, ge=0, le=100)
     """A translation has at most max_length_ratio × source tokens + max_length_extra tokens."""
     max_length_extra: int = Field(default=50, ge=0, le=100_000)
@@ -116,7 +117,7 @@ class DecodingSection(Section):
     1.0: terms are only preferred, by so many nats for each of their tokens."""
     max_source_length: int = Field(default=1024, gt=0, le=100_000)
     """A source sentence of more tokens is cut there, with a warning: memory grows with the square of the length."""
-    n_best: Positive = 1
+    n_best: int = Field(default=1, gt=0, le=1000)
     """How many translations a sentence to return; at most beam_size under beam search."""
     confidence: bool = False
     """`translate` prints before each translation how good it probably is, 0 to 100 (the sentence chrF2++ to expect),
@@ -156,7 +157,11 @@ class DecodingSection(Section):
     def _each_has_an_effect(self) -> DecodingSection:
         for name, (other, value) in _ONLY_WITH.items():
             if getattr(self, name) != type(self).model_fields[name].default and getattr(self, other) != value:
-                raise ValueError(f"{name} is for {other}: {value}, and {other} is {getattr(self, other)}")
+                default = type(self).model_fields[name].default
+                back = "null" if default is None else str(default).lower()
+                raise ValueError(
+                    f"{name} is for {other}: {value}, and {other} is {getattr(self, other)}; set {name} back to {back}"
+                )
         if self.ensemble and self.masked_heads:
             raise ValueError("masked_heads names heads of a single model; leave out either it or ensemble")
         if self.ensemble and self.coverage_penalty:

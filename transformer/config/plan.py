@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from transformer.config.loading import read_tree, validated
+from transformer.config.schema import Config
 from transformer.config.section import Section
 
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
@@ -45,7 +46,7 @@ class Stage(Section):
         """What it leaves below the plan's directory."""
         folder = directory / self.name
         if self.kind == "translate":
-            return folder / Path(self.input or "").name
+            return folder / Path(self.input or "").name.removesuffix(".gz")
         return folder if self.kind == "train" else folder / "scores.json"
 
     def overrides(self) -> list[str]:
@@ -63,6 +64,15 @@ class Stage(Section):
             raise ValueError(f"a stage does one thing: give one of {', '.join(_KINDS)}")
         if (self.input is None) != (self.translate is None):
             raise ValueError("translate and input belong together")
+        for value in (self.train, self.translate, self.input, self.evaluate):
+            if value is not None and value.startswith("-"):
+                raise ValueError(f"{value} would be read as an option; begin a path with ./")
+        allowed = set(Config.model_fields) if self.kind == "train" else {"run", "data", "decoding"}
+        for section, options in self.change.items():
+            if section not in allowed:
+                raise ValueError(f"change: {self.kind} cannot change {section}; only {', '.join(sorted(allowed))}")
+            if not all(key.isidentifier() for key in options):
+                raise ValueError(f"change: {section} holds a key that is no option: {', '.join(options)}")
         if "directory" in self.change.get("run", {}):
             raise ValueError("run.directory is the stage's folder; leave it out")
         return self

@@ -39,7 +39,6 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "data.train",  # wherever the corpora lie: their content is compared instead
         "data.validation",
         "data.test",
-        "data.guard",
         "data.prepared_directory",
         "data.licence",
         "validation.patience",
@@ -167,6 +166,16 @@ class Config(Section):
             raise ValueError("model.tied_embeddings three_way needs tokenizer.shared: true")
         if self.data.guard and self.training.start_from is None:
             raise ValueError("data.guard watches what training.start_from could do; give that, or leave out the guard")
+        if self.data.guard and self.validation.max_sentences == 0:
+            raise ValueError("data.guard is translated, and validation.max_sentences is 0; leave out one of them")
+        dropouts = ("dropout", "attention_dropout", "activation_dropout", "layer_drop")
+        if self.training.r_drop and not any(getattr(self.model, name) for name in dropouts):
+            raise ValueError("training.r_drop compares two draws of dropout, and the model has none; set model.dropout")
+        strength = self.training.subword_sampling
+        if strength is not None and self.tokenizer.model_type == "bpe" and strength >= 1:
+            raise ValueError(
+                f"training.subword_sampling {strength} is a share of BPE's merges; give less than 1, e.g. 0.1"
+            )
         longest, rows = self.data.max_length + 1, self.model.max_positions  # with the end mark
         if self.model.positions == "learned" and longest > rows:
             raise ValueError(

@@ -84,7 +84,7 @@ class TrainingSection(Section):
     """How many regular checkpoints stay on disk, beside the best."""
     weight_average: Literal["none", "ema", "swa"] = "none"
     """What is validated, saved and translated with, in place of the newest weights: `ema`, a moving average of them
-    (ema_decay), or `swa`, the mean of all since swa_from_update (Izmailov et al. 2018). Costs a copy of the weights."""
+    (ema_decay), or `swa`, the mean of all since swa_from_update (Izmailov et al. 2018). Costs two copies of them."""
     ema_decay: Probability = 0.999
     """The old average's share of the new one at each update: 0.999 looks back about 1,000 updates."""
     swa_from_update: Positive = 1
@@ -109,7 +109,13 @@ class TrainingSection(Section):
             raise ValueError("optimizer muon needs whole matrices, and sharding: full cuts them; use sharding: none")
         if self.noise_scale_every is not None and self.sharding == "full":
             raise ValueError("noise_scale_every needs whole gradients, and sharding: full cuts them; leave one out")
-        if self.average_checkpoints > self.keep_checkpoints:
+        if self.average_of == "best" and self.average_checkpoints < 2:
+            raise ValueError(
+                f"average_of best needs average_checkpoints of at least 2, and it is {self.average_checkpoints}"
+            )
+        if self.weight_average == "swa" and self.swa_from_update > self.max_updates:
+            raise ValueError(f"swa_from_update {self.swa_from_update} is after max_updates {self.max_updates}")
+        if self.average_of == "last" and self.average_checkpoints > self.keep_checkpoints:
             raise ValueError(
                 f"average_checkpoints {self.average_checkpoints} is more than keep_checkpoints {self.keep_checkpoints}"
             )

@@ -46,7 +46,9 @@ def read_pairs(corpora: Iterable[CorpusSection]) -> Iterator[Pair]:
         if corpus.source_prefix is None:
             yield from pairs
         else:  # an empty side stays one, and is dropped
-            yield from ((f"{corpus.source_prefix} {source}" if source else "", target) for source, target in pairs)
+            yield from (
+                (f"{corpus.source_prefix} {source}" if source.strip() else "", target) for source, target in pairs
+            )
 
 
 def describe(corpus: CorpusSection) -> dict[str, str | int | None]:

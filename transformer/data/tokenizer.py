@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import sentencepiece
@@ -79,18 +79,15 @@ class Tokenizer:
                 BPE: the share of merges left out (Provilkov et al. 2020).
             seed: of the draws, below 2^32 - 1.
         """
-        sampled: list[list[int]] = []
 
-        def draw() -> None:
-            for line in lines:
-                sampled.append(self._processor.encode(line, enable_sampling=True, alpha=strength, nbest_size=-1))
+        def draw() -> list[list[int]]:
+            encode = self._processor.encode
+            return [encode(line, enable_sampling=True, alpha=strength, nbest_size=-1) for line in lines]
 
         # each thread of SentencePiece has a generator of its own, which takes the seed where it first draws
         sentencepiece.set_random_generator_seed(seed)
-        thread = threading.Thread(target=draw)
-        thread.start()
-        thread.join()
-        return sampled
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            return thread.submit(draw).result()
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Detokenized text, one line for each sequence; special ids leave no trace."""

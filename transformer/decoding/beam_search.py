@@ -217,6 +217,8 @@ class _Search:
         for index in (done & self.searching).nonzero().flatten().tolist():
             self.results[int(self.sentences[index])] = self._hypotheses(index)
         self.searching = self.searching & ~done
+        # what waits to leave charges and costs nobody anything, just as if it had left
+        self.log_probs = self.log_probs.masked_fill(~self.searching[:, None], NEVER)  # (B, R)
         self.remaining = int(self.searching.sum())
         size = -(-self.remaining // _GROUP) * _GROUP if self.remaining > _GROUP else self.remaining
         if size >= len(self.sentences):

@@ -83,7 +83,8 @@ def read_calibration(run: Path, model_sha256: str) -> Calibration:
         raise UserError(f"{path}: damaged ({error}); make it anew: transformer calibrate {run}") from None
     if calibration.model_sha256 != model_sha256:
         raise UserError(
-            f"{path}: made with other weights than those that translate; make it anew: transformer calibrate {run}"
+            f"{path}: made with other weights than those that translate, or another way of translating; make it anew: "
+            f"transformer calibrate {run}"
         )
     return calibration
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from transformer.config import DecodingSection
-from transformer.data.tokenizer import Tokenizer
+from transformer.data.tokenizer import UNK, Tokenizer
 from transformer.decoding.request import Job, Request, parse_line, progress_of
 from transformer.decoding.terms import Spelling
 from transformer.errors import UserError
@@ -53,6 +53,10 @@ class Jobs:
         columns = zip(numbers, requests, sources, prefixes, strict=True)
         return [self._job(number, request, source, prefix) for number, request, source, prefix in columns]
 
+    def sentences(self, lines: Sequence[str]) -> list[str]:
+        """The sentences of lines alone, see `decoding.line_fields`."""
+        return [self._request(line, number).sentence for number, line in enumerate(lines, 1)]
+
     def _request(self, sentence: str | Request, number: int) -> Request:
         try:
             return parse_line(sentence, self.options.line_fields) if isinstance(sentence, str) else sentence
@@ -73,6 +77,13 @@ class Jobs:
         return job
 
     def _check(self, job: Job, number: int) -> None:
+        if self.options.min_length >= (self.positions or self.options.min_length + 1):
+            raise UserError(
+                f"decoding.min_length={self.options.min_length}: this model's positions end at {self.positions} "
+                "(model.max_positions); lower it"
+            )
+        if UNK in job.prefix:
+            raise UserError(f"sentence {number}: its prefix has a character that the vocabulary cannot write; mend it")
         if job.prefix or job.required or job.preferred:
             for option, needed in (("shortlist", False), ("method", "beam")):
                 if getattr(self.options, option) != needed:

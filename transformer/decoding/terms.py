@@ -7,6 +7,7 @@ automata over words). Pieces come in only where a term is to be written.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 from transformer.data.tokenizer import Tokenizer
@@ -77,11 +78,14 @@ class Term:
     """
 
     def __init__(self, text: str, spelling: Spelling) -> None:
+        # breaks of lines and paragraphs, control characters, halves of characters; joiners are a part of words
+        if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text):
+            raise UserError(f"term {text[:60]!r}: holds a control character, a line break or half a character; mend it")
         self.text = text
         self.bytes = text.encode()
         self.end = len(self.bytes)
-        if not text or not text.isprintable() or text != text.strip() or self.end > MAX_TERM_BYTES:
-            limit = f"spaces at an end, tabs, nothing, or more than {MAX_TERM_BYTES:,} bytes"
+        if not text or text != text.strip() or self.end > MAX_TERM_BYTES:
+            limit = f"spaces at an end, nothing, or more than {MAX_TERM_BYTES:,} bytes"
             raise UserError(f"term {text[:60]!r}: a term cannot be {limit}; mend it")
         self._texts = spelling.texts
         self._borders = _borders(self.bytes)

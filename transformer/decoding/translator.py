@@ -36,7 +36,7 @@ class Translation:
         score: log_prob / length penalty, or what `decoding.rerank` ranked by; higher is better.
         log_prob: natural logarithm of the model's probability of the tokens.
         ids: the target tokens, without special ids.
-        token_log_probs: of each of them, then of the end mark.
+        token_log_probs: of each of them, then of the end mark; none of a sample's.
     """
 
     text: str
@@ -138,8 +138,8 @@ class Translator:
             of_kind.setdefault(kind_of(job), []).append(index)
         batches = [
             [indices[position] for position in batch]
-            for indices in of_kind.values()
-            for batch in self._batches([len(jobs[index].source) for index in indices])
+            for kind, indices in of_kind.items()
+            for batch in self._batches([len(jobs[index].source) for index in indices], widened=kind.num_terms + 1)
         ]
         for number, found in self._search_all([[jobs[index] for index in batch] for batch in batches]):
             for index, hypotheses in zip(batches[number], found, strict=True):
@@ -157,7 +157,11 @@ class Translator:
 
     def encode_pairs(self, sources: Sequence[str], targets: Sequence[str]) -> Iterator[tuple[list[int], list[int]]]:
         """The token ids of given translations, sources cut as for translating."""
-        pairs = zip(self.source_tokenizer.encode(sources), self.target_tokenizer.encode(targets), strict=True)
+        pairs = zip(
+            self.source_tokenizer.encode(self.jobs.sentences(sources)),
+            self.target_tokenizer.encode(targets),
+            strict=True,
+        )
         for number, (source, target) in enumerate(pairs, 1):
             self.jobs.check_target(target, number)
             yield self.jobs.limited(source, number), target
@@ -167,7 +171,8 @@ class Translator:
         if len(sources) != len(targets):
             raise ValueError(f"{len(sources)} sources and {len(targets)} targets; give one target for each source")
         source_ids = [
-            self.jobs.limited(ids, number) for number, ids in enumerate(self.source_tokenizer.encode(sources), 1)
+            self.jobs.limited(ids, number)
+            for number, ids in enumerate(self.source_tokenizer.encode(self.jobs.sentences(sources)), 1)
         ]
         target_ids = self.target_tokenizer.encode(targets)
         for number, ids in enumerate(target_ids, 1):
@@ -182,8 +187,9 @@ class Translator:
                 scored[index] = Translation(targets[index], score, log_prob, target_ids[index], tokens)
         return [scored[index] for index in range(len(sources))]
 
-    def _batches(self, lengths: list[int]) -> list[list[int]]:
-        size = self.options.batch_size
+    def _batches(self, lengths: list[int], widened: int = 1) -> list[list[int]]:
+        """Indices of what is searched together, where beams are so many times as wide as usual."""
+        size = max(1, self.options.batch_size // widened)
         if self.options.method == "sample":
             size = min(size, max(1, _SAMPLES_TOGETHER // self.searched))
         return list(batch_by_length(lengths, size, self.options.batch_tokens))

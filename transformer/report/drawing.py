@@ -85,7 +85,7 @@ class Axis:
         low, high = min(values), max(values)
         if high - low <= 1e-9 * max(abs(low), abs(high)):  # one number, or all the same
             low, high = (low - 1, high + 1) if low == 0 else (low - abs(low) / 2, high + abs(high) / 2)
-        self.step = round_step((high - low) / _TICKS)
+        self.step = round_step(max((high - low) / _TICKS, 1e-300))
         self.low, self.high = math.floor(low / self.step + 1e-9), math.ceil(high / self.step - 1e-9)  # in steps
         self.start, self.end = start, end
 

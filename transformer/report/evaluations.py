@@ -26,6 +26,7 @@ FORMAT_VERSION = 1
 MAX_KEPT = 5000  # sentences of an evaluation; the scores are those of all
 _MAX_BYTES = 100_000_000
 _MAX_FILES = 1000
+_MAX_TOTAL = 500_000_000
 _MAX_NAME = 100  # characters
 _ODD = re.compile(r"[^\w.,=+-]+")
 _SPARED = {
@@ -33,6 +34,8 @@ _SPARED = {
     "workers",
     "batch_size",
     "batch_tokens",
+    "confidence",
+    "token_scores",
 }  # these change no translation; the first is told apart
 
 
@@ -73,17 +76,21 @@ def evaluation_name(corpus: str, checkpoint: str, run_decoding: Mapping[str, Any
     """`test`, `test,beam_size=1`, `test,checkpoint=last`: a name that is a file's name too.
 
     Args:
-        corpus: a split, or a path.
+        corpus: a split, or what else tells it from others.
         checkpoint: as asked for: `best`, or a checkpoint's name.
         run_decoding, decoding: the run's own options, and those of this evaluation.
     """
-    parts = [Path(corpus).name or "corpus"]
+    parts = [corpus]
     parts += [f"checkpoint={checkpoint}"] if checkpoint != run_decoding["checkpoint"] else []
     parts += [f"{key}={value}" for key, value in decoding.items() if key not in _SPARED and value != run_decoding[key]]
-    name = _ODD.sub("-", ",".join(parts)).lstrip(".")
-    if len(name) > _MAX_NAME:
-        name = f"{name[: _MAX_NAME - 9]}-{_hash(name)[:8]}"
-    return name or "corpus"
+    whole = ",".join(parts)
+    name = _ODD.sub("-", whole).lstrip(".")
+    return name if name == whole and len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 9]}-{_hash(whole)[:8]}"
+
+
+def corpus_hash(sources: Sequence[str], references: Sequence[str]) -> str:
+    """SHA-256 of a corpus."""
+    return _hash("\n".join([*sources, *references]))
 
 
 def new_evaluation(
@@ -98,7 +105,7 @@ def new_evaluation(
     rows = evenly_spaced(len(sources), MAX_KEPT)
     return Evaluation(
         written=datetime.now(UTC).isoformat(timespec="seconds"),
-        corpus_sha256=_hash("\n".join([*sources, *references])),
+        corpus_sha256=corpus_hash(sources, references),
         sentences=len(sources),
         rows=rows,
         sources=[sources[row] for row in rows],
@@ -132,8 +139,11 @@ def read_evaluations(folder: Path) -> list[Evaluation]:
         return []
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror}); mend it or delete it") from None
-    if len(paths) > _MAX_FILES:
-        raise UserError(f"{folder}: more than {_MAX_FILES:,} evaluations; delete those that are of no use")
+    if len(paths) > _MAX_FILES or sum(path.lstat().st_size for path in paths) > _MAX_TOTAL:
+        raise UserError(
+            f"{folder}: more than {_MAX_FILES:,} evaluations, or {_MAX_TOTAL / 1e6:,.0f} MB of them; delete those that "
+            "are of no use"
+        )
     return sorted(map(_read, paths), key=lambda evaluation: evaluation.written)
 
 
@@ -149,7 +159,7 @@ def _read(path: Path) -> Evaluation:
     except (ValidationError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: damaged; delete it, and evaluate again") from None
     counts = {len(each) for each in (found.rows, found.sources, found.references, found.hypotheses)}
-    if len(counts) > 1 or not all(map(_is_score, found.scores)):
+    if len(counts) > 1 or len(found.rows) > MAX_KEPT or not all(map(_is_score, found.scores)):
         raise UserError(f"{path}: damaged; delete it, and evaluate again")
     return found
 

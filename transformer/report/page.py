@@ -21,7 +21,7 @@ from transformer.evaluation.metrics import sentence_chrf_signature
 from transformer.report import drawing
 from transformer.report.charts import Chart, sentence_charts, training_charts, validation_charts
 from transformer.report.records import evenly_spaced
-from transformer.report.reported import AttentionMap, ReportedRun
+from transformer.report.reported import AttentionMap, ReportedRun, same_sentences
 from transformer.report.scores import value_text
 from transformer.report.sentences import Change, most_changed, worst
 
@@ -95,7 +95,7 @@ def _samples(runs: Sequence[ReportedRun], count: int) -> list[dict[str, Any]]:
         made = [
             (number, run, run.evaluation.hypotheses[place], run.chrf[place], run.maps.get(place))
             for number, run in enumerate(runs)
-            if run.evaluation is not None and run.evaluation.corpus_sha256 == evaluation.corpus_sha256
+            if run.evaluation is not None and same_sentences(evaluation, run.evaluation)
         ]
         texts = {"source": evaluation.sources[place], "reference": evaluation.references[place]}
         found.append({"row": evaluation.rows[place], "made": made, **texts})

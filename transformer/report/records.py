@@ -62,4 +62,9 @@ def _parsed(line: bytes) -> Record | None:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) else None
+    return {key: value for key, value in record.items() if _is_flat(value)} if isinstance(record, dict) else None
+
+
+def _is_flat(value: object) -> bool:
+    """What a record of training holds: numbers and texts, and lists of them."""
+    return not any(isinstance(each, dict | list) for each in (value if isinstance(value, list) else [value]))

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from transformer.config import TrainingSection
+from transformer.errors import UserError
 from transformer.model.stack import Stack
 
 
@@ -18,11 +19,13 @@ def build_optimizer(model: nn.Module, options: TrainingSection) -> torch.optim.O
     the layers and AdamW for the rest. Matrices decay, norms and biases do not."""
     if options.optimizer != "muon":
         return _adam(list(model.parameters()), options)
-    # not the embeddings, nor the output projection: they are tables, whose rows are seldom met together
-    in_layers = (stack.parameters() for stack in model.modules() if isinstance(stack, Stack))
-    matrices = [parameter for parameter in itertools.chain(*in_layers) if parameter.dim() == 2]
+    # not embeddings, positions and the output projection: they are tables, whose rows are seldom met together
+    stacks = (stack.layers.modules() for stack in model.modules() if isinstance(stack, Stack))
+    matrices = [module.weight for module in itertools.chain(*stacks) if isinstance(module, nn.Linear)]
     held = set(map(id, matrices))
     rest = [parameter for parameter in model.parameters() if id(parameter) not in held]
+    if not hasattr(torch.optim, "Muon"):
+        raise UserError(f"training.optimizer=muon: needs PyTorch 2.9, and this is {torch.__version__}; use adamw")
     muon = torch.optim.Muon(
         matrices,
         lr=options.learning_rate or 1.0,

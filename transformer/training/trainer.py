@@ -135,7 +135,7 @@ class Trainer:
         state.update += 1
         state.target_tokens += update.num_target_tokens
         state.epoch, state.batch = self.stream.position.epoch, self.stream.position.batch
-        if self.checkpoints.average_of_weights is not None and outcome.finite:
+        if self.checkpoints.average_of_weights is not None:  # after an update that was left out too: all count alike
             self.checkpoints.average_of_weights.add(state.update)
         for what in count_faults(state, outcome):
             self.tell_fault(what)
