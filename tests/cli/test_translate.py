@@ -262,3 +262,13 @@ def test_token_scores_add_up(output: Callable[..., str], tiny_run: Path, sources
 )
 def test_what_lines_cannot_ask_for(refusal: Callable[..., str], tiny_run: Path, option: str, message: str) -> None:
     assert message in refusal("translate", tiny_run, option, "der Hund\ta\tb")
+
+
+def test_a_sentence_alone_waits_for_no_compiler(tiny_run: Path) -> None:
+    """PyTorch's takes more than a second to import, and some of its operators import it unasked."""
+    program = (
+        "import sys; from transformer.cli import main; code = main(['translate', sys.argv[1], 'Hund']); "
+        "sys.exit(code or [name for name in ('torch._dynamo', 'sympy', 'datasets') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tiny_run], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -41,6 +41,7 @@ def test_a_worker_computes_with_one_thread_after_the_parent_had_several() -> Non
 
 def test_an_interrupted_caller_ends_the_workers_at_once() -> None:
     """They would sleep for a minute."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
     workers: Workers[int, None] = Workers(lambda _: time.sleep(60), count=2)
     results = workers.map([1, 2, 3])
     start = time.monotonic()

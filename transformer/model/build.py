@@ -50,8 +50,17 @@ def build_model(options: ModelSection, source_vocab_size: int, target_vocab_size
         source_vocab_size, target_vocab_size: V of each side; equal where the embeddings are tied three ways.
         pad_id: id of the padding.
     """
+    model = _assemble(options, source_vocab_size, target_vocab_size, pad_id)
+    gains = deep_norm_alpha_and_beta(options.num_encoder_layers, options.num_decoder_layers)
+    deep = options.norm == "deep"
+    initialise(model, *((gains[stack][1] if deep else 1.0) for stack in ("encoder", "decoder")))
+    return model
+
+
+def _assemble(options: ModelSection, source_vocab_size: int, target_vocab_size: int, pad_id: int) -> Transformer:
+    """The model with whatever weights its modules begin with."""
     source, target, output = _embedding_weights(options, source_vocab_size, target_vocab_size)
-    model = Transformer(
+    return Transformer(
         encoder=_encoder(options),
         decoder=_decoder(options),
         source_embedding=TokenEmbedding(source, options.dropout, _added_positions(options)),
@@ -59,10 +68,6 @@ def build_model(options: ModelSection, source_vocab_size: int, target_vocab_size
         output=OutputProjection(output),
         pad_id=pad_id,
     )
-    gains = deep_norm_alpha_and_beta(options.num_encoder_layers, options.num_decoder_layers)
-    deep = options.norm == "deep"
-    initialise(model, *((gains[stack][1] if deep else 1.0) for stack in ("encoder", "decoder")))
-    return model
 
 
 def model_shapes(
@@ -70,7 +75,7 @@ def model_shapes(
 ) -> dict[str, tuple[int, ...]]:
     """The weights' names and shapes, found on the meta device: nothing is allocated."""
     with torch.device("meta"):
-        model = build_model(options, source_vocab_size, target_vocab_size, pad_id)
+        model = _assemble(options, source_vocab_size, target_vocab_size, pad_id)
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 
