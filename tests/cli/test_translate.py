@@ -268,7 +268,7 @@ def test_a_sentence_alone_waits_for_no_compiler(tiny_run: Path) -> None:
     """PyTorch's takes more than a second to import, and some of its operators import it unasked."""
     program = (
         "import sys; from transformer.cli import main; code = main(['translate', sys.argv[1], 'Hund']); "
-        "sys.exit(code or [name for name in ('torch._dynamo', 'sympy', 'datasets') if name in sys.modules])"
+        "sys.exit(code or [name for name in ('torch._dynamo', 'sympy', 'datasets') if name in sys.modules] or 0)"
     )
     done = subprocess.run([sys.executable, "-c", program, tiny_run], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
