@@ -1,6 +1,8 @@
 """Sentences cut another way: the same text, other pieces, and the same ones where a run goes on."""
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,9 @@ import pytest
 from transformer.config import TokenizerSection
 from transformer.data.batching import Position, UpdateStream
 from transformer.data.dataset import CorpusWriter, EncodedCorpus
-from transformer.data.subword_sampling import SubwordSampling
+from transformer.data.subword_sampling import SubwordSampling, _Words
 from transformer.data.tokenizer import UNK, Tokenizer, train_tokenizer
-
-
-@pytest.fixture(scope="module", params=["unigram", "bpe"])
-def sampler(request: pytest.FixtureRequest, text: list[str]) -> Tokenizer:
-    return train_tokenizer(TokenizerSection(vocab_size=330, model_type=request.param), iter(text), threads=1)
+from transformer.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -31,31 +29,58 @@ def sampling(tokenizer: Tokenizer, max_length: int = 256, seed: int = 1) -> Subw
     return SubwordSampling(tokenizer, tokenizer, 0.2, max_length, seed)
 
 
-def test_a_sample_is_the_same_text_in_other_pieces(sampler: Tokenizer, text: list[str]) -> None:
-    best, sampled = sampler.encode(text), sampler.sample(text, 0.2, seed=1)
-    assert sampler.decode(sampled) == sampler.decode(best)
+def sampled(tokenizer: Tokenizer, corpus: EncodedCorpus, strength: float = 0.2, seed: int = 1) -> list[list[int]]:
+    pairs = SubwordSampling(tokenizer, tokenizer, strength, 256, seed)(corpus, np.arange(len(corpus)), 0, 0)
+    return [ids.tolist() for ids in pairs.sources(range(len(corpus)))]
+
+
+def test_a_sample_is_the_same_text_in_other_pieces(tokenizer: Tokenizer, corpus: EncodedCorpus) -> None:
+    found = sampled(tokenizer, corpus)
+    best = [ids.tolist() for ids in corpus.sources(range(len(corpus)))]
+    assert sorted(tokenizer.decode(found)) == sorted(tokenizer.decode(best))
     # so few pieces leave a unigram model little choice
-    assert sum(one != other for one, other in zip(best, sampled, strict=True)) > len(text) / 20
+    assert sum(ids not in best for ids in found) > len(found) / 20
 
 
-def test_the_seed_decides(sampler: Tokenizer, text: list[str]) -> None:
-    draws = [sampler.sample(text, 0.2, seed) for seed in (1, 2, 1)]
-    assert draws[0] == draws[2] != draws[1]
-    assert sampler.sample(text[:3], 0.2, 1) == draws[0][:3]
+def test_weak_sampling_changes_less(tokenizer: Tokenizer, corpus: EncodedCorpus) -> None:
+    tokens = [sum(map(len, sampled(tokenizer, corpus, strength))) for strength in (0.01, 0.2, 10.0)]
+    assert tokens == sorted(tokens, reverse=True)
+    assert tokens[0] > 1.02 * tokens[2]
 
 
-def test_the_seed_0_is_one_too(sampler: Tokenizer, text: list[str]) -> None:
-    assert sampler.sample(text, 0.2, 0) == sampler.sample(text, 0.2, 0)
+def test_segmentations_are_drawn_by_their_probability(tokenizer: Tokenizer, text: list[str]) -> None:
+    """All of a word's: shares as their probabilities to the power of α."""
+    words = _Words(tokenizer, 0.3)
+    word = max(" ".join(text).split(), key=lambda word: len(words.segmentations(word)[0]))
+    found, ends = words.segmentations(word)
+    scores = np.array([score for _, score in tokenizer.segmentations(word, 64)])
+    expected = np.exp(0.3 * scores) / np.exp(0.3 * scores).sum()
+    assert len(found) == len(expected) > 1
+    np.testing.assert_allclose(np.diff([0, *ends, 1]), expected, atol=1e-9)
+    assert found[0] == tokenizer.encode([word])[0]
 
 
-def test_weak_sampling_changes_less(tokenizer: Tokenizer, text: list[str]) -> None:
-    best = tokenizer.encode(text)
-    changed = [
-        sum(one != other for one, other in zip(best, tokenizer.sample(text, strength, 1), strict=True))
-        for strength in (0.1, 1.0, 10.0)
-    ]
-    assert changed == sorted(changed, reverse=True)
-    assert changed[0] > 2 * changed[2]
+def test_the_seed_decides_in_any_process(tokenizer: Tokenizer, corpus: EncodedCorpus, tmp_path: Path) -> None:
+    """SentencePiece's own sampling does not pass this."""
+    assert sampled(tokenizer, corpus, seed=1) != sampled(tokenizer, corpus, seed=2)
+    tokenizer.save(tmp_path / "t.model")
+    program = (
+        "import sys; from pathlib import Path; import numpy as np\n"
+        "from transformer.data.dataset import EncodedCorpus; from transformer.data.tokenizer import Tokenizer\n"
+        "from transformer.data.subword_sampling import SubwordSampling\n"
+        "t, c = Tokenizer.load(Path(sys.argv[1])), EncodedCorpus(Path(sys.argv[2]))\n"
+        "p = SubwordSampling(t, t, 0.2, 256, 1)(c, np.arange(len(c)), 0, 0)\n"
+        "print([ids.tolist() for ids in p.sources(range(len(c)))])"
+    )
+    arguments = [sys.executable, "-c", program, tmp_path / "t.model", corpus._path]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(sampled(tokenizer, corpus, seed=1))
+
+
+def test_a_tokenizer_without_choice_is_refused(text: list[str], tokenizer: Tokenizer) -> None:
+    bpe = train_tokenizer(TokenizerSection(vocab_size=330, model_type="bpe"), iter(text), threads=1)
+    with pytest.raises(UserError, match=r"training\.subword_sampling: needs a unigram tokenizer"):
+        SubwordSampling(tokenizer, bpe, 0.2, 256, 1)
 
 
 def test_an_update_holds_its_sentences_by_length(tokenizer: Tokenizer, corpus: EncodedCorpus) -> None:

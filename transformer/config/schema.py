@@ -171,11 +171,8 @@ class Config(Section):
         dropouts = ("dropout", "attention_dropout", "activation_dropout", "layer_drop")
         if self.training.r_drop and not any(getattr(self.model, name) for name in dropouts):
             raise ValueError("training.r_drop compares two draws of dropout, and the model has none; set model.dropout")
-        strength = self.training.subword_sampling
-        if strength is not None and self.tokenizer.model_type == "bpe" and strength >= 1:
-            raise ValueError(
-                f"training.subword_sampling {strength} is a share of BPE's merges; give less than 1, e.g. 0.1"
-            )
+        if self.training.subword_sampling is not None and self.tokenizer.model_type == "bpe":
+            raise ValueError("training.subword_sampling needs tokenizer.model_type: unigram, and it is bpe")
         longest, rows = self.data.max_length + 1, self.model.max_positions  # with the end mark
         if self.model.positions == "learned" and longest > rows:
             raise ValueError(

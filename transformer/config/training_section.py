@@ -51,9 +51,9 @@ class TrainingSection(Section):
     """α of R-Drop (Wu et al. 2021): each sentence passes twice under different dropout, and the two are to agree.
     Doubles the work of an update. The paper takes 5 for translation; 0: off."""
     subword_sampling: float | None = Field(default=None, gt=0, le=10)
-    """Cut the words of the training sentences another way at each pass. For `unigram`: the power of a segmentation's
-    probability by which it is drawn (Kudo 2018, α; 0.2 differs much, 1.0 little); for `bpe`: the share of merges left
-    out (Provilkov et al. 2020; 0.1). Empty: always the best segmentation."""
+    """Cut the words of the training sentences another way at each pass: the power α of a segmentation's probability by
+    which it is drawn among a word's 64 best (Kudo 2018); 0.2 differs much, 1.0 little. Needs `model_type: unigram`.
+    Empty: always the best segmentation."""
     max_gradient_norm: float | None = Field(default=None, gt=0)
     """Gradients are scaled down to this norm; empty means never."""
     noise_scale_every: Positive | None = None

@@ -1,53 +1,99 @@
-"""Other segmentations of the training sentences at each pass (Kudo 2018; for BPE Provilkov et al. 2020).
+"""Other segmentations of the training sentences at each pass (Kudo 2018, section 3.3).
 
-The prepared corpus holds token ids; they are decoded and cut anew. What is drawn depends on the run's seed and the
-update's place alone, so that a resumed run, and every process of a job, draws the same.
+The prepared corpus holds token ids; they are decoded, and each word is cut by a draw among its best segmentations. What
+is drawn depends on the run's seed and the update's place alone, so that a resumed run, and every process of a job,
+draws the same. (SentencePiece's own sampling draws differently in each process, whatever seed it is given.)
 """
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 
 import numpy as np
 
 from transformer.data.dataset import Corpus, Pairs
 from transformer.data.tokenizer import UNK, Tokenizer
+from transformer.errors import UserError
+
+_BEST = 64  # segmentations of a word: l in the paper, which found it enough
+_KEPT_WORDS = 500_000  # then their segmentations are found anew
 
 
 class SubwordSampling:
     """Cuts sentences another way.
 
     Args:
-        source_tokenizer, target_tokenizer: of the run.
-        strength: see `Tokenizer.sample`.
+        source_tokenizer, target_tokenizer: of the run; unigram models.
+        strength: α, the power of its probability by which a segmentation is drawn.
         max_length: a sentence that would have more tokens stays as it was.
         seed: the run's.
+
+    Raises:
+        UserError: where a tokenizer knows one segmentation alone.
     """
 
     def __init__(
         self, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer, strength: float, max_length: int, seed: int
     ) -> None:
-        self.tokenizers = source_tokenizer, target_tokenizer
-        self.strength = strength
+        self.sides = [_Words(tokenizer, strength) for tokenizer in (source_tokenizer, target_tokenizer)]
         self.max_length = max_length
         self.seed = seed
 
     def __call__(self, corpus: Corpus, rows: np.ndarray, epoch: int, batch: int) -> Pairs:
         """Some rows of a corpus as the update at that place sees them, by length."""
-        sides = (corpus.sources(rows), corpus.targets(rows))
-        seeds = np.random.SeedSequence([self.seed, epoch, batch]).generate_state(2).tolist()
         pairs = [
-            self._side(tokenizer, side, seed)
-            for tokenizer, side, seed in zip(self.tokenizers, sides, seeds, strict=True)
+            self._cut(words, sentences, np.random.default_rng([self.seed, epoch, batch, side]))
+            for side, (words, sentences) in enumerate(
+                zip(self.sides, (corpus.sources(rows), corpus.targets(rows)), strict=True)
+            )
         ]
         order = np.argsort([max(map(len, pair)) for pair in zip(*pairs, strict=True)], kind="stable").tolist()
         return Pairs(*([side[place] for place in order] for side in pairs))
 
-    def _side(self, tokenizer: Tokenizer, sentences: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
+    def _cut(self, words: _Words, sentences: Sequence[np.ndarray], generator: np.random.Generator) -> list[np.ndarray]:
         ids = [sentence.tolist() for sentence in sentences]
-        sampled = tokenizer.sample(tokenizer.decode(ids), self.strength, seed)
-        return [
-            # what has no piece is lost in decoding
-            np.asarray(new, np.int32) if 0 < len(new) <= self.max_length and UNK not in old else sentence
-            for sentence, old, new in zip(sentences, ids, sampled, strict=True)
-        ]
+        cut = []
+        for old, text in zip(ids, words.tokenizer.decode(ids), strict=True):
+            split = text.split(" ")
+            known = [words.segmentations(word) for word in split]
+            draws = generator.random(len(split)).tolist()
+            new = [
+                token for (found, ends), draw in zip(known, draws, strict=True) for token in found[bisect(ends, draw)]
+            ]
+            best = [token for found, _ in known for token in found[0]]
+            # a tokenizer may not cut at spaces, and what has no piece is lost in decoding
+            fits = best == old and UNK not in old and 0 < len(new) <= self.max_length
+            cut.append(np.asarray(new if fits else old, np.int32))
+        return cut
+
+
+class _Words:
+    """The segmentations of words, found once.
+
+    Args:
+        tokenizer: of one side.
+        strength: α.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, strength: float) -> None:
+        self.tokenizer = tokenizer
+        self.strength = strength
+        self._known: dict[str, tuple[list[list[int]], list[float]]] = {}
+        if not tokenizer.has_segmentations:
+            raise UserError(
+                "training.subword_sampling: needs a unigram tokenizer, and this run's knows one cut of a word; "
+                "set tokenizer.model_type=unigram, or leave it out"
+            )
+
+    def segmentations(self, word: str) -> tuple[list[list[int]], list[float]]:
+        """The best segmentations of a word, best first, and where each one's share of [0, 1) ends, the last apart."""
+        if word not in self._known:
+            if len(self._known) >= _KEPT_WORDS:
+                self._known.clear()
+            found = self.tokenizer.segmentations(word, _BEST)
+            log_probs = self.strength * np.array([log_prob for _, log_prob in found])
+            shares = np.exp(log_probs - log_probs.max())
+            ends = np.cumsum(shares / shares.sum())[:-1].tolist()
+            self._known[word] = [ids for ids, _ in found], ends
+        return self._known[word]

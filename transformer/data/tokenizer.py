@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import sentencepiece
@@ -70,24 +69,19 @@ class Tokenizer:
         """Token ids of each line, without BOS or EOS."""
         return self._processor.encode(list(lines), out_type=int, num_threads=threads)  # type: ignore[no-any-return]
 
-    def sample(self, lines: Sequence[str], strength: float, seed: int) -> list[list[int]]:
-        """Token ids of each line in a segmentation that is drawn.
+    def segmentations(self, text: str, count: int) -> list[tuple[list[int], float]]:
+        """The most probable segmentations, at most so many, and the log-probability of each: unigram models alone."""
+        found = self._processor.nbest_encode(text, nbest_size=count, out_type=int)
+        return [(ids, sum(map(self._processor.get_score, ids))) for ids in found] or [([], 0.0)]
 
-        Args:
-            lines: text.
-            strength: unigram: the power of its probability by which a segmentation is drawn (Kudo 2018, section 3.3);
-                BPE: the share of merges left out (Provilkov et al. 2020).
-            seed: of the draws, below 2^32 - 1.
-        """
-
-        def draw() -> list[list[int]]:
-            encode = self._processor.encode
-            return [encode(line, enable_sampling=True, alpha=strength, nbest_size=-1) for line in lines]
-
-        # each thread of SentencePiece has a generator of its own, which takes the seed where it first draws
-        sentencepiece.set_random_generator_seed(seed)
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            return thread.submit(draw).result()
+    @property
+    def has_segmentations(self) -> bool:
+        """Whether it knows several of one text."""
+        try:
+            self._processor.nbest_encode("a", nbest_size=1, out_type=int)
+        except RuntimeError:  # BPE, characters, words
+            return False
+        return True
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Detokenized text, one line for each sequence; special ids leave no trace."""
