@@ -32,7 +32,8 @@ class SinusoidalPositions(nn.Module):
         super().__init__()
         self.d_model = d_model
         # a constant: not saved with the weights, and grown when a longer sentence comes
-        self.register_buffer("table", sinusoids(initial_length, d_model), persistent=False)
+        table = sinusoids(initial_length, d_model).to(torch.get_default_device())
+        self.register_buffer("table", table, persistent=False)
 
     def forward(self, length: int, offset: int = 0) -> Tensor:
         """(length, d_model)."""
