@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import torch
 import torch.distributed
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from transformer.errors import UserError
+from transformer.runtime.rendezvous import meet
 
 _CONNECT_SECONDS = 120.0
 _FACTS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
@@ -121,9 +123,12 @@ def join_processes(device: torch.device, stall_minutes: float) -> Iterator[Proce
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     processes = Processes(rank, size, local_rank, local_size, stall_minutes * 60)
     # the others wait for as long as the main one prepares data; from the first update on the watchdog looks after all
-    # Only to connect they need not long: gloo, restarted, was seen to wait for ever for a connection that was lost
+    # Only to connect they need not long: where one of them is lost meanwhile, torchrun starts all of them again
     faulthandler.dump_traceback_later(_CONNECT_SECONDS, exit=True)
-    torch.distributed.init_process_group(backend, timeout=datetime.timedelta(days=30))
+    timeout = datetime.timedelta(days=30)
+    store, _, _ = next(rendezvous("env://", timeout=timeout))
+    store = meet(store, rank, size)
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     faulthandler.cancel_dump_traceback_later()
     yield processes
     # not after an error: the others may wait in a sum, and this process' end is what tells them
