@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from typing import Literal
 
@@ -14,6 +15,9 @@ from transformer.runtime.distributed import Processes
 from transformer.training.objective import Objective
 
 Sharding = Literal["none", "full"]
+_DDP_OPTIONS = inspect.signature(DistributedDataParallel).parameters
+# PyTorch's new name for it, and the old one, which the new PyTorch warns of
+_SYNC_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _DDP_OPTIONS else "broadcast_buffers"
 
 
 def parallelize(objective: Objective, sharding: Sharding, processes: Processes) -> nn.Module:
@@ -37,8 +41,9 @@ def parallelize(objective: Objective, sharding: Sharding, processes: Processes) 
             objective,
             device_ids=[processes.local_rank] if on_gpu else None,
             find_unused_parameters=left_out,
-            broadcast_buffers=False,  # they are constants, and grow where a process meets a longer sentence
             gradient_as_bucket_view=True,
+            # they are constants, and grow where a process meets a longer sentence
+            **{_SYNC_BUFFERS: False},  # type: ignore[arg-type]
         )
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard  # a second of import
