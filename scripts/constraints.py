@@ -20,7 +20,7 @@ from transformer.cli.wiring import run_config
 from transformer.data.corpus import read_pairs
 from transformer.decoding.request import Request
 from transformer.errors import UserError
-from transformer.evaluation.metrics import evaluate_corpus
+from transformer.evaluation.metrics import corpus_bleu
 
 _WORD = re.compile(r"\w{5,}")
 
@@ -57,7 +57,7 @@ def measure(run: str, overrides: Sequence[str], seed: int, most: int) -> None:
         found = translator.translate(requests)
         speed = len(found) / (time.process_time() - start)
         kept = sum(all(term in text for term in own) for text, own in zip(found, terms, strict=True))
-        bleu = evaluate_corpus(found, references, config.data.target_language)[0]
+        bleu = corpus_bleu(found, references, config.data.target_language)
         print(f"{name}: all terms in {100 * kept / len(found):.1f} %, {speed:.1f} sentences/s, {bleu}", flush=True)
 
 

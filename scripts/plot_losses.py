@@ -9,9 +9,12 @@ logged losses from the first one's, and the largest.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
+
+from transformer.checkpoint.run_directory import RunDirectory
+from transformer.errors import UserError
+from transformer.report.records import points, read_records
 
 
 def main() -> int:
@@ -30,8 +33,8 @@ def main() -> int:
     for run in arguments.runs:
         try:
             losses = training_losses(run)
-        except (OSError, ValueError, KeyError) as error:
-            print(f"error: {run}: no metrics of a training ({error})", file=sys.stderr)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
             return 2
         axes.plot(list(losses), list(losses.values()), label=run.name, linewidth=1)
         first = first or losses
@@ -46,9 +49,18 @@ def main() -> int:
 
 
 def training_losses(run: Path) -> dict[int, float]:
-    """The logged loss by update."""
-    records = map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines())
-    return {record["update"]: record["loss"] for record in records if record["kind"] == "train"}
+    """The logged loss by update.
+
+    Raises:
+        UserError: where there is none.
+    """
+    losses = {
+        round(update): loss
+        for update, loss in points(read_records(RunDirectory(run).metrics), "train", "update", "loss")
+    }
+    if not losses:
+        raise UserError(f"{run}: holds no metrics of a training; name a run directory")
+    return losses
 
 
 if __name__ == "__main__":

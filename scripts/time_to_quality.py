@@ -12,7 +12,6 @@ Run nothing else while the runs train.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from transformer.cli.evaluation_set import read_evaluation_set, translate_set
 from transformer.cli.wiring import run_config, say
 from transformer.errors import UserError
 from transformer.evaluation.metrics import corpus_bleu
+from transformer.report.records import points, read_records
 
 Point = tuple[float, float]  # minutes, BLEU
 
@@ -67,15 +67,8 @@ def curve_of(run: Path) -> list[Point]:
 
 def minutes_of(run: Path) -> dict[int, float]:
     """The minutes that a run had taken when it validated, by update."""
-    try:
-        records = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
-        return {
-            record["update"]: record["seconds"] / 60
-            for record in records
-            if record["kind"] == "validation" and "checkpoint" not in record
-        }
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{run}: no metrics of a training ({error}); name a run directory") from None
+    validations = points(read_records(RunDirectory(run).metrics), "validation", "update", "seconds")
+    return {round(update): seconds / 60 for update, seconds in validations}
 
 
 def peer_curve(argument: str) -> tuple[str, list[Point]]:

@@ -11,18 +11,14 @@ from benchmarks.ceiling import product_ceiling, training_flops
 from benchmarks.untrained import untrained_model
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.checkpoint.state import TrainingState
-from transformer.cli.assembly import build_stream
+from transformer.cli.assembly import build_stream, build_updater
 from transformer.cli.wiring import say
 from transformer.config import Config
 from transformer.data.prepare import prepare
 from transformer.runtime.device import choose_precision
 from transformer.runtime.distributed import Processes
 from transformer.training.checkpoints import TrainingCheckpoints
-from transformer.training.compilation import compile_layers
-from transformer.training.objective import Objective
-from transformer.training.optimizer import build_optimizer
 from transformer.training.trainer import Trainer
-from transformer.training.updater import Updater
 from transformer.training.weight_average import build_weight_average
 
 Measure = Callable[[], dict[str, float]]
@@ -33,27 +29,24 @@ def training(config: Config, updates: int) -> Measure:
     as a share of the machine's ceiling too (MFU), and how long the loader was waited for."""
     prepared = prepare(config, say)
     options, model = config.training, untrained_model(config, prepared)
-    precision = choose_precision(options.precision, model.device)
     state = TrainingState()
     stream = build_stream(config, prepared, state, Processes())
-    if options.compile:
-        compile_layers(model, model.device, say)
-    optimizer, seed = build_optimizer(model, options), config.run.seed
-    objective = Objective(model, options.label_smoothing, precision, options.r_drop)
+    updater = build_updater(config, model, Processes(), say)
     run = RunDirectory(Path(tempfile.gettempdir()))  # nothing is saved
     trainer = Trainer(
         config=config,
         model=model.train(),
-        updater=Updater(objective, optimizer, options.max_gradient_norm, seed, Processes(), model.device),
+        updater=updater,
         stream=stream,
         checkpoints=TrainingCheckpoints(
-            run, model, optimizer, every=1, keep=1, average_of_weights=build_weight_average(model, options)
+            run, model, updater.optimizer, every=1, keep=1, average_of_weights=build_weight_average(model, options)
         ),
         state=state,
         validate=lambda model, update: {},
     )
     todo = iter(stream)
-    ceiling = product_ceiling(model.device, precision)
+    ceiling = product_ceiling(model.device, choose_precision(options.precision, model.device))
+    passes = 2 if options.r_drop else 1  # of each sentence
 
     def measure() -> dict[str, float]:
         trainer.interval = type(trainer.interval)(model.device)
@@ -65,7 +58,7 @@ def training(config: Config, updates: int) -> Measure:
             micro_batches = [batch for batch, _ in update.micro_batches()]
             waited += time.perf_counter() - asked
             trainer.train_update(update)
-            flops += training_flops(config.model, prepared.target_tokenizer.vocab_size, micro_batches)
+            flops += passes * training_flops(config.model, prepared.target_tokenizer.vocab_size, micro_batches)
         summary = trainer.interval.summary()  # waits for the device
         seconds = time.perf_counter() - start
         return {

@@ -60,6 +60,17 @@ class ToyStep:
         sequence = [*words, EOS]
         return sum(float(self.next_log_probs(sentence, sequence[:t])[token]) for t, token in enumerate(sequence))
 
+    def greedy(self, sentence: int, max_length: int) -> list[int]:
+        """The words of the most probable token at every step, at most `max_length` with the end mark."""
+        words: list[int] = []
+        while len(words) < max_length - 1:
+            log_probs = self.next_log_probs(sentence, words)
+            log_probs[BOS] = -math.inf
+            if (best := int(log_probs.argmax())) == EOS:
+                break
+            words.append(best)
+        return words
+
     def exhaustive(self, sentence: int, max_length: int, alpha: float) -> list[tuple[float, list[int]]]:
         """Score and words of every sequence that is at most `max_length` long, best first."""
         words = [token for token in range(self.vocabulary) if token not in (BOS, EOS)]

@@ -78,14 +78,7 @@ def test_one_beam_is_greedy(toy_step: Toy, prefix_state: Toy, seed: int) -> None
     step, limits = toy_step(seed, vocabulary=8), [9, 4, 1, 6]
     found = search(step, prefix_state, limits, OPTIONS)
     for sentence, limit in enumerate(limits):
-        words: list[int] = []
-        while len(words) < limit - 1:
-            log_probs = step.next_log_probs(sentence, words)
-            log_probs[BOS] = -math.inf
-            if (best := int(log_probs.argmax())) == EOS:
-                break
-            words.append(best)
-        assert [hypothesis.ids for hypothesis in found[sentence]] == [words]
+        assert [hypothesis.ids for hypothesis in found[sentence]] == [step.greedy(sentence, limit)]
 
 
 def plain_beam_search(step: Toy, sentence: int, limit: int, beam_size: int, alpha: float) -> list[list[int]]:

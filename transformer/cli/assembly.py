@@ -52,16 +52,11 @@ def build_trainer(
     if options.start_from is not None and not run.updates():
         start_from(options.start_from, model, prepared)
         tell(f"weights of {options.start_from}")
-    if options.compile:
-        compile_layers(model, device, tell)
-    precision = choose_precision(options.precision, device)
-    objective = Objective(model, options.label_smoothing, precision, options.r_drop)
-    parallel = parallelize(objective, options.sharding, processes)
-    optimizer = build_optimizer(model, options)
+    updater = build_updater(config, model, processes, tell)
     every = options.checkpoint_every or config.validation.every
     average = build_weight_average(model, options)
     checkpoints = TrainingCheckpoints(
-        run, model, optimizer, every, options.keep_checkpoints, processes, sharded, tell, average
+        run, model, updater.optimizer, every, options.keep_checkpoints, processes, sharded, tell, average
     )
     state = checkpoints.restore()
     if state is not None:
@@ -70,16 +65,27 @@ def build_trainer(
     return Trainer(
         config=config,
         model=model,
-        updater=Updater(
-            *(parallel, optimizer, options.max_gradient_norm, config.run.seed, processes, device),
-            noise_scale_every=options.noise_scale_every,
-        ),
+        updater=updater,
         stream=build_stream(config, prepared, state, processes),
         checkpoints=checkpoints,
         state=state,
         validate=Validation(config, prepared, processes),
         processes=processes,
         evaluated=evaluated,
+    )
+
+
+def build_updater(config: Config, model: Transformer, processes: Processes, tell: Say) -> Updater:
+    """What computes and makes the updates of a model on its device."""
+    options, device = config.training, model.device
+    if options.compile:
+        compile_layers(model, device, tell)
+    precision = choose_precision(options.precision, device)
+    objective = Objective(model, options.label_smoothing, precision, options.r_drop)
+    parallel = parallelize(objective, options.sharding, processes)
+    return Updater(
+        *(parallel, build_optimizer(model, options), options.max_gradient_norm, config.run.seed, processes, device),
+        noise_scale_every=options.noise_scale_every,
     )
 
 

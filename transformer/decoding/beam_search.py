@@ -20,13 +20,12 @@ from torch import Tensor
 
 from transformer.decoding.finished import Finished
 from transformer.decoding.length_penalty import Penalty, length_penalty
-from transformer.decoding.selection import NEVER, BestFirst, Selection
+from transformer.decoding.rows import NEVER, forbid, staying
+from transformer.decoding.selection import BestFirst, Selection
 from transformer.decoding.step import StepFunction
 from transformer.errors import UserError
 
-_GROUP = (
-    8  # done sentences leave so many at a time: leaving copies what the others keep, and makes products of a new size
-)
+_GROUP = 8  # sentences that leave at a time: their leaving also makes products of a new size
 
 
 @dataclass(frozen=True)
@@ -179,7 +178,10 @@ class _Search:
             Which old row each new row continues (N'); which sentences stay (B'), None: all.
         """
         live = self.log_probs.shape[1]
-        self._forbid(step_log_probs)
+        at_limit = None
+        if self.length + 1 >= self.shortest_limit:
+            at_limit = (self.max_lengths <= self.length + 1).repeat_interleave(live)  # (N)
+        forbid(step_log_probs, self.forbidden, self.options.eos_id, at_limit)
         choice = self.selection.choose(step_log_probs, self.log_probs)
         penalty = self.options.penalty(self.length + 1)
         more = None if self.at_end is None else self.at_end().view(-1, live).gather(1, choice.ended_parents)  # (B, R)
@@ -192,15 +194,6 @@ class _Search:
         rows = torch.arange(0, len(parents) * live, live, device=parents.device)[:, None] + parents  # (B, R)
         stay = None if self.finished.is_empty else self._leave()
         return (rows if stay is None else rows[stay]).flatten(), stay
-
-    def _forbid(self, step_log_probs: Tensor) -> None:
-        """Hide in (N, V) what may not be written: some ids, and at the last place all but the end mark."""
-        step_log_probs.index_fill_(1, self.forbidden, NEVER)
-        if self.length + 1 >= self.shortest_limit:
-            at_limit = (self.max_lengths <= self.length + 1).repeat_interleave(self.log_probs.shape[1])  # (N)
-            ends = step_log_probs[:, self.options.eos_id].clone()  # (N)
-            step_log_probs.masked_fill_(at_limit[:, None], NEVER)
-            step_log_probs[:, self.options.eos_id] = ends
 
     def _leave(self) -> Tensor | None:
         """Note the sentences that are done, and take them out of the batch when they are many; returns which of the old
@@ -220,11 +213,9 @@ class _Search:
         # what waits to leave charges and costs nobody anything, just as if it had left
         self.log_probs = self.log_probs.masked_fill(~self.searching[:, None], NEVER)  # (B, R)
         self.remaining = int(self.searching.sum())
-        size = -(-self.remaining // _GROUP) * _GROUP if self.remaining > _GROUP else self.remaining
-        if size >= len(self.sentences):
+        stay = staying(self.searching, self.remaining, _GROUP)  # (B')
+        if stay is None:
             return None
-        # those still searched, and as many done ones as fill up the size
-        stay = self.searching.int().sort(descending=True, stable=True).indices[:size].sort().values  # (B')
         for name in _BY_SENTENCE:
             setattr(self, name, getattr(self, name).index_select(0, stay))
         self.finished.select(stay)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from transformer.decoding.selection import NEVER, Choice
+from transformer.decoding.rows import NEVER
+from transformer.decoding.selection import Choice
 from transformer.decoding.terms import Progress
 from transformer.decoding.top import best_continuations
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from transformer.decoding.selection import NEVER
+from transformer.decoding.rows import NEVER
 
 
 class Finished:

@@ -6,7 +6,7 @@ Candidates with the same text are one candidate to both.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -58,7 +58,7 @@ class MinimumBayesRisk:
             text: sum(weight * self.utility(text, right) for right, weight in weights.items()) / total
             for text in weights
         }
-        return _ranked(candidates, texts, expected)
+        return _ranked(_first(candidates, texts), expected)
 
 
 class NoisyChannel:
@@ -96,9 +96,9 @@ class NoisyChannel:
         channel = dict(zip(pairs, self.reverse(*map(list, zip(*pairs, strict=True))), strict=True))
         ranked = []
         for candidates, of_sentence, source in zip(found, texts, read, strict=True):
-            best = {text: candidate for candidate, text in zip(candidates[::-1], of_sentence[::-1], strict=True)}
-            scores = {text: self._score(candidate, channel[text, source]) for text, candidate in best.items()}
-            ranked.append(_ranked(candidates, of_sentence, scores))
+            first = _first(candidates, of_sentence)
+            scores = {text: self._score(candidate, channel[text, source]) for text, candidate in first.items()}
+            ranked.append(_ranked(first, scores))
         return ranked
 
     def _score(self, candidate: Hypothesis, channel: float) -> float:
@@ -106,10 +106,15 @@ class NoisyChannel:
         return candidate.log_prob + self.channel_weight * channel + self.length_weight * length
 
 
-def _ranked(candidates: Sequence[Hypothesis], texts: Sequence[str], scores: dict[str, float]) -> list[Hypothesis]:
-    """The first candidate of each text with the text's score, best first; of equals the search's own order decides."""
+def _first(candidates: Sequence[Hypothesis], texts: Sequence[str]) -> dict[str, Hypothesis]:
+    """The first candidate of each text."""
     first: dict[str, Hypothesis] = {}
     for text, candidate in zip(texts, candidates, strict=True):
         first.setdefault(text, candidate)
-    rescored = [replace(candidate, score=scores[text]) for text, candidate in first.items()]
+    return first
+
+
+def _ranked(by_text: Mapping[str, Hypothesis], scores: Mapping[str, float]) -> list[Hypothesis]:
+    """Candidates with their texts' scores, best first; of equals the search's own order decides."""
+    rescored = [replace(candidate, score=scores[text]) for text, candidate in by_text.items()]
     return sorted(rescored, key=lambda hypothesis: hypothesis.score, reverse=True)

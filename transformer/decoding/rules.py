@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from transformer.decoding.selection import NEVER
+from transformer.decoding.rows import NEVER
 from transformer.decoding.step import State, StepFunction
 
 

@@ -18,10 +18,10 @@ from torch import Tensor
 from transformer.decoding.beam_search import Hypothesis, not_numbers
 from transformer.decoding.length_penalty import gnmt_length_penalty
 from transformer.decoding.noise import children, gumbel
+from transformer.decoding.rows import NEVER, forbid, staying
 from transformer.decoding.step import StepFunction
 
-_NEVER = float("-inf")
-_GROUP = 16  # ended rows leave so many at a time: leaving copies what the others keep
+_GROUP = 16  # samples that leave the batch at a time
 _TOGETHER = 64  # rows whose noise is made at once: more do not fit into a processor's cache
 
 
@@ -143,7 +143,10 @@ class _Samples:
             Which old rows stay (N'); None: all, as they are.
         """
         goes_on = self.lengths[self.live] < 0  # (N)
-        self._forbid(log_probs)
+        at_limit = None
+        if self.length + 1 >= self.shortest_limit:
+            at_limit = self.max_lengths[self.live] <= self.length + 1  # (N)
+        forbid(log_probs, self.forbidden, self.options.eos_id, at_limit)
         drawn = self._draw(log_probs)  # (N)
         of_drawn = log_probs.gather(1, drawn[:, None]).squeeze(1)  # (N)
         if not bool((of_drawn.isfinite() | ~goes_on).all()):
@@ -159,22 +162,11 @@ class _Samples:
         """Take ended rows out of the batch when they are many."""
         goes_on = self.lengths[self.live] < 0  # (N)
         self.remaining = int(goes_on.sum())
-        size = -(-self.remaining // _GROUP) * _GROUP if self.remaining > _GROUP else self.remaining
-        if size >= len(self.live):
+        stay = staying(goes_on, self.remaining, _GROUP)  # (N')
+        if stay is None:
             return first
-        # those that go on, and as many ended ones as fill up the size
-        stay = goes_on.int().sort(descending=True, stable=True).indices[:size].sort().values  # (N')
         self.live = self.live[stay]
         return stay if first is None else first[stay]
-
-    def _forbid(self, log_probs: Tensor) -> None:
-        """Hide in (N, V) what may not be written: some ids, and at the last place all but the end mark."""
-        log_probs.index_fill_(1, self.forbidden, _NEVER)
-        if self.length + 1 >= self.shortest_limit:
-            at_limit = self.max_lengths[self.live] <= self.length + 1  # (N)
-            ends = log_probs[:, self.options.eos_id].clone()  # (N)
-            log_probs.masked_fill_(at_limit[:, None], _NEVER)
-            log_probs[:, self.options.eos_id] = ends
 
     def _draw(self, log_probs: Tensor) -> Tensor:
         """A token for each row of (N, V)."""
@@ -211,7 +203,7 @@ def _draw(log_probs: Tensor, keys: Tensor, ids: Tensor, options: SamplingOptions
         more_probable = scaled > of_drawn  # (M, V)
         lost = (~is_kept(scaled, of_drawn, more_probable, options)).nonzero().squeeze(1)
         rows, scaled = rows[lost], scaled[lost]
-        noisy = noisy[lost].masked_fill_(~more_probable[lost], _NEVER)
+        noisy = noisy[lost].masked_fill_(~more_probable[lost], NEVER)
         drawn[rows] = noisy.argmax(dim=1)
     return drawn
 

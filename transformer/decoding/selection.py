@@ -11,9 +11,8 @@ from typing import Protocol
 from torch import Tensor
 from torch.nn import functional as F
 
+from transformer.decoding.rows import NEVER
 from transformer.decoding.top import best_continuations
-
-NEVER = float("-inf")
 
 
 @dataclass(frozen=True)

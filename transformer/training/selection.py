@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -17,6 +18,23 @@ from transformer.training.compilation import uncompiled
 from transformer.training.parallelize import whole
 
 Validate = Callable[[Transformer, int], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """The average of checkpoints.
+
+    Attributes:
+        metrics: of its validation.
+        is_new: whether it was made now, not read.
+        updates: whose weights it is the mean of.
+        is_best: whether the metric prefers it to every checkpoint.
+    """
+
+    metrics: Mapping[str, float]
+    is_new: bool
+    updates: list[int]
+    is_best: bool
 
 
 class Selection:
@@ -80,12 +98,8 @@ class Selection:
             state.best_updates = validated[: self.options.average_checkpoints]
         return best
 
-    def average(self, state: TrainingState) -> tuple[Mapping[str, float], bool, list[int]] | None:
-        """Average checkpoints, and make the average the best where the metric prefers it.
-
-        Returns:
-            Its metrics, whether it is new, and the averaged updates; None: there are none to average.
-        """
+    def average(self, state: TrainingState) -> Averaged | None:
+        """Average checkpoints, and make the average the best where the metric prefers it; None: there are none."""
         count = self.options.average_checkpoints
         if count < 2:
             return None
@@ -97,8 +111,9 @@ class Selection:
         if len(updates) < 2:
             return None
         metrics, is_new = self.checkpoints.average(updates, lambda weights: self.measure(weights, state.update))
-        if self.better(metrics[self.metric], state.best_value):
+        is_best = self.better(metrics[self.metric], state.best_value)
+        if is_best:
             state.guard_at_best = metrics.get("guard_bleu")
             if self.processes.is_main:
                 self.checkpoints.run.point("best", AVERAGED)
-        return metrics, is_new, updates
+        return Averaged(metrics, is_new, updates, is_best)

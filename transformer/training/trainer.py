@@ -259,13 +259,9 @@ class Trainer:
 
     def average(self) -> float | None:
         """Average checkpoints, and return the best one's metric."""
-        best = self.state.best_value
         found = self.selection.average(self.state)
-        if found is None:
-            return best
-        metrics, is_new, updates = found
-        value = metrics[self.config.validation.metric]
-        wins = self.selection.better(value, best)
-        if is_new:
-            self.tell_validation(metrics, wins, checkpoint=AVERAGED, averaged_updates=updates)
-        return value if wins else best
+        if found is not None and found.is_new:
+            self.tell_validation(found.metrics, found.is_best, checkpoint=AVERAGED, averaged_updates=found.updates)
+        if found is None or not found.is_best:
+            return self.state.best_value
+        return found.metrics[self.config.validation.metric]
