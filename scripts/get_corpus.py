@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from corpora import hub, tatoeba
+from corpora import hub, libreoffice, tatoeba
 from corpora.parallel import SPLITS, Corpus, CorpusError, first_words
 from corpora.publishing import finished_corpus, prepare_directory, publish
 
@@ -25,6 +25,7 @@ EXIT_INTERRUPTED = 130
 # For each name: the languages of its files, and how to fetch it given the folder it will be written to.
 CORPORA: dict[str, tuple[tuple[str, str], Callable[[Path], Corpus]]] = {
     tatoeba.NAME: (tatoeba.LANGUAGES, tatoeba.fetch),
+    libreoffice.NAME: (libreoffice.LANGUAGES, libreoffice.fetch),
     **{name: (corpus.languages, partial(hub.fetch, name)) for name, corpus in hub.CORPORA.items()},
 }
 

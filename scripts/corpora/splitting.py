@@ -85,7 +85,7 @@ def split_pairs(pairs: Iterable[Pair], validation_size: int, test_size: int, see
         raise ValueError("the sizes of validation and test must not be negative")
     everything = list(pairs)
     distinct = set(everything)
-    order = _hash_order(seed)
+    order = hash_order(seed)
     components = [sorted(component, key=order) for component in connected_components(sorted(distinct))]
     components.sort(key=lambda component: order(*component))
 
@@ -106,7 +106,7 @@ def split_pairs(pairs: Iterable[Pair], validation_size: int, test_size: int, see
     )
 
 
-def _hash_order(seed: str) -> Callable[..., str]:
+def hash_order(seed: str) -> Callable[..., str]:
     """Return a sort key over pairs, or runs of pairs, that looks random but depends on content and seed alone."""
 
     def digest(*content: Pair) -> str:
