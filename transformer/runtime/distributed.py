@@ -133,4 +133,7 @@ def join_processes(device: torch.device, stall_minutes: float) -> Iterator[Proce
     yield processes
     # not after an error: the others may wait in a sum, and this process' end is what tells them
     faulthandler.cancel_dump_traceback_later()
+    # DDP keeps gloo's threads to the end of the process, and one that lets go of a tensor while Python ends aborts it
+    # (https://github.com/pytorch/pytorch/pull/179291). A barrier has no tensor, and gives them time to let go of others
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
