@@ -31,22 +31,21 @@ RECIPE = "the recipe"
 CHOICES: dict[str, list[str]] = {
     RECIPE: [],
     "R-Drop, α 5": ["training.r_drop=5"],
-    "R-Drop, α 2": ["training.r_drop=2"],
     "subword sampling 0.5": ["training.subword_sampling=0.5"],
-    "subword sampling 0.2": ["training.subword_sampling=0.2"],
     "EMA 0.999 in place of the mean of 4": ["training.weight_average=ema", "training.average_checkpoints=0"],
     "no average": ["training.average_checkpoints=0"],
     "Muon": ["training.optimizer=muon"],
     "dropout 0.1": ["model.dropout=0.1"],
     "dropout 0.2": ["model.dropout=0.2"],
-    "dropout 0.4": ["model.dropout=0.4"],
     "4,000 pieces": ["tokenizer.vocab_size=4000"],
     "10,000 pieces": ["tokenizer.vocab_size=10000"],
     "1,280 target tokens an update": ["training.batch_tokens=1280"],
     "5,120 target tokens an update": ["training.batch_tokens=5120"],
     "post-norm": ["model.norm=post"],
     "half as wide": ["model.d_model=128", "model.d_ff=512", "training.learning_rate=3.0e-3"],
-    "R-Drop, α 5, and subword sampling 0.5": ["training.r_drop=5", "training.subword_sampling=0.5"],
+    "rotary positions": ["model.positions=rotary"],
+    "rotary positions, query and key norm": ["model.positions=rotary", "model.query_key_norm=true"],
+    "those and R-Drop, α 5": ["model.positions=rotary", "model.query_key_norm=true", "training.r_drop=5"],
 }
 TRIALS = {
     f"{choice}, seed {seed}": [*changes, f"run.seed={seed}"] for choice, changes in CHOICES.items() for seed in SEEDS
