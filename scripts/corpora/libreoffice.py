@@ -59,7 +59,7 @@ def fetch(directory: Path) -> Corpus:
         if all(file.is_file() for file in by_hand):
             packages = [file.read_bytes() for file in by_hand]
         else:
-            index = lzma.decompress(download(INDEX)).decode()
+            index = unpacked(download(INDEX)).decode()
             packages = [verified(find(index, package)) for package in PACKAGES]
         english, german = (read_pages(package) for package in packages)
     except (OSError, ValueError, EOFError, lzma.LZMAError, tarfile.TarError) as error:
@@ -117,13 +117,26 @@ def verified(wanted: Download) -> bytes:
     return content
 
 
+def unpacked(content: bytes) -> bytes:
+    """What xz has packed.
+
+    Raises:
+        ValueError, lzma.LZMAError: It is damaged, or too large to be what is looked for.
+    """
+    decompressor = lzma.LZMADecompressor()
+    found = decompressor.decompress(content, MAX_BYTES)
+    if not decompressor.eof:
+        raise ValueError(f"a packed file is cut short, or has more than {MAX_BYTES} bytes")
+    return found
+
+
 def read_pages(package: bytes) -> dict[str, Page]:
     """The pages of a package by their path, in its order. Nothing is extracted, so that no path is trusted.
 
     Raises:
         ValueError, tarfile.TarError, lzma.LZMAError: It is no such package.
     """
-    content = lzma.LZMADecompressor().decompress(data_member(package), MAX_BYTES)
+    content = unpacked(data_member(package))
     pages: dict[str, Page] = {}
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         for member in archive:
@@ -149,6 +162,8 @@ def data_member(package: bytes) -> bytes:
         raise ValueError("a package is no Debian package")
     while place + 60 <= len(package):
         name, size = package[place : place + 16].rstrip(b" /"), int(package[place + 48 : place + 58])
+        if size < 0:
+            raise ValueError("a package has a member of less than no bytes")
         if name == b"data.tar.xz":
             return package[place + 60 : place + 60 + size]
         place += 60 + size + size % 2

@@ -111,6 +111,9 @@ def test_a_corpus_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         (b"<html>", None, "is no Debian package"),
         (package({}), None, "holds no page"),
         (package({}, content=b"no xz"), None, "cannot have Debian's packages"),
+        (package({}, content=lzma.compress(bytes(999))[:-20]), None, "is cut short"),
+        (package({}, content=lzma.compress(bytes(2**27 + 1), preset=0)), None, "more than 134217728 bytes"),
+        (package({}).replace(b"3         `", b"-61       `", 1), None, "less than no bytes"),
         (package(pages_in("German")), "00", "has another SHA-256"),
     ],
 )
