@@ -53,16 +53,16 @@ def curve_of(run: Path) -> list[Point]:
     config = run_config(run, [])
     corpus = read_evaluation_set(config, "test", None, None)
     minutes = minutes_of(run)
-    points = []
+    curve = []
     for update in RunDirectory(run).updates():
         if update in minutes:
             _, found = translate_set(str(run), [f"decoding.checkpoint={update}"], corpus.sources)
             bleu = corpus_bleu([each.text for each in found], corpus.references, config.data.target_language)
-            points.append((minutes[update], bleu.value))
+            curve.append((minutes[update], bleu.value))
             say(f"{run.name}, update {update}: {minutes[update]:.1f} minutes, {bleu}")
-    if not points:
+    if not curve:
         raise UserError(f"{run}: holds no checkpoint whose minutes its metrics.jsonl tells; train it anew")
-    return points
+    return curve
 
 
 def minutes_of(run: Path) -> dict[int, float]:
@@ -76,10 +76,10 @@ def peer_curve(argument: str) -> tuple[str, list[Point]]:
     name, _, file = argument.partition("=")
     try:
         lines = [line for line in Path(file).read_text("utf-8").splitlines() if line and not line.startswith("#")]
-        points = [(float(minutes), float(bleu)) for minutes, bleu in (line.split("\t") for line in lines)]
+        curve = [(float(minutes), float(bleu)) for minutes, bleu in (line.split("\t") for line in lines)]
     except (OSError, ValueError) as error:
         raise UserError(f"--peer {argument}: {error}; give NAME=FILE, with minutes, a tab and BLEU a line") from None
-    return name, sorted(points)
+    return name, sorted(curve)
 
 
 def minutes_to(level: float, curve: Sequence[Point]) -> float | None:

@@ -1,43 +1,43 @@
 """English-German paragraphs of LibreOffice's help, from the two packages in which Debian ships it."""
 
 import hashlib
-import io
+import http.client
 import lzma
 import re
 import tarfile
-import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from corpora.debian import INDEX, download, downloaded, files, unpacked
 from corpora.parallel import Corpus, CorpusError, Pair, clean_line, first_words
 from corpora.splitting import hash_order, sentence_key
 
 NAME = "libreoffice-help-en-de"
 LANGUAGES = ("en", "de")
-ARCHIVE = "https://deb.debian.org/debian/"
-INDEX = "dists/bookworm/main/binary-all/Packages.xz"
 PACKAGES = ("libreoffice-help-en-us", "libreoffice-help-de")
 HELD_OUT_PAIRS = 1300  # in validation, and in test
-DOWNLOAD_LIMIT_S = 60
-MAX_BYTES = 2**27  # of a download, and of an archive's content
 
-_PAGE = re.compile(r"\./usr/share/libreoffice/help/[^/]+/(text/.+\.html)")
+# of each package: the folder of its pages
+FOLDERS = dict(zip(PACKAGES, ("en-US", "de"), strict=True))
 _PARAGRAPHS = {"p", "h1", "h2", "h3", "h4", "h5", "h6"}
+_ALTERNATIVES = {"span", "div"}  # what holds one of a text's alternatives
+
+# what a bad connection and a damaged package raise; HTMLParser asserts what it expects of a page's declarations
+_DAMAGE = (
+    *(OSError, ValueError, EOFError, AssertionError),
+    *(http.client.HTTPException, lzma.LZMAError, tarfile.TarError),
+)
+
+T = TypeVar("T")
 
 Page = dict[str, str]  # paragraphs by their ids, which all languages share
 
 
-class Download(NamedTuple):
-    """A package's file, as Debian's index names it."""
-
-    path: str
-    sha256: str
-
-
 class Split(NamedTuple):
-    """Pairs of whole pages; no sentence of validation or test is on a page of another split."""
+    """Pairs of whole pages; no sentence of one part is in another."""
 
     train: list[Pair]
     validation: list[Pair]
@@ -54,142 +54,93 @@ def fetch(directory: Path) -> Corpus:
     Raises:
         CorpusError: Debian cannot be reached, or a package is not what it should be.
     """
-    by_hand = [directory / f"{package}.deb" for package in PACKAGES]
-    try:
-        if all(file.is_file() for file in by_hand):
-            packages = [file.read_bytes() for file in by_hand]
-        else:
-            index = unpacked(download(INDEX)).decode()
-            packages = [verified(find(index, package)) for package in PACKAGES]
-        english, german = (read_pages(package) for package in packages)
-    except (OSError, ValueError, EOFError, lzma.LZMAError, tarfile.TarError) as error:
-        names = " and ".join(file.name for file in by_hand)
-        raise CorpusError(
-            f"{NAME}: cannot have Debian's packages: {first_words(error)}; check the connection and run again, or put "
-            f"them into {directory} as {names}"
-        ) from None
+    by_hand = {package: directory / f"{package}.deb" for package in PACKAGES}
+    if all(file.is_file() for file in by_hand.values()):
+        advice = f"delete {' and '.join(map(str, by_hand.values()))} to have them downloaded"
+        read = {package: partial(file.read_bytes) for package, file in by_hand.items()}
+    else:
+        names = " and ".join(file.name for file in by_hand.values())
+        place = f"put packages of https://packages.debian.org into {directory} as {names}"
+        advice = f"check the connection and run again, or {place}"
+        index = attempt("Debian's index", advice, lambda: unpacked(download(INDEX)).decode())
+        read = {package: partial(downloaded, index, package) for package in PACKAGES}
+    packages = {package: attempt(package, advice, get) for package, get in read.items()}
+    english, german = (
+        attempt(package, advice, partial(read_pages, content, FOLDERS[package]))
+        for package, content in packages.items()
+    )
     split = split_pages({page: list(paired(text, german[page])) for page, text in english.items() if page in german})
     return Corpus(
         languages=LANGUAGES,
         source=f"LibreOffice's help in Debian's packages {' and '.join(PACKAGES)}",
-        attribution=_attribution(packages, split),
+        attribution=_attribution(packages.values(), split),
         splits={"train": split.train, "validation": split.validation, "test": split.test},
         dropped=split.dropped,
     )
 
 
-def download(path: str) -> bytes:
-    """A file of Debian's archive.
+def attempt(what: str, advice: str, get: Callable[[], T]) -> T:
+    """The result of a function, or one line that says what could not be had, and what to do.
 
     Raises:
-        OSError: It cannot be had.
-        ValueError: It is too large to be what is looked for.
+        CorpusError: It cannot be had.
     """
-    with urllib.request.urlopen(ARCHIVE + path, timeout=DOWNLOAD_LIMIT_S) as answer:
-        content: bytes = answer.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"{path} has more than {MAX_BYTES} bytes")
-    return content
+    try:
+        return get()
+    except _DAMAGE as error:
+        raise CorpusError(f"{NAME}: cannot have {what}: {first_words(error)}; {advice}") from None
 
 
-def find(index: str, package: str) -> Download:
-    """Where a package is, by the text of Debian's index.
+def read_pages(package: bytes, folder: str) -> dict[str, Page]:
+    """The pages of a package below a language's folder by their path, in its order.
 
     Raises:
-        ValueError: The index does not say.
+        ValueError, AssertionError, tarfile.TarError, lzma.LZMAError: It is no such package.
     """
-    for entry in index.split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in entry.splitlines() if re.match(r"[A-Za-z0-9]+: ", line))
-        if fields.get("Package") == package and {"Filename", "SHA256"} <= fields.keys():
-            return Download(fields["Filename"], fields["SHA256"])
-    raise ValueError(f"Debian's index has no package {package}")
-
-
-def verified(wanted: Download) -> bytes:
-    """The content of a package.
-
-    Raises:
-        ValueError: It is another file than the index names.
-    """
-    content = download(wanted.path)
-    if hashlib.sha256(content).hexdigest() != wanted.sha256:
-        raise ValueError(f"{wanted.path} has another SHA-256 than Debian's index says")
-    return content
-
-
-def unpacked(content: bytes) -> bytes:
-    """What xz has packed.
-
-    Raises:
-        ValueError, lzma.LZMAError: It is damaged, or too large to be what is looked for.
-    """
-    decompressor = lzma.LZMADecompressor()
-    found = decompressor.decompress(content, MAX_BYTES)
-    if not decompressor.eof:
-        raise ValueError(f"a packed file is cut short, or has more than {MAX_BYTES} bytes")
-    return found
-
-
-def read_pages(package: bytes) -> dict[str, Page]:
-    """The pages of a package by their path, in its order. Nothing is extracted, so that no path is trusted.
-
-    Raises:
-        ValueError, tarfile.TarError, lzma.LZMAError: It is no such package.
-    """
-    content = unpacked(data_member(package))
-    pages: dict[str, Page] = {}
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        for member in archive:
-            page = _PAGE.fullmatch(member.name)
-            file = archive.extractfile(member) if page and member.isfile() else None
-            if page and file:
-                parser = _Paragraphs()
-                parser.feed(file.read().decode("utf-8", "replace"))
-                pages[page[1]] = {key: clean_line("".join(parts)) for key, parts in parser.found.items()}
+    wanted = re.compile(rf"\./usr/share/libreoffice/help/{folder}/(text/.+\.html)")
+    pages = {found[1]: read_page(content.decode("utf-8", "replace")) for found, content in files(package, wanted)}
     if not pages:
-        raise ValueError("a package holds no page of LibreOffice's help")
+        raise ValueError(f"it holds no page of LibreOffice's help in {folder}")
     return pages
 
 
-def data_member(package: bytes) -> bytes:
-    """The `data.tar.xz` of a Debian package, which is an `ar` archive (deb(5)).
-
-    Raises:
-        ValueError: There is none.
-    """
-    place = 8
-    if not package.startswith(b"!<arch>\n"):
-        raise ValueError("a package is no Debian package")
-    while place + 60 <= len(package):
-        name, size = package[place : place + 16].rstrip(b" /"), int(package[place + 48 : place + 58])
-        if size < 0:
-            raise ValueError("a package has a member of less than no bytes")
-        if name == b"data.tar.xz":
-            return package[place + 60 : place + 60 + size]
-        place += 60 + size + size % 2
-    raise ValueError("a package holds no data.tar.xz")
+def read_page(html: str) -> Page:
+    """The paragraphs of a page."""
+    parser = _Paragraphs()
+    parser.feed(html)
+    return {key: clean_line("".join(parts)) for key, parts in parser.found.items()}
 
 
 class _Paragraphs(HTMLParser):
-    """Collects the text of a page's paragraphs by their ids, without what is shown on a Mac alone."""
+    """Collects the text of a page's paragraphs by their ids, as it is shown outside of a Mac.
+
+    Of a text's alternatives the one called default is taken; a paragraph whose alternatives are for other programs or
+    systems, as Impress and Draw, is left out.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.found: dict[str, list[str]] = {}
         self.paragraph: tuple[str, str] | None = None  # tag and id
-        self.hidden_depth = 0  # open spans, of which the outermost one is hidden
+        self.hidden_depth = 0  # open elements, the outermost of which a Mac alone shows
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        name = dict(attrs).get("id") or ""
-        if tag in _PARAGRAPHS and re.match("(par|hd)_", name):
-            self.paragraph, self.hidden_depth = (tag, name), 0
+        attributes = dict(attrs)
+        name = attributes.get("id") or ""
+        if self.hidden_depth or name.startswith("MAC"):
+            self.hidden_depth += tag in _ALTERNATIVES
+        elif tag in _PARAGRAPHS and re.match("(par|hd)_", name):
+            self.paragraph = tag, name
             self.found[name] = []
-        elif tag == "span" and (self.hidden_depth or name.startswith("MAC")):
-            self.hidden_depth += 1
+        elif self.paragraph and tag == "br":
+            self.found[self.paragraph[1]].append(" ")
+        elif self.paragraph and "hidden" in attributes and not name.startswith("default"):
+            del self.found[self.paragraph[1]]
+            self.paragraph = None
 
     def handle_endtag(self, tag: str) -> None:
-        if tag == "span" and self.hidden_depth:
-            self.hidden_depth -= 1
+        if self.hidden_depth:
+            self.hidden_depth -= tag in _ALTERNATIVES
         elif self.paragraph and tag == self.paragraph[0]:
             self.paragraph = None
 
@@ -221,15 +172,21 @@ def split_pages(pages: Mapping[str, list[Pair]]) -> Split:
         while waiting and sum(len(pages[page]) for page in chosen) < 2 * HELD_OUT_PAIRS:  # half of them is not new
             chosen.append(waiting.pop())
         held_out.append([pair for page in chosen for pair in pages[page]])
+    distinct = {pair for pairs in pages.values() for pair in pairs}
     train = sorted({pair for page in waiting for pair in pages[page]}, key=order)
     known = _keys(train)
     kept: list[list[Pair]] = []
     for pairs in held_out:
-        kept.append(_new(pairs, known)[:HELD_OUT_PAIRS])
+        kept.append(_new(pairs, known))
         known |= _keys(pairs)
-    validation, test = kept
-    left = len(train) + len(validation) + len(test)
-    return Split(train, validation, test, {"seen_before": all_pairs - left})
+    left = len(train) + sum(map(len, kept))
+    validation, test = (pairs[:HELD_OUT_PAIRS] for pairs in kept)
+    dropped = {
+        "duplicates": all_pairs - len(distinct),
+        "sentences_of_another_part": len(distinct) - left,
+        "beyond_size": left - len(train) - len(validation) - len(test),
+    }
+    return Split(train, validation, test, dropped)
 
 
 def _new(pairs: Iterable[Pair], known: set[tuple[int, str]]) -> list[Pair]:
@@ -258,7 +215,8 @@ Edition:  Debian's packages {" and ".join(PACKAGES)}, with SHA-256
           {sums}
 
 Changes made here: paragraphs and headings taken out of the pages and paired by their ids; marks removed, white space
-folded to single spaces; what is shown on a Mac alone left out; pairs without letters, or left in English, left out;
-split by whole pages; {split.dropped["seen_before"]} pairs left out that are there already, or that are on
-a held-out page and have a sentence that is also on another one.
+folded to single spaces; what is shown on a Mac alone left out, and paragraphs with a text for each of several programs;
+pairs without letters, or left in English, left out; equal pairs removed ({split.dropped["duplicates"]}); split by whole
+pages; removed from those held out: {split.dropped["sentences_of_another_part"]} pairs with a sentence that is in
+another part, and {split.dropped["beyond_size"]} beyond the size of the part.
 """

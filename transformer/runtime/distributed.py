@@ -13,10 +13,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed
 from torch import Tensor
-from torch.distributed.rendezvous import rendezvous
 
 from transformer.errors import UserError
-from transformer.runtime.rendezvous import meet
 
 _CONNECT_SECONDS = 120.0
 _FACTS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
@@ -109,6 +107,10 @@ def join_processes(device: torch.device, stall_minutes: float) -> Iterator[Proce
     if os.environ.get("WORLD_SIZE", "1") == "1":
         yield Processes()
         return
+    from torch.distributed.rendezvous import rendezvous  # a PyTorch that was built for one process lacks them
+
+    from transformer.runtime.rendezvous import meet
+
     try:
         rank, size, local_rank, local_size = (int(os.environ[name]) for name in _FACTS)
     except (KeyError, ValueError) as error:
@@ -132,8 +134,9 @@ def join_processes(device: torch.device, stall_minutes: float) -> Iterator[Proce
     faulthandler.cancel_dump_traceback_later()
     yield processes
     # not after an error: the others may wait in a sum, and this process' end is what tells them
-    faulthandler.cancel_dump_traceback_later()
+    processes.alive()
     # DDP keeps gloo's threads to the end of the process, and one that lets go of a tensor while Python ends aborts it
     # (https://github.com/pytorch/pytorch/pull/179291). A barrier has no tensor, and gives them time to let go of others
     torch.distributed.barrier()
+    faulthandler.cancel_dump_traceback_later()
     torch.distributed.destroy_process_group()

@@ -14,13 +14,14 @@ def meet(store: Store, rank: int, size: int) -> Store:
     """Wait for all processes of a job, and return the part of a store that is theirs alone.
 
     After a restart torchrun may hand out the store of the processes before
-    (https://github.com/pytorch/pytorch/issues/135712, as of PyTorch 2.13 again). Who then looks up where another
+    (https://github.com/pytorch/pytorch/issues/135712; PyTorch 2.13 does). Who then looks up where another
     process listens may find the address of a dead one. Neither the count of restarts nor anything else that torchrun
     says tells the rounds apart on all machines. So each process makes a token that nobody can have left behind: the
     main one answers a token that it finds with its own until each process has taken it.
 
     Args:
-        store: of the whole job; its time-out bounds how long the others wait for the main process.
+        store: of the whole job; its time-out bounds how long the others wait for the main process, which itself waits
+            without end.
         rank: of this process.
         size: how many there are.
     """
