@@ -147,10 +147,12 @@ def test_output_to_a_full_disk_is_one_line() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full of Linux")
-def test_an_error_that_nobody_can_read_still_has_its_exit_code() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_error_that_nobody_can_read_still_has_its_exit_code(unbuffered: str) -> None:
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("wb") as full:
         arguments = [sys.executable, "-m", "transformer", "config", "show", "absent.yaml"]
-        done = subprocess.run(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=full)
+        done = subprocess.run(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=full, env=environment)
     assert done.returncode == 2
 
 

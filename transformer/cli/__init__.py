@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from transformer import __version__
 from transformer.errors import UserError, is_out_of_memory, printable
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, e.g. head, has what it wanted
-        _drop_output()
+        _drop(sys.stdout)
         return 141
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
@@ -83,22 +83,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "translate, or model.d_model for both"
         )
     except OSError as error:  # e.g. standard output goes to a disk that is full
-        _drop_output()
+        _drop(sys.stdout)
         return _refuse(f"{error.filename or 'output'}: {error.strerror or error}; free space or mend permissions")
 
 
-def _drop_output() -> None:
-    """Let what is still buffered for a standard output that takes no more vanish, or Python complains at exit."""
-    with contextlib.suppress(io.UnsupportedOperation):  # a standard output in memory, as in a notebook
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _drop(stream: TextIO) -> None:
+    """Let what is still buffered for a stream that takes no more vanish, or Python complains at exit."""
+    with contextlib.suppress(io.UnsupportedOperation):  # a stream in memory, as in a notebook
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _refuse(message: str) -> int:
     """Say why in one line, whatever the names in it contain."""
     line = " ".join(message.splitlines())
     line = line if len(line) <= _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} …"
-    with contextlib.suppress(OSError):  # standard error may go to the disk that is full
+    try:
         print("error:", printable(line), file=sys.stderr)
+    except OSError:  # standard error may go to the disk that is full
+        _drop(sys.stderr)
     return 2
 
 
