@@ -10,10 +10,12 @@ import yaml
 from transformer.config import Config, ModelSection, config_schema, load_config
 from transformer.config.model_section import PRESETS as MODEL_PRESET_FILES
 from transformer.config.model_section import Preset
+from transformer.config.plan import load_plan
 from transformer.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRESETS = sorted(CONFIGS.glob("*.yaml"))
+PLANS = sorted(CONFIGS.glob("plans/*.yaml"))
 PRIMITIVES = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
 
 
@@ -47,6 +49,15 @@ def test_a_shipped_config_loads_and_editors_accept_it(path: Path) -> None:
     raw = yaml.safe_load(path.read_text("utf-8"))
     assert accepts(root, raw, root)
     assert not accepts(root, raw | {"modle": {}}, root)
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_the_stages_of_a_shipped_plan_are_sound(path: Path) -> None:
+    plan = load_plan(path)
+    assert plan.directory == f"runs/{path.stem}"
+    for stage in plan.resolved():
+        if stage.train is not None:
+            load_config(CONFIGS.parent / stage.train, stage.overrides())
 
 
 def test_the_shipped_json_schema_is_the_current_one() -> None:
