@@ -17,11 +17,10 @@ from corpora.splitting import hash_order, sentence_key
 
 NAME = "libreoffice-help-en-de"
 LANGUAGES = ("en", "de")
-PACKAGES = ("libreoffice-help-en-us", "libreoffice-help-de")
+FOLDERS = {"libreoffice-help-en-us": "en-US", "libreoffice-help-de": "de"}  # of each package: where its pages are
+PACKAGES = tuple(FOLDERS)
 HELD_OUT_PAIRS = 1300  # in validation, and in test
 
-# of each package: the folder of its pages
-FOLDERS = dict(zip(PACKAGES, ("en-US", "de"), strict=True))
 _PARAGRAPHS = {"p", "h1", "h2", "h3", "h4", "h5", "h6"}
 _ALTERNATIVES = {"span", "div"}  # what holds one of a text's alternatives
 

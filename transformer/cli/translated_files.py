@@ -15,6 +15,7 @@ from transformer import __version__
 from transformer.checkpoint.store import MODEL_FILE
 from transformer.cli.confidences import open_calibration
 from transformer.cli.wiring import checkpoint_of, open_translator, run_config, say
+from transformer.config.corpora import uncompressed_name
 from transformer.data.corpus import file_hash, read_lines
 from transformer.data.sharding import Shard
 from transformer.decoding.confidence import CONFIDENCE_FILE, Calibration
@@ -44,7 +45,7 @@ def translate_files(
     Raises:
         UserError: where two inputs have one name, or an output is there that was made from something else.
     """
-    outputs = [directory / (output_name(path) + (f".{shard.name}" if shard else "")) for path in inputs]
+    outputs = [directory / (uncompressed_name(path) + (f".{shard.name}" if shard else "")) for path in inputs]
     if len(set(outputs)) < len(outputs):
         raise UserError("--input: two files have the same name; give them another --output-directory each")
     model = _model(run, overrides)
@@ -71,11 +72,6 @@ def translate_files(
         write_file(_record_of(output), (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
         write_file(output, content.encode())
         say(f"{output}: {len(lines):,} sentences translated")
-
-
-def output_name(path: str) -> str:
-    """What the translations of an input file are called; they are never compressed."""
-    return Path(path).name.removesuffix(".gz")
 
 
 def printed(

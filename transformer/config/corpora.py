@@ -69,9 +69,14 @@ class CorpusSection(Section):
         return self
 
 
+def uncompressed_name(path: str) -> str:
+    """A text file's name without the `.gz` of a compressed one; what is made of it is never compressed."""
+    return PurePath(path).name.removesuffix(".gz")
+
+
 def table_format(path: str) -> str | None:
     """`tsv`, `jsonl` or `parquet` by the file's ending, None for any other."""
-    name = PurePath(path).name.removesuffix(".gz")
+    name = uncompressed_name(path)
     ending = name.rsplit(".", 1)[-1] if "." in name else ""
     if ending == "parquet" and path.endswith(".gz"):
         return None

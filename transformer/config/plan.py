@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from transformer.config.corpora import uncompressed_name
 from transformer.config.loading import read_tree, validated
 from transformer.config.schema import Config
 from transformer.config.section import Section
@@ -46,7 +47,7 @@ class Stage(Section):
         """What it leaves below the plan's directory."""
         folder = directory / self.name
         if self.kind == "translate":
-            return folder / Path(self.input or "").name.removesuffix(".gz")
+            return folder / uncompressed_name(self.input or "")
         return folder if self.kind == "train" else folder / "scores.json"
 
     def overrides(self) -> list[str]:

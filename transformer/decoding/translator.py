@@ -170,21 +170,16 @@ class Translator:
         """The model's own score of given translations, comparable with those of `translate_n_best`."""
         if len(sources) != len(targets):
             raise ValueError(f"{len(sources)} sources and {len(targets)} targets; give one target for each source")
-        source_ids = [
-            self.jobs.limited(ids, number)
-            for number, ids in enumerate(self.source_tokenizer.encode(self.jobs.sentences(sources)), 1)
-        ]
-        target_ids = self.target_tokenizer.encode(targets)
-        for number, ids in enumerate(target_ids, 1):
-            self.jobs.check_target(ids, number)
+        pairs = list(self.encode_pairs(sources, targets))
         scored: dict[int, Translation] = {}
-        for batch in self._batches([len(ids) for ids in target_ids]):
-            found = score_tokens(self.models, [source_ids[i] for i in batch], [target_ids[i] for i in batch])
+        for batch in self._batches([len(target) for _, target in pairs]):
+            found = score_tokens(self.models, [pairs[i][0] for i in batch], [pairs[i][1] for i in batch])
             penalty = search_options(self.options, self.searched).penalty
             for index, tokens in zip(batch, found, strict=True):
                 log_prob = sum(tokens)
-                score = log_prob / penalty(len(target_ids[index]) + 1)
-                scored[index] = Translation(targets[index], score, log_prob, target_ids[index], tokens)
+                target = pairs[index][1]
+                score = log_prob / penalty(len(target) + 1)
+                scored[index] = Translation(targets[index], score, log_prob, target, tokens)
         return [scored[index] for index in range(len(sources))]
 
     def _batches(self, lengths: list[int], widened: int = 1) -> list[list[int]]:
