@@ -66,6 +66,17 @@ def test_stages_hand_on_what_they_leave_and_are_done_once(
     assert "finished.json: damaged" in refusal("stages", plan)
 
 
+def test_stages_are_done_until_the_named_one(
+    command: Callable[..., Any], refusal: Callable[..., str], plan: Path, tmp_path: Path
+) -> None:
+    outcome = command("stages", plan, "--until", "taught")
+    assert [line.split("\t")[0] for line in outcome.out.splitlines()] == ["taught"]
+    assert not (tmp_path / "plan" / "student").exists()
+    assert "--until tought: no stage has this name; the plan's are taught, student, scores" in refusal(
+        "stages", plan, "--until", "tought"
+    )
+
+
 @pytest.mark.parametrize(("code", "expected"), [(2, 2), (143, 143), (-9, 137)])
 def test_a_stage_that_fails_stops_those_after_it(
     command: Callable[..., Any], plan: Path, monkeypatch: pytest.MonkeyPatch, code: int, expected: int

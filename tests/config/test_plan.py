@@ -1,5 +1,6 @@
 """Plans of stages: what may follow what, and what later stages are given."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from transformer.config.plan import load_plan
 from transformer.errors import UserError
 
+DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
 PLAN = """
 directory: runs/plan
 stages:
@@ -40,6 +42,30 @@ def test_references_are_what_earlier_stages_leave(plan: Path) -> None:
     ]
     assert scores.evaluate == "runs/plan/student"
     assert scores.output(Path("runs/plan")) == Path("runs/plan/scores/scores.json")
+
+
+def test_a_training_may_take_the_config_of_an_earlier_one(plan: Path, tmp_path: Path) -> None:
+    """Though its run is not there yet; what both change is the later one's."""
+    base = tmp_path / "base.yaml"
+    shutil.copy(DEMO, base)
+    again = '  - {name: again, train: "${student}/config.yaml", change: {run: {seed: 7}, model: {dropout: 0.25}}}\n'
+    third = '  - {name: third, train: "${again}/config.yaml", change: {model: {dropout: 0.5}}}\n'
+    plan.write_text(plan.read_text().replace("base.yaml", str(base)) + again + third)
+    configs = load_plan(plan).training_configs(str(plan))
+    assert list(configs) == ["teacher", "student", "again", "third"]
+    student = configs["student"]
+    assert student.model.num_decoder_layers == 1
+    run, model = student.run.model_copy(update={"seed": 7}), student.model.model_copy(update={"dropout": 0.25})
+    assert configs["again"] == student.model_copy(update={"run": run, "model": model})
+    assert (configs["third"].run.seed, configs["third"].model.dropout) == (7, 0.5)
+
+
+def test_the_config_of_no_earlier_training_is_refused(plan: Path) -> None:
+    plan.write_text(plan.read_text().replace("train: base.yaml", f"train: {DEMO}"))
+    text = plan.read_text() + '  - {name: again, train: "${taught}/config.yaml"}\n'
+    plan.write_text(text)
+    with pytest.raises(UserError, match=r"taught/train.en/config.yaml: no such config"):
+        load_plan(plan).training_configs(str(plan))
 
 
 @pytest.mark.parametrize(

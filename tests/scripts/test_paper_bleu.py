@@ -42,6 +42,20 @@ def test_the_figure(files: list[str], capsys: pytest.CaptureFixture[str]) -> Non
     assert f"{expected:.2f}" != f"{sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score:.2f}"
 
 
+def test_of_several_files_come_mean_and_deviation(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    perfect = tmp_path / "perfect.de"
+    perfect.write_text("\n".join(REFERENCES) + "\n", "utf-8")
+    assert paper_bleu.main([files[0], str(perfect), *files[1:]]) == 0
+    text = capsys.readouterr().out
+    own, references = TOKENIZED
+    score = sacrebleu.corpus_bleu(own, [references], tokenize="none", force=True).score
+    mean, deviation = (score + 100) / 2, (100 - score) / 2**0.5
+    assert f"mean of 2: {mean:.2f}, standard deviation {deviation:.2f}" in text
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("BLEU")] == [f"{score:.2f}", "100.00"]
+
+
 def test_what_moses_makes_of_a_sentence() -> None:
     prepare = paper_bleu.moses("de")
     assert [prepare(line) for line in HYPOTHESES] == TOKENIZED[0]

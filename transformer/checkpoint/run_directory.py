@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from transformer.checkpoint.store import CheckpointError, verify_checkpoint
+from transformer.config import CONFIG_FILE
 from transformer.errors import UserError
 from transformer.reading import read_whole
 from transformer.runtime.atomic import remove_directory, remove_leftovers, write_file
@@ -33,7 +34,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config = path / "config.yaml"
+        self.config = path / CONFIG_FILE
         self.tokenizer = path / "tokenizer"
         self.metrics = path / "metrics.jsonl"
         self.manifest = path / "manifest.json"

@@ -14,6 +14,9 @@
         change:
           model: {num_encoder_layers: 6, num_decoder_layers: 1}
           data: {train: {source: data/multi30k-en-de/train.en, target: "${taught}"}}
+      - name: student_2
+        train: ${student}/config.yaml     # the same once more, with other random numbers
+        change: {run: {seed: 2}}
       - name: student_scores
         evaluate: ${student}
 
@@ -31,7 +34,6 @@ import sys
 from pathlib import Path
 
 from transformer.cli.wiring import say
-from transformer.config import load_config
 from transformer.config.plan import Stage, load_plan
 from transformer.errors import UserError
 from transformer.reading import content_hash, read_json
@@ -47,17 +49,18 @@ _PLAIN_TEXT = ["decoding.n_best=1", "decoding.confidence=false", "decoding.token
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", help="a YAML file of stages")
+    parser.add_argument("--until", metavar="NAME", help="the last stage to be done now; the others can follow later")
 
 
 def run(arguments: argparse.Namespace) -> int:
     plan = load_plan(arguments.plan)
     directory, stages = Path(plan.directory), plan.resolved()
-    for stage in stages:
-        check(stage, arguments.plan)
+    wanted = _until(stages, arguments.until)
+    plan.training_configs(arguments.plan)  # refuses now what would be refused hours later
     with locked(directory):
         finished = _finished(directory / _RECORD)
         _check_unchanged(directory, stages, finished)
-        for number, stage in enumerate(stages, 1):
+        for number, stage in enumerate(wanted, 1):
             title = f"stage {number} of {len(stages)}, {stage.name}"
             if stage.name in finished:
                 say(f"{title}: finished before")
@@ -69,25 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
             _check_output(directory, stage)
             finished[stage.name] = _identity(stage)
             write_file(directory / _RECORD, (json.dumps(finished, indent=1) + "\n").encode())
-    for stage in stages:
+    for stage in wanted:
         print(f"{stage.name}\t{stage.output(directory)}")
     return 0
-
-
-def check(stage: Stage, plan: str) -> None:
-    """Refuse now what would be refused hours later.
-
-    Raises:
-        UserError: where a stage's config is missing or its changes are none of a config.
-    """
-    if stage.train is None:
-        return
-    if Path(stage.train).is_dir():
-        raise UserError(
-            f"{plan}: stage {stage.name}: train takes a config file, and {stage.train} is a directory; to start from a "
-            "run's weights give training.start_from"
-        )
-    load_config(stage.train, stage.overrides())
 
 
 def command(stage: Stage, directory: Path) -> list[str]:
@@ -127,6 +114,16 @@ def do(arguments: list[str]) -> int:
         finally:
             signal.signal(signal.SIGINT, before)
             signal.signal(signal.SIGTERM, before_end)
+
+
+def _until(stages: list[Stage], name: str | None) -> list[Stage]:
+    """The stages up to the one of this name; all without a name."""
+    if name is None:
+        return stages
+    names = [stage.name for stage in stages]
+    if name not in names:
+        raise UserError(f"--until {name}: no stage has this name; the plan's are {', '.join(names)}")
+    return stages[: names.index(name) + 1]
 
 
 def _stopped(title: str, code: int, plan: str) -> int:

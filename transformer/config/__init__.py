@@ -3,6 +3,7 @@
 from transformer.config.corpora import CorpusSection, table_format
 from transformer.config.decoding_section import DecodingSection
 from transformer.config.loading import (
+    CONFIG_FILE,
     changed_keys,
     config_schema,
     dump_config,
@@ -24,6 +25,7 @@ from transformer.config.schema import (
 from transformer.config.training_section import TrainingSection
 
 __all__ = [
+    "CONFIG_FILE",
     "MAY_CHANGE_ON_RESUME",
     "SPLITS",
     "Config",

@@ -17,6 +17,7 @@ from transformer.config.section import Section
 from transformer.errors import UserError
 from transformer.reading import read_whole
 
+CONFIG_FILE = "config.yaml"  # of a run directory
 MAX_BYTES = 200_000  # a config is a page of text; more is a mistake or an attack
 MAX_DEPTH = 16
 _MAX_SHOWN = 200  # characters of a wrong value
@@ -62,9 +63,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     path, of_run = Path(path), Path(path).is_dir()
     if of_run:
-        if not (path / "config.yaml").is_file():
-            raise UserError(f"{path}: this directory is no run (it holds no config.yaml); name a config file or a run")
-        path = path / "config.yaml"
+        if not (path / CONFIG_FILE).is_file():
+            raise UserError(
+                f"{path}: this directory is no run (it holds no {CONFIG_FILE}); name a config file or a run"
+            )
+        path = path / CONFIG_FILE
     return parse_config(_read_text(path, follow_link=not of_run), str(path), overrides)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from transformer.config.corpora import uncompressed_name
-from transformer.config.loading import read_tree, validated
+from transformer.config.loading import CONFIG_FILE, load_config, read_tree, validated
 from transformer.config.schema import Config
 from transformer.config.section import Section
+from transformer.errors import UserError
 
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _KINDS = ("train", "translate", "evaluate")
@@ -28,7 +29,8 @@ class Stage(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     """What later stages call it; its folder below the plan's `directory`."""
     train: str | None = None
-    """A config to train; its run directory is the stage's folder."""
+    """A config to train; its run directory is the stage's folder. `${NAME}/config.yaml` is that of an earlier training,
+    whose stage's changes hold here, too."""
     translate: str | None = None
     """A run, e.g. `${teacher}`, that translates `input`."""
     input: str | None = None
@@ -107,6 +109,32 @@ class Plan(Section):
             fields = _replaced(stage.model_dump(), outputs)
             found.append(Stage.model_validate(fields))
             outputs[stage.name] = str(found[-1].output(Path(self.directory)))
+        return found
+
+    def training_configs(self, name: str) -> dict[str, Config]:
+        """What each stage that trains will train, by the stage's name.
+
+        Args:
+            name: the plan's, for messages.
+
+        Raises:
+            UserError: for a config that is missing or wrong, or changes that are none of a config.
+        """
+        left: dict[str, list[str]] = {}
+        found = {}
+        for stage in self.resolved():
+            if stage.train is None:
+                continue
+            if Path(stage.train).is_dir():
+                raise UserError(
+                    f"{name}: stage {stage.name}: train takes a config file, and {stage.train} is a directory; to "
+                    "start from a run's weights give training.start_from, for its config add /config.yaml"
+                )
+            # the config of an earlier stage is not there before that has begun
+            path, *changes = left.get(str(Path(stage.train)), [stage.train])
+            changes += stage.overrides()
+            left[str(stage.output(Path(self.directory)) / CONFIG_FILE)] = [path, *changes]
+            found[stage.name] = load_config(path, changes)
         return found
 
 
