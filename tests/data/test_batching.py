@@ -15,6 +15,7 @@ from transformer.data.batching import (
     UpdateStream,
     batch_by_length,
     cut_by_tokens,
+    number_of_batches,
     plan_epoch,
     split_update,
 )
@@ -27,7 +28,12 @@ def plan(
     lengths: np.ndarray, batch_tokens: int = 100, window: int = 4, seed: int = 1, epoch: int = 0
 ) -> list[list[int]]:
     """An epoch over pairs whose lengths are the two columns."""
-    return [rows.tolist() for rows in plan_epoch(lengths[:, 0], lengths[:, 1], batch_tokens, window, seed, epoch)]
+    source, target = lengths.T
+    return [
+        part.rows[places].tolist()
+        for part in plan_epoch(target, batch_tokens, window, seed, epoch)
+        for places in part.updates(source[part.rows], target[part.rows])
+    ]
 
 
 @pytest.fixture
@@ -74,9 +80,12 @@ def test_every_row_comes_exactly_once(pairs: list[tuple[int, int]], batch_tokens
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=60), st.integers(1, 200))
 def test_a_batch_is_as_near_to_the_budget_as_whole_sentences_allow(tokens: list[int], batch_tokens: int) -> None:
     counts = np.array(tokens)
-    batches = cut_by_tokens(np.arange(len(tokens)), counts, batch_tokens)
+    number = number_of_batches(counts, batch_tokens)
+    assert number in (len(tokens), max(1, round(sum(tokens) / batch_tokens)))
+    batches = cut_by_tokens(np.arange(len(tokens)), counts, number)
+    assert len(batches) == number and all(map(len, batches))
     assert np.concatenate(batches).tolist() == list(range(len(tokens)))  # in their order
-    mean = sum(tokens) / max(1, round(sum(tokens) / batch_tokens))
+    mean = sum(tokens) / number
     for rows in batches:
         assert abs(counts[rows].sum() - mean) <= max(tokens)
 

@@ -83,28 +83,38 @@ def test_a_tokenizer_without_choice_is_refused(text: list[str], tokenizer: Token
         SubwordSampling(tokenizer, bpe, 0.2, 256, 1)
 
 
-def test_an_update_holds_its_sentences_by_length(tokenizer: Tokenizer, corpus: EncodedCorpus) -> None:
+def test_a_sampled_pair_stays_the_pair_in_its_place(tokenizer: Tokenizer, corpus: EncodedCorpus) -> None:
     rows = np.arange(0, 300, 7)
-    pairs = sampling(tokenizer)(corpus, rows, epoch=0, batch=0)
-    found = list(
-        zip(
-            *(
-                tokenizer.decode([i.tolist() for i in side(range(len(rows)))])
-                for side in (pairs.sources, pairs.targets)
-            ),
-            strict=True,
-        )
-    )
-    expected = list(
-        zip(
-            *(tokenizer.decode([i.tolist() for i in side(rows)]) for side in (corpus.sources, corpus.targets)),
-            strict=True,
-        )
-    )
-    assert sorted(found) == sorted(expected)
-    longest = np.maximum(pairs.source_lengths, pairs.target_lengths)
-    assert (np.diff(longest) >= 0).all()
-    assert pairs.source_lengths.tolist() == [len(ids) for ids in pairs.sources(range(len(rows)))]
+    pairs = sampling(tokenizer)(corpus, rows, epoch=0, window=0)
+    places = range(len(rows))
+    for drawn, kept in ((pairs.sources(places), corpus.sources(rows)), (pairs.targets(places), corpus.targets(rows))):
+        assert tokenizer.decode([i.tolist() for i in drawn]) == tokenizer.decode([i.tolist() for i in kept])
+    assert pairs.source_lengths.tolist() == [len(ids) for ids in pairs.sources(places)]
+
+
+def test_sentences_meet_by_the_lengths_that_were_drawn(tokenizer: Tokenizer, corpus: EncodedCorpus) -> None:
+    stream = UpdateStream(corpus, 200, None, 100, 1, sampling=sampling(tokenizer))
+    padded, real = 0, 0
+    while stream.position.epoch == 0:
+        update = next(iter(stream))
+        lengths = np.maximum(update.corpus.source_lengths, update.corpus.target_lengths)[update.rows]
+        assert (np.diff(lengths) >= 0).all()
+        padded += int(lengths.max()) * len(lengths)
+        real += int(lengths.sum())
+    assert padded < 1.06 * real
+
+
+def test_a_pass_has_as_many_updates_as_without_sampling(tokenizer: Tokenizer, corpus: EncodedCorpus) -> None:
+    """By which a run that goes on finds its place without drawing again what is behind it."""
+    counts = []
+    for drawing in (None, sampling(tokenizer)):
+        stream = UpdateStream(corpus, 200, None, 4, 1, sampling=drawing)
+        counts.append(0)
+        for _ in stream:
+            counts[-1] += 1
+            if stream.position.epoch:
+                break
+    assert counts[0] == counts[1] > 8
 
 
 def test_what_would_grow_too_long_stays(tokenizer: Tokenizer, corpus: EncodedCorpus) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from transformer.config import Config
 from transformer.data.batch import collate
-from transformer.data.batching import cut_by_tokens, split_update
+from transformer.data.batching import cut_by_tokens, number_of_batches, split_update
 from transformer.data.corpus import Pair, read_pairs
 from transformer.data.prepare import Prepared
 from transformer.decoding.translator import Translator
@@ -109,7 +109,8 @@ class Validation:
         lengths = self.corpus.source_lengths, self.corpus.target_lengths
         rows = np.lexsort(lengths)
         limit = self.config.training.known_micro_batch_tokens
-        parts = cut_by_tokens(rows, lengths[1][rows] + 1, self.config.training.batch_tokens)
+        tokens = lengths[1][rows] + 1
+        parts = cut_by_tokens(rows, tokens, number_of_batches(tokens, self.config.training.batch_tokens))
         return [piece for part in parts for piece in split_update(part, *lengths, limit)]
 
     def _padded_tokens(self, rows: np.ndarray) -> int:

@@ -7,7 +7,6 @@ run finds its place by counting.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,14 +19,37 @@ from transformer.errors import UserError
 
 Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
 
+_SAMPLED_WINDOW = 32  # batches
 
-def plan_epoch(
-    source_lengths: np.ndarray, target_lengths: np.ndarray, batch_tokens: int, window: int, seed: int, epoch: int
-) -> Iterator[Rows]:
-    """Yield the rows of each update of one epoch; every row comes exactly once.
+
+@dataclass(frozen=True)
+class Window:
+    """Pairs that are sorted by length together, and cut into updates.
+
+    Attributes:
+        rows: the pairs, at random.
+        order: (U,) in which the U updates come that they make.
+    """
+
+    rows: Rows
+    order: np.ndarray
+
+    def updates(self, source_lengths: np.ndarray, target_lengths: np.ndarray) -> list[Rows]:
+        """Where in `rows` the pairs of each update are, in the order of the updates and by length.
+
+        Args:
+            source_lengths, target_lengths: (rows,) tokens of the pairs, without special ids.
+        """
+        # by the longer side first: of the orders tried it pads least, half of what sorting by target length alone does
+        by_length = np.lexsort((source_lengths, target_lengths, np.maximum(source_lengths, target_lengths)))
+        batches = cut_by_tokens(by_length, target_lengths[by_length] + 1, len(self.order))
+        return [batches[index] for index in self.order]
+
+
+def plan_epoch(target_lengths: np.ndarray, batch_tokens: int, window: int, seed: int, epoch: int) -> list[Window]:
+    """The windows of one epoch; every row is in exactly one.
 
     Args:
-        source_lengths: (N,) tokens of each source, without special ids.
         target_lengths: (N,) tokens of each target, without special ids.
         batch_tokens: target tokens of an update, EOS included; each update comes as near as whole sentences allow.
         window: batches that are sorted by length together.
@@ -39,23 +61,35 @@ def plan_epoch(
     mean_length = float(target_lengths.mean()) + 1 if len(order) else 1.0
     window_rows = max(1, round(window * batch_tokens / mean_length))
     num_windows = max(1, round(len(order) / window_rows))  # of equal size: no stub at the end
-    for part in np.array_split(order, num_windows):
-        source, target = source_lengths[part], target_lengths[part]
-        # by the longer side first: of the orders tried it pads least, half of what sorting by target length alone does
-        by_length = part[np.lexsort((source, target, np.maximum(source, target)))]
-        batches = cut_by_tokens(by_length, target_lengths[by_length] + 1, batch_tokens)
-        for index in generator.permutation(len(batches)):
-            yield batches[index]
+    return [
+        Window(rows, generator.permutation(number_of_batches(target_lengths[rows] + 1, batch_tokens)))
+        for rows in np.array_split(order, num_windows)
+    ]
 
 
-def cut_by_tokens(rows: Rows, tokens: np.ndarray, batch_tokens: int) -> list[Rows]:
-    """Cut rows into runs of about equal token counts, as near to `batch_tokens` as a whole number of runs allows."""
-    if not len(rows):
+def number_of_batches(tokens: np.ndarray, batch_tokens: int) -> int:
+    """Into how many batches sentences are cut, so that each comes as near to `batch_tokens` as a whole number allows.
+
+    Args:
+        tokens: (N,) of each sentence.
+    """
+    return min(len(tokens), max(1, round(float(tokens.sum()) / batch_tokens)))
+
+
+def cut_by_tokens(rows: Rows, tokens: np.ndarray, number: int) -> list[Rows]:
+    """Cut rows into so many runs of about equal token counts, none of them empty.
+
+    Args:
+        rows: (N,) in their order.
+        tokens: (N,) of each of them.
+        number: at most N.
+    """
+    if not number:
         return []
-    total = np.cumsum(tokens)
-    num_batches = max(1, round(float(total[-1]) / batch_tokens))
-    targets = total[-1] * np.arange(1, num_batches) / num_batches
-    return [batch for batch in np.split(rows, np.searchsorted(total, targets)) if len(batch)]
+    total, place = np.cumsum(tokens), np.arange(1, number)
+    starts = np.searchsorted(total, total[-1] * place / number)
+    starts = np.maximum.accumulate(np.maximum(starts, 1) - place) + place  # a row longer than a share takes several
+    return np.split(rows, np.minimum(starts, len(rows) - number + place))
 
 
 def split_update(rows: Rows, source_lengths: np.ndarray, target_lengths: np.ndarray, limit: int | None) -> list[Rows]:
@@ -161,7 +195,8 @@ class UpdateStream:
         seed: see `plan_epoch`.
         position: where to go on.
         rank, size: see `Update`.
-        sampling: gives the sentences of an update another segmentation; None: they stay as they are.
+        sampling: gives the sentences of a window another segmentation; None: they stay as they are. An epoch has as
+            many updates as without it, larger ones where sentences grow.
     """
 
     def __init__(
@@ -187,28 +222,34 @@ class UpdateStream:
         self.size = size
 
     def __iter__(self) -> Iterator[Update]:
-        lengths = self.corpus.source_lengths, self.corpus.target_lengths
         while True:
-            plan = plan_epoch(*lengths, self.batch_tokens, self.window, self.seed, self.position.epoch)
-            rows = next(todo := itertools.islice(plan, self.position.batch, None), None)
-            if rows is None:
+            place = self.position
+            # small windows keep the wait for a drawing short
+            batches = self.window if self.sampling is None else min(self.window, _SAMPLED_WINDOW)
+            plan = plan_epoch(self.corpus.target_lengths, self.batch_tokens, batches, self.seed, place.epoch)
+            last = sum(len(window.order) for window in plan) - 1
+            if place.batch > last:
                 raise UserError(
-                    f"update {self.position.batch} of an epoch is asked for, and the training corpus has fewer; "
+                    f"update {place.batch} of an epoch is asked for, and the training corpus has fewer; "
                     "the run's checkpoint is of other data"
                 )
-            while rows is not None:
-                following = next(todo, None)
-                last = following is None
-                place = self.position
-                self.position = Position(place.epoch + last, 0 if last else place.batch + 1)
-                yield self._update(rows, place)
-                rows = following
+            for batch, update in enumerate(self._updates(plan, place), place.batch):
+                self.position = Position(place.epoch + 1) if batch == last else Position(place.epoch, batch + 1)
+                yield update
 
-    def _update(self, rows: Rows, place: Position) -> Update:
-        corpus: Corpus = self.corpus
-        if self.sampling is not None:
-            corpus, rows = self.sampling(corpus, rows, place.epoch, place.batch), np.arange(len(rows))
-        return Update(corpus, rows, self.micro_batch_tokens, self.rank, self.size)
+    def _updates(self, plan: list[Window], place: Position) -> Iterator[Update]:
+        """Those of an epoch, from a place in it on."""
+        passed = 0
+        for number, window in enumerate(plan):
+            first, passed = max(0, place.batch - passed), passed + len(window.order)
+            if place.batch >= passed:
+                continue
+            corpus: Corpus = self.corpus
+            rows = window.rows
+            if self.sampling is not None:
+                corpus, rows = self.sampling(corpus, rows, place.epoch, number), np.arange(len(rows))
+            for chosen in window.updates(corpus.source_lengths[rows], corpus.target_lengths[rows])[first:]:
+                yield Update(corpus, rows[chosen], self.micro_batch_tokens, self.rank, self.size)
 
 
 def batch_by_length(lengths: list[int], batch_size: int, batch_tokens: int) -> Iterator[list[int]]:

@@ -1,7 +1,7 @@
 """Other segmentations of the training sentences at each pass (Kudo 2018, section 3.3).
 
 The prepared corpus holds token ids; they are decoded, and each word is cut by a draw among its best segmentations. What
-is drawn depends on the run's seed and the update's place alone, so that a resumed run, and every process of a job,
+is drawn depends on the run's seed and the window's place alone, so that a resumed run, and every process of a job,
 draws the same. (SentencePiece's own sampling draws differently in each process, whatever seed it is given.)
 """
 
@@ -40,16 +40,16 @@ class SubwordSampling:
         self.max_length = max_length
         self.seed = seed
 
-    def __call__(self, corpus: Corpus, rows: np.ndarray, epoch: int, batch: int) -> Pairs:
-        """Some rows of a corpus as the update at that place sees them, by length."""
-        pairs = [
-            self._cut(words, sentences, np.random.default_rng([self.seed, epoch, batch, side]))
-            for side, (words, sentences) in enumerate(
-                zip(self.sides, (corpus.sources(rows), corpus.targets(rows)), strict=True)
+    def __call__(self, corpus: Corpus, rows: np.ndarray, epoch: int, window: int) -> Pairs:
+        """Some rows of a corpus as the window at that place of the data sees them, in their order."""
+        return Pairs(
+            *(
+                self._cut(words, sentences, np.random.default_rng([self.seed, epoch, window, side]))
+                for side, (words, sentences) in enumerate(
+                    zip(self.sides, (corpus.sources(rows), corpus.targets(rows)), strict=True)
+                )
             )
-        ]
-        order = np.argsort([max(map(len, pair)) for pair in zip(*pairs, strict=True)], kind="stable").tolist()
-        return Pairs(*([side[place] for place in order] for side in pairs))
+        )
 
     def _cut(self, words: _Words, sentences: Sequence[np.ndarray], generator: np.random.Generator) -> list[np.ndarray]:
         ids = [sentence.tolist() for sentence in sentences]
