@@ -1,11 +1,12 @@
-"""Train a recipe with one thing changed at a time, for equal time and with several seeds, and write the table.
+"""Train a recipe with one thing changed at a time, for equal time and with several seeds, and write a table of it.
 
     python scripts/ablation.py CONFIG FOLDER PAGE [--minutes 10] [--only NAME …] [section.key=value …]
 
 First the speed of each choice is measured (run nothing else meanwhile); then each trains for as many updates as fit
 into the minutes by that speed, so that trainings may run beside each other (`--phase train`, each with run.threads=1)
 and still have equal budgets. At last the test corpus is translated, and each choice is compared with the recipe of the
-same seed: sacreBLEU's paired bootstrap and approximate randomisation. What is finished is not done again.
+same seed: sacreBLEU's paired bootstrap and approximate randomisation. What is finished is not done again. The table
+takes the place of what stands between the comments `measured: begin` and `measured: end` in PAGE.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from trials.measured_part import MeasuredPart
 from trials.recipe import Figures, Recipe, reported
 
 from transformer.cli.wiring import say
@@ -24,7 +26,6 @@ from transformer.config import load_config
 from transformer.data.corpus import read_lines, read_pairs
 from transformer.errors import UserError
 from transformer.evaluation.significance import Comparison, compare_systems
-from transformer.runtime.atomic import write_file
 
 SEEDS = (1, 2)
 RECIPE = "the recipe"
@@ -71,6 +72,7 @@ def main() -> int:
         parser.error("--only: name something else than the recipe, which all are compared with")
     recipe = Recipe(arguments.config, arguments.folder, arguments.overrides, CHOICES | TRIALS)
     try:
+        part = MeasuredPart(arguments.page, new="# Ablation\n\n")
         for choice in choices:
             load_config(arguments.config, [*arguments.overrides, *CHOICES[choice]])
         speeds = {choice: recipe.once(choice, "speed", partial(speed, recipe)) for choice in choices}
@@ -81,7 +83,7 @@ def main() -> int:
                 train = partial(train_for, recipe, updates_in(arguments.minutes, speeds[choice]))
                 recipe.once(f"{choice}, seed {seed}", f"{arguments.minutes:g}_minutes", train)
         if arguments.phase == "all":
-            write_file(arguments.page, page(recipe, choices, arguments.seeds, arguments.minutes).encode())
+            part.write(table(recipe, choices, arguments.seeds, arguments.minutes))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -113,7 +115,7 @@ def translations(run: Path) -> Path:
     return run.with_suffix(".test.txt")
 
 
-def page(recipe: Recipe, choices: Sequence[str], seeds: Sequence[int], minutes: float) -> str:
+def table(recipe: Recipe, choices: Sequence[str], seeds: Sequence[int], minutes: float) -> str:
     """The Markdown table: each choice against the recipe, seed by seed."""
     data = load_config(recipe.config, recipe.overrides).data
     references = [target for _, target in read_pairs(data.test)]
@@ -124,8 +126,6 @@ def page(recipe: Recipe, choices: Sequence[str], seeds: Sequence[int], minutes: 
         say(f"seed {seed}: comparing {len(systems)} systems")
         compared.append(compare_systems(systems, references, data.target_language)[0])
     lines = [
-        "# Ablation",
-        "",
         f"Written by `scripts/ablation.py {recipe.config}`: {minutes:g} minutes of training each, by each choice's own "
         "speed. Differences are from the recipe with the same seed, with 95 % of the test sets that paired bootstrap "
         "draws; p is the largest of the seeds' by approximate randomisation. Neither knows what another seed changes.",

@@ -2,7 +2,7 @@
 
     python scripts/performance_report.py runs/benchmarks docs/performance.md
 
-Replaces what stands between the lines `<!-- measured -->` and `<!-- end of measured -->`; the rest stays as it is. Each
+Replaces what stands between the comments `measured: begin` and `measured: end`; the rest stays as it is. Each
 JSON file is one row, named after the file.
 """
 
@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformer.errors import UserError
-from transformer.runtime.atomic import write_file
+from trials.measured_part import MeasuredPart
 
-BEGIN, END = "<!-- measured -->\n", "<!-- end of measured -->\n"
+from transformer.errors import UserError
+
 SPEEDS = {"train": ("target_tokens_per_second", "target tokens/s"), "decode": ("sentences_per_second", "sentences/s")}
 Report = dict[str, Any]
 
@@ -30,9 +30,8 @@ def main() -> int:
     parser.add_argument("page", type=Path, help="the page to rewrite")
     arguments = parser.parse_args()
     try:
-        reports = read_reports(arguments.folder)
-        page = arguments.page.read_text("utf-8") if arguments.page.exists() else f"# Performance\n\n{BEGIN}{END}"
-        write_file(arguments.page, rewritten(page, reports, arguments.page).encode())
+        part = MeasuredPart(arguments.page, new="# Performance\n\n")
+        part.write(measured(read_reports(arguments.folder)))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -56,15 +55,6 @@ def read_reports(folder: Path) -> dict[str, Report]:
     if not reports:
         raise UserError(f"{folder}: holds no report of scripts/benchmark.py; run make bench")
     return reports
-
-
-def rewritten(page: str, reports: dict[str, Report], path: Path) -> str:
-    """The page with its measured part made of the reports."""
-    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
-        raise UserError(f"{path}: needs the line {BEGIN.strip()} once, and after it {END.strip()}")
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}{measured(reports)}{END}{after}"
 
 
 def measured(reports: dict[str, Report]) -> str:

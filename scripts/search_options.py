@@ -4,7 +4,7 @@
 
 Every setting translates the run's test corpus in a single thread. Speeds are sentences for each second of processor
 time, relative to the run's own options, which are measured again after every fifth setting; their fastest is 1.
-The table takes the place of what stands between the two comments in PAGE.
+The table takes the place of what stands between the comments `measured: begin` and `measured: end` in PAGE.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trials.measured_part import MeasuredPart
+
 from transformer import load
 from transformer.cli.wiring import run_config, say
 from transformer.data.corpus import read_pairs
 from transformer.errors import UserError
 from transformer.evaluation.metrics import Score, evaluate_corpus
-from transformer.runtime.atomic import write_file
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 DEFAULT = "the run's own"
 _AGAIN_AFTER = 5
 _ALONE = ("run.threads=1", "decoding.workers=1")
@@ -62,25 +62,12 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=SETTINGS, metavar="NAME", default=list(SETTINGS))
     arguments = parser.parse_intermixed_args()
     try:
-        before, after = around(arguments.page)
-        rows = table(arguments.run, arguments.overrides, arguments.only)
-        write_file(arguments.page, f"{before}{BEGIN}\n{rows}{END}{after}".encode())
+        part = MeasuredPart(arguments.page)
+        part.write(table(arguments.run, arguments.overrides, arguments.only))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def around(page: Path) -> tuple[str, str]:
-    """The page before and after the table.
-
-    Raises:
-        UserError: where it has no place for it.
-    """
-    text = page.read_text("utf-8") if page.is_file() else ""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise UserError(f"{page}: needs one line {BEGIN} and one line {END} after it")
-    return text.split(BEGIN)[0], text.split(END)[1]
 
 
 def table(run: str, overrides: Sequence[str], names: Sequence[str]) -> str:

@@ -1,1 +1,1 @@
-"""Trainings of one recipe with changes, for tables that compare them."""
+"""Trainings of one recipe with changes, for tables that compare them, and the pages that hold such tables."""

@@ -29,7 +29,7 @@ def test_a_budget_is_as_many_updates_as_its_speed_allows() -> None:
     assert ablation.updates_in(0.001, {"updates_per_second": 0.8}) == 8
 
 
-def test_the_page_compares_each_choice_with_the_recipe_seed_by_seed(tiny_project: Path, tmp_path: Path) -> None:
+def test_the_table_compares_each_choice_with_the_recipe_seed_by_seed(tiny_project: Path, tmp_path: Path) -> None:
     recipe = Recipe(str(tiny_project / "config.yaml"), tmp_path, [], ablation.CHOICES | ablation.TRIALS)
     references = (tiny_project / "test.en").read_text().splitlines()
     speeds = {"target_tokens_per_second": 1500.0, "updates_per_second": 0.5}
@@ -40,10 +40,10 @@ def test_the_page_compares_each_choice_with_the_recipe_seed_by_seed(tiny_project
             recipe.once(trial, "10_minutes", lambda name: {"updates": 80})
         if choice != "no average":
             recipe.once(choice, "speed", lambda name: speeds)
-    text = ablation.page(recipe, [ablation.RECIPE, "Muon"], ablation.SEEDS, 10)
+    text = ablation.table(recipe, [ablation.RECIPE, "Muon"], ablation.SEEDS, 10)
     (row,) = (line for line in text.splitlines() if line.startswith("| Muon"))
     whole = "+100.00 (+100.00 to +100.00)"
     assert row.startswith(f"| Muon | 1,500 | 80 | 100.00, 100.00 | 100.00 | {whole}, {whole} | 0.00")
     assert "tok:13a" in text
     with pytest.raises(UserError, match="no average: was not trained"):
-        ablation.page(recipe, [ablation.RECIPE, "no average"], ablation.SEEDS, 10)
+        ablation.table(recipe, [ablation.RECIPE, "no average"], ablation.SEEDS, 10)

@@ -24,7 +24,7 @@ DECODE = TRAIN | {
     "repeats": [{"sentences_per_second": 280.2}],
     "against": None,
 }
-PAGE = "# Performance\n\nbefore\n<!-- measured -->\nold\n<!-- end of measured -->\nafter\n"
+PAGE = "# Performance\n\nbefore\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nafter\n"
 
 
 def write(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -40,8 +40,8 @@ def test_rows_of_what_was_measured(tmp_path: Path) -> None:
     done = write(tmp_path)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "page.md").read_text()
-    assert page.startswith("# Performance\n\nbefore\n<!-- measured -->\nWritten by `make bench`")
-    assert page.endswith("<!-- end of measured -->\nafter\n")
+    assert page.startswith("# Performance\n\nbefore\n<!-- measured: begin -->\nWritten by `make bench`")
+    assert page.endswith("<!-- measured: end -->\nafter\n")
     assert "old" not in page
     assert "2 × a processor, Linux, 2 threads, torch 2.13.0" in page
     small = "| train small | 8,000 (7,900, 8,000, 8,100) | 2,000 (2,000, 1,900, 2,100) | 4.00 | 50% of 780 GFLOP/s |"
@@ -58,14 +58,15 @@ def test_a_new_page(tmp_path: Path) -> None:
     assert "train small" in (tmp_path / "page.md").read_text()
 
 
-@pytest.mark.parametrize("page", ["nothing", "<!-- end of measured -->\n<!-- measured -->\n", PAGE + PAGE])
+@pytest.mark.parametrize("page", ["nothing", "<!-- measured: end -->\n<!-- measured: begin -->\n", PAGE + PAGE])
 def test_a_page_without_its_place_is_refused_and_kept(tmp_path: Path, page: str) -> None:
     (tmp_path / "train_small.json").write_text(json.dumps(TRAIN))
     (tmp_path / "page.md").write_text(page)
     done = write(tmp_path)
     assert done.returncode == 2
     assert done.stderr == (
-        f"error: {tmp_path / 'page.md'}: needs the line <!-- measured --> once, and after it <!-- end of measured -->\n"
+        f"error: {tmp_path / 'page.md'}: needs one line <!-- measured: begin -->, and after it one line "
+        "<!-- measured: end -->\n"
     )
     assert (tmp_path / "page.md").read_text() == page
 
