@@ -23,6 +23,7 @@ from trials.recipe import Figures, Recipe, reported
 
 from transformer.cli.wiring import say
 from transformer.config import load_config
+from transformer.data.batching import SAMPLED_WINDOW
 from transformer.data.corpus import read_lines, read_pairs
 from transformer.errors import UserError
 from transformer.evaluation.significance import Comparison, compare_systems
@@ -72,7 +73,7 @@ def main() -> int:
         parser.error("--only: name something else than the recipe, which all are compared with")
     recipe = Recipe(arguments.config, arguments.folder, arguments.overrides, CHOICES | TRIALS)
     try:
-        part = MeasuredPart(arguments.page, new="# Ablation\n\n")
+        part = MeasuredPart(arguments.page, new="# Ablation\n\n")  # refused before hours of training
         for choice in choices:
             load_config(arguments.config, [*arguments.overrides, *CHOICES[choice]])
         speeds = {choice: recipe.once(choice, "speed", partial(speed, recipe)) for choice in choices}
@@ -92,7 +93,9 @@ def main() -> int:
 
 def speed(recipe: Recipe, choice: str) -> Figures:
     """Target tokens and updates a second."""
-    found = recipe.training_speed(choice, _MEASURED_UPDATES)
+    sampled = load_config(recipe.config, [*recipe.overrides, *recipe.changes[choice]]).training.subword_sampling
+    # segmentations are drawn once in a window
+    found = recipe.training_speed(choice, _MEASURED_UPDATES if sampled is None else SAMPLED_WINDOW)
     return {name: found[name] for name in ("target_tokens_per_second", "updates_per_second")}
 
 

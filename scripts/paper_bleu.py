@@ -16,7 +16,7 @@ import argparse
 import importlib.metadata
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import sacrebleu
@@ -32,21 +32,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("hypotheses", type=Path, nargs="+", help="detokenized translations, a line each")
     parser.add_argument("references", type=Path, help="untouched reference translations")
     parser.add_argument("--language", required=True, metavar="CODE", help="of both: Moses' abbreviations and quotes")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     try:
         references = list(read_lines(options.references))
-        systems = {str(path): list(read_lines(path)) for path in options.hypotheses}
-        for hypotheses in systems.values():
+        systems = [(str(path), list(read_lines(path))) for path in options.hypotheses]
+        for name, hypotheses in systems:
+            if len(hypotheses) != len(references):
+                raise UserError(f"{name}: {len(hypotheses):,} lines for {len(references):,} in {options.references}")
             check_hypotheses(hypotheses, references)
-        print(*report(systems, references, options.language), sep="\n")
+        print(*report(systems, references, options.language), f"references: {options.references}", sep="\n")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def report(systems: Mapping[str, Sequence[str]], references: Sequence[str], language: str) -> list[str]:
-    """The figures, exactly how they came about, and what they may be compared with.
+def report(systems: Sequence[tuple[str, Sequence[str]]], references: Sequence[str], language: str) -> list[str]:
+    """The figure of each system, by its name, exactly how it came about, and what it may be compared with.
 
     Raises:
         UserError: where sacremoses is not installed.
@@ -56,7 +58,7 @@ def report(systems: Mapping[str, Sequence[str]], references: Sequence[str], lang
     metric = BLEU(tokenize="none", force=True)
     prepared = [prepare(line) for line in references]
     lines, scores = [], []
-    for name, hypotheses in systems.items():
+    for name, hypotheses in systems:
         found = metric.corpus_score([prepare(line) for line in hypotheses], [prepared])
         scores.append(found.score)
         lines += [

@@ -7,7 +7,7 @@ from pathlib import Path
 from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
 
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->"
 
 
 class MeasuredPart:
@@ -18,18 +18,31 @@ class MeasuredPart:
         new: what a page begins with that is not there yet; None where it must be there.
 
     Raises:
-        UserError: where the page does not hold both marks once, in their order.
+        UserError: where the page is missing, or does not hold both marks once, in their order.
     """
 
     def __init__(self, page: Path, new: str | None = None) -> None:
-        text = page.read_text("utf-8") if page.is_file() else ""
-        if new is not None and not page.exists():
-            text = f"{new}{BEGIN}{END}"
-        if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-            raise UserError(f"{page}: needs one line {BEGIN.strip()}, and after it one line {END.strip()}")
         self._page = page
-        self._before, self._after = text.split(BEGIN)[0], text.split(END)[1]
+        self._new = new
+        self._around()  # refuses before anything is measured
 
     def write(self, text: str) -> None:
-        """Replace it, atomically."""
-        write_file(self._page, f"{self._before}{BEGIN}{text.rstrip()}\n{END}{self._after}".encode())
+        """Replace it, atomically; what people wrote around it meanwhile stays.
+
+        Raises:
+            UserError: where the page has lost its marks meanwhile.
+        """
+        before, after = self._around()
+        write_file(self._page, f"{before}{BEGIN}{text.rstrip()}\n{END}{after}".encode())
+
+    def _around(self) -> tuple[str, str]:
+        """The page before and after its marks."""
+        if self._new is not None and not self._page.exists():
+            return self._new, "\n"
+        try:
+            text = self._page.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{self._page}: cannot be read ({error})") from None
+        if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+            raise UserError(f"{self._page}: needs one line {BEGIN.strip()}, and after it one line {END}")
+        return text.split(BEGIN)[0], text.split(END)[1]

@@ -18,7 +18,7 @@ import torch
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.checkpoint.store import Checkpoint, read_checkpoint
 from transformer.cli import preflight
-from transformer.data.dataset import CorpusWriter, EncodedCorpus
+from transformer.data.dataset import CorpusWriter, EncodedCorpus, Pairs
 from transformer.errors import UserError
 
 Arguments = list[str | Path]
@@ -168,6 +168,25 @@ def test_the_longest_pairs_make_the_batch(tmp_path: Path, limit: int | None, exp
     writer.close()
     rows = preflight.longest_micro_batch(EncodedCorpus(tmp_path / "train.arrow"), 20, limit)
     assert np.array_equal(rows, expected)
+
+
+def test_of_drawn_segmentations_the_longest_are_tried(tmp_path: Path) -> None:
+    """Whose order is not that of the stored ones."""
+    writer = CorpusWriter(tmp_path / "train.arrow")
+    writer.write([[5] * length for length in (1, 2, 3, 4)], [[5] * length for length in (1, 2, 3, 4)])
+    writer.close()
+    stored = EncodedCorpus(tmp_path / "train.arrow")
+
+    def draw(corpus: EncodedCorpus, rows: np.ndarray, epoch: int, window: int) -> Pairs:
+        assert rows.tolist() == [3, 2, 1, 0]
+        drawn = [np.full(length, 5, np.int32) for length in (4, 9, 5, 7)]
+        return Pairs(drawn, drawn)
+
+    for limit, expected in ((None, [1, 3, 2, 0]), (20, [1, 3])):
+        stream = SimpleNamespace(corpus=stored, batch_tokens=14, size=1, micro_batch_tokens=limit, sampling=draw)
+        corpus, rows = preflight.longest_of(stream)  # type: ignore[arg-type]
+        assert isinstance(corpus, Pairs)
+        assert rows.tolist() == expected
 
 
 def test_a_pair_longer_than_a_batch_makes_one(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.cli import stages
 from transformer.config import load_config
+from transformer.config.plan import load_plan
 
 PLAN = """
 directory: FOLDER/plan
@@ -66,6 +67,31 @@ def test_stages_hand_on_what_they_leave_and_are_done_once(
     assert "finished.json: damaged" in refusal("stages", plan)
 
 
+AGAIN = '  - {name: again, train: "${student}/config.yaml", change: {run: {seed: 9}, training: {max_updates: 3}}}\n'
+
+
+def test_a_training_repeats_an_earlier_one(
+    command: Callable[..., Any], refusal: Callable[..., str], plan: Path, tmp_path: Path
+) -> None:
+    assert command("stages", plan, "--until", "student").code == 0
+    plan.write_text(plan.read_text() + AGAIN)
+    checked = load_plan(plan).training_configs(str(plan))
+    outcome = command("stages", plan)
+    assert outcome.code == 0, outcome.err
+    first, second = (load_config(tmp_path / "plan" / name) for name in ("student", "again"))
+    assert (first.run.seed, second.run.seed, second.training.max_updates) == (1, 9, 3)
+    assert second.data == first.data
+    in_its_folder = checked["again"].run.model_copy(update={"directory": second.run.directory})
+    assert checked["again"].model_copy(update={"run": in_its_folder}) == second
+
+    finished = tmp_path / "plan" / "finished.json"
+    record = json.loads(finished.read_text())
+    del record["student"], record["scores"]
+    finished.write_text(json.dumps(record))
+    plan.write_text(plan.read_text().replace("max_updates: 2", "max_updates: 4"))
+    assert f"{tmp_path / 'plan' / 'again'}: this stage is finished" in refusal("stages", plan)  # from another student
+
+
 def test_stages_are_done_until_the_named_one(
     command: Callable[..., Any], refusal: Callable[..., str], plan: Path, tmp_path: Path
 ) -> None:
@@ -92,9 +118,10 @@ def test_a_stage_that_fails_stops_those_after_it(
         return code if len(asked) == 2 else 0
 
     monkeypatch.setattr(stages, "do", fail)
-    outcome = command("stages", plan)
+    outcome = command("stages", plan, "--until", "scores")
     assert (outcome.code, [verb for verb, *_ in asked]) == (expected, ["translate", "train"])
-    assert ("go on with: transformer stages" in outcome.err) == (expected > signal.SIGTERM)
+    go_on = f"go on with: transformer stages {plan} --until scores\n"
+    assert (go_on in outcome.err) == (expected > signal.SIGTERM)
     again = command("stages", plan)
     assert "taught: finished before" in again.err
     assert "student: is not there, though its stage is finished" in again.err  # the stand-in left nothing

@@ -60,6 +60,22 @@ def test_a_training_may_take_the_config_of_an_earlier_one(plan: Path, tmp_path: 
     assert (configs["third"].run.seed, configs["third"].model.dropout) == (7, 0.5)
 
 
+def test_a_later_preset_wins_over_what_an_earlier_stage_changed(plan: Path) -> None:
+    """As it does where the earlier run's config is read."""
+    again = '  - {name: again, train: "${student}/config.yaml", change: {model: {preset: transformer-big}}}\n'
+    text = plan.read_text().replace("base.yaml", str(DEMO)).replace("{num_decoder", "{d_model: 96, num_decoder")
+    plan.write_text(text + again)
+    configs = load_plan(plan).training_configs(str(plan))
+    assert (configs["student"].model.d_model, configs["again"].model.d_model) == (96, 1024)
+
+
+def test_a_run_in_place_of_its_config_is_refused_before_it_is_there(plan: Path) -> None:
+    text = plan.read_text().replace("base.yaml", str(DEMO))
+    plan.write_text(text + '  - {name: again, train: "${student}"}\n')
+    with pytest.raises(UserError, match=r"stage again: .*for a run's config add /config.yaml"):
+        load_plan(plan).training_configs(str(plan))
+
+
 def test_the_config_of_no_earlier_training_is_refused(plan: Path) -> None:
     plan.write_text(plan.read_text().replace("train: base.yaml", f"train: {DEMO}"))
     text = plan.read_text() + '  - {name: again, train: "${taught}/config.yaml"}\n'
@@ -79,6 +95,7 @@ def test_the_config_of_no_earlier_training_is_refused(plan: Path) -> None:
         ("train: base.yaml}", "trian: base.yaml}", "did you mean train"),
         ("model: {num", "run: {directory: x}, model: {num", "run.directory is the stage's folder"),
         ("directory: runs/plan", "", "directory: missing"),
+        ("directory: runs/plan", "directory: -x", "-x would be read as an option"),
     ],
 )
 def test_a_plan_that_cannot_work_is_refused_in_one_line(plan: Path, old: str, new: str, message: str) -> None:

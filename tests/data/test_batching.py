@@ -81,13 +81,29 @@ def test_every_row_comes_exactly_once(pairs: list[tuple[int, int]], batch_tokens
 def test_a_batch_is_as_near_to_the_budget_as_whole_sentences_allow(tokens: list[int], batch_tokens: int) -> None:
     counts = np.array(tokens)
     number = number_of_batches(counts, batch_tokens)
-    assert number in (len(tokens), max(1, round(sum(tokens) / batch_tokens)))
+    assert number == min(len(tokens), max(1, round(sum(min(each, batch_tokens) for each in tokens) / batch_tokens)))
     batches = cut_by_tokens(np.arange(len(tokens)), counts, number)
     assert len(batches) == number and all(map(len, batches))
     assert np.concatenate(batches).tolist() == list(range(len(tokens)))  # in their order
     mean = sum(tokens) / number
     for rows in batches:
         assert abs(counts[rows].sum() - mean) <= max(tokens)
+
+
+@settings(deadline=None)
+@given(st.data(), st.lists(st.integers(1, 50), min_size=1, max_size=60))
+def test_rows_are_cut_into_as_many_batches_as_asked(data: st.DataObject, tokens: list[int]) -> None:
+    """Whatever their lengths, as where segmentations are drawn after the number was chosen."""
+    number = data.draw(st.integers(1, len(tokens)))
+    batches = cut_by_tokens(np.arange(len(tokens)), np.array(tokens), number)
+    assert len(batches) == number and all(map(len, batches))
+    assert np.concatenate(batches).tolist() == list(range(len(tokens)))
+
+
+def test_one_long_sentence_makes_no_tiny_updates(lengths: np.ndarray) -> None:
+    lengths = np.concatenate([lengths, [[5000, 5000]]])
+    tokens = sorted(int((lengths[rows, 1] + 1).sum()) for rows in plan(lengths, batch_tokens=500, window=1000))
+    assert tokens[0] > 400
 
 
 def test_no_update_strays_far_from_the_budget(lengths: np.ndarray) -> None:

@@ -14,8 +14,8 @@ from transformer.checkpoint.store import read_checkpoint, write_checkpoint
 from transformer.cli.validation import Validation
 from transformer.cli.wiring import say
 from transformer.data.batch import Batch, collate
-from transformer.data.batching import split_update
-from transformer.data.dataset import Corpus, EncodedCorpus
+from transformer.data.batching import UpdateStream, split_update
+from transformer.data.dataset import Corpus
 from transformer.data.prepare import Prepared
 from transformer.errors import UserError, is_out_of_memory
 from transformer.runtime.memory import available_memory
@@ -100,11 +100,7 @@ def check_memory(trainer: Trainer) -> str:
     Raises:
         UserError: where they do not fit into memory.
     """
-    stream = trainer.stream
-    rows = longest_micro_batch(stream.corpus, -(-stream.batch_tokens // stream.size), stream.micro_batch_tokens)
-    corpus: Corpus = stream.corpus
-    if stream.sampling is not None:  # other segmentations are longer
-        corpus, rows = stream.sampling(corpus, rows, 0, 0), np.arange(len(rows))[::-1]
+    corpus, rows = longest_of(trainer.stream)
     batch = _collate(corpus, rows)
     what = f"the longest micro-batch, {len(rows):,} pairs of {_padded_tokens(batch):,} padded tokens a side"
     trainer.model.train()
@@ -125,7 +121,18 @@ def check_memory(trainer: Trainer) -> str:
     return f"{what}, takes {_size(tried.saved_bytes + _kept_beside(trainer))} and {tried.seconds:.2f} s"
 
 
-def longest_micro_batch(corpus: EncodedCorpus, batch_tokens: int, micro_batch_tokens: int | None) -> np.ndarray:
+def longest_of(stream: UpdateStream) -> tuple[Corpus, np.ndarray]:
+    """A corpus, and its rows that make the longest micro-batch of one process, longest first."""
+    corpus: Corpus = stream.corpus
+    rows = longest_micro_batch(corpus, -(-stream.batch_tokens // stream.size), stream.micro_batch_tokens)
+    if stream.sampling is None:
+        return corpus, rows
+    corpus = stream.sampling(corpus, rows, 0, 0)  # other segmentations are longer
+    grown = int(corpus.target_lengths.sum()) + len(rows)
+    return corpus, longest_micro_batch(corpus, grown, stream.micro_batch_tokens)
+
+
+def longest_micro_batch(corpus: Corpus, batch_tokens: int, micro_batch_tokens: int | None) -> np.ndarray:
     """The rows of the longest pairs of a corpus, longest first, as many as a forward and backward takes.
 
     Batches gather pairs of like length, so that some batch of each epoch comes close to this one, and none is longer.
@@ -136,8 +143,8 @@ def longest_micro_batch(corpus: EncodedCorpus, batch_tokens: int, micro_batch_to
         micro_batch_tokens: padded tokens a side of a micro-batch, None for no bound.
     """
     longer = np.maximum(corpus.source_lengths, corpus.target_lengths)
-    count = min(len(corpus), batch_tokens)  # a pair has at least one target token
-    rows = np.argpartition(longer, len(corpus) - count)[len(corpus) - count :]
+    count = min(len(longer), batch_tokens)  # a pair has at least one target token
+    rows = np.argpartition(longer, len(longer) - count)[len(longer) - count :]
     rows = rows[np.argsort(-longer[rows], kind="stable")]
     fit = int(np.searchsorted(np.cumsum(corpus.target_lengths[rows] + 1), batch_tokens, side="right"))
     update = rows[: max(1, fit)]

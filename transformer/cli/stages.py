@@ -22,7 +22,8 @@
 
 Each stage runs as the verb of its name would. The same command goes on where it was stopped; finished stages stay as
 they are, and are not looked into again: where a corpus or a config changed since, delete the stage's folder and its
-entry in finished.json. A stage that the plan changed after it was finished is refused."""
+entry in finished.json, and those of the stages that build on it. A stage that the plan changed after it was finished is
+refused, and so is what builds on it."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ from pathlib import Path
 from transformer.cli.wiring import say
 from transformer.config.plan import Stage, load_plan
 from transformer.errors import UserError
-from transformer.reading import content_hash, read_json
+from transformer.reading import read_json
 from transformer.runtime.atomic import write_file
 from transformer.runtime.lock import locked
 
@@ -54,12 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     plan = load_plan(arguments.plan)
-    directory, stages = Path(plan.directory), plan.resolved()
+    directory, stages, identities = Path(plan.directory), plan.resolved(), plan.identities()
     wanted = _until(stages, arguments.until)
     plan.training_configs(arguments.plan)  # refuses now what would be refused hours later
     with locked(directory):
         finished = _finished(directory / _RECORD)
-        _check_unchanged(directory, stages, finished)
+        _check_unchanged(directory, stages, finished, identities)
         for number, stage in enumerate(wanted, 1):
             title = f"stage {number} of {len(stages)}, {stage.name}"
             if stage.name in finished:
@@ -68,9 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
             say(f"{title}: {stage.kind}")
             code = do(command(stage, directory))
             if code:
-                return _stopped(title, code, arguments.plan)
+                return _stopped(title, code, arguments)
             _check_output(directory, stage)
-            finished[stage.name] = _identity(stage)
+            finished[stage.name] = identities[stage.name]
             write_file(directory / _RECORD, (json.dumps(finished, indent=1) + "\n").encode())
     for stage in wanted:
         print(f"{stage.name}\t{stage.output(directory)}")
@@ -126,17 +127,14 @@ def _until(stages: list[Stage], name: str | None) -> list[Stage]:
     return stages[: names.index(name) + 1]
 
 
-def _stopped(title: str, code: int, plan: str) -> int:
+def _stopped(title: str, code: int, arguments: argparse.Namespace) -> int:
     """The exit code of the whole; the verb itself has said what is wrong. After signal n a verb's code is 128 + n, and
     -n where that killed it."""
     code = _SIGNALLED - code if code < 0 else code
     if code > _SIGNALLED:
-        say(f"{title}: stopped by a signal; go on with: transformer stages {plan}")
+        until = "" if arguments.until is None else f" --until {arguments.until}"
+        say(f"{title}: stopped by a signal; go on with: transformer stages {arguments.plan}{until}")
     return code
-
-
-def _identity(stage: Stage) -> str:
-    return content_hash(stage.model_dump(mode="json"))
 
 
 def _finished(record: Path) -> dict[str, str]:
@@ -152,9 +150,11 @@ def _finished(record: Path) -> dict[str, str]:
     return finished
 
 
-def _check_unchanged(directory: Path, stages: list[Stage], finished: dict[str, str]) -> None:
+def _check_unchanged(
+    directory: Path, stages: list[Stage], finished: dict[str, str], identities: dict[str, str]
+) -> None:
     for place, stage in enumerate(stages):
-        if stage.name in finished and finished[stage.name] != _identity(stage):
+        if stage.name in finished and finished[stage.name] != identities[stage.name]:
             later = [other.name for other in stages[place:] if other.name in finished]
             raise UserError(
                 f"{directory / stage.name}: this stage is finished, and the plan says something else of it now; put "

@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from transformer.config.corpora import uncompressed_name
-from transformer.config.loading import CONFIG_FILE, load_config, read_tree, validated
+from transformer.config.loading import CONFIG_FILE, load_config, override_config, read_tree, validated
 from transformer.config.schema import Config
 from transformer.config.section import Section
 from transformer.errors import UserError
+from transformer.reading import content_hash
 
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _KINDS = ("train", "translate", "evaluate")
@@ -91,11 +92,13 @@ class Plan(Section):
 
     @model_validator(mode="after")
     def _references_exist(self) -> Plan:
+        if self.directory.startswith("-"):
+            raise ValueError(f"directory: {self.directory} would be read as an option; begin it with ./")
         known: list[str] = []
         for stage in self.stages:
             if stage.name in known:
                 raise ValueError(f"two stages are called {stage.name}")
-            for name in _REFERENCE.findall(stage.model_dump_json()):
+            for name in _names_in(stage):
                 if name not in known:
                     raise ValueError(f"stage {stage.name}: ${{{name}}} names no earlier stage ({', '.join(known)})")
             known.append(stage.name)
@@ -111,6 +114,14 @@ class Plan(Section):
             outputs[stage.name] = str(found[-1].output(Path(self.directory)))
         return found
 
+    def identities(self) -> dict[str, str]:
+        """A hash of what each stage does, and of what the stages do that it builds on, by its name."""
+        found: dict[str, str] = {}
+        for stage, resolved in zip(self.stages, self.resolved(), strict=True):
+            needed = {name: found[name] for name in _names_in(stage)}
+            found[stage.name] = content_hash({"stage": resolved.model_dump(mode="json"), "needed": needed})
+        return found
+
     def training_configs(self, name: str) -> dict[str, Config]:
         """What each stage that trains will train, by the stage's name.
 
@@ -120,21 +131,22 @@ class Plan(Section):
         Raises:
             UserError: for a config that is missing or wrong, or changes that are none of a config.
         """
-        left: dict[str, list[str]] = {}
+        written: dict[Path, Config] = {}  # by earlier stages
         found = {}
         for stage in self.resolved():
             if stage.train is None:
                 continue
-            if Path(stage.train).is_dir():
+            path = Path(stage.train)
+            if path.is_dir() or path / CONFIG_FILE in written:
                 raise UserError(
-                    f"{name}: stage {stage.name}: train takes a config file, and {stage.train} is a directory; to "
-                    "start from a run's weights give training.start_from, for its config add /config.yaml"
+                    f"{name}: stage {stage.name}: train takes a config file, and {path} is a directory; for a "
+                    f"run's config add /{CONFIG_FILE}, to start from its weights give training.start_from"
                 )
-            # the config of an earlier stage is not there before that has begun
-            path, *changes = left.get(str(Path(stage.train)), [stage.train])
-            changes += stage.overrides()
-            left[str(stage.output(Path(self.directory)) / CONFIG_FILE)] = [path, *changes]
-            found[stage.name] = load_config(path, changes)
+            if path in written and not path.exists():  # its stage has not begun
+                config = override_config(written[path], stage.overrides())
+            else:
+                config = load_config(path, stage.overrides())
+            written[stage.output(Path(self.directory)) / CONFIG_FILE] = found[stage.name] = config
         return found
 
 
@@ -146,6 +158,11 @@ def load_plan(path: str | Path) -> Plan:
     """
     tree, origins = read_tree(Path(path))
     return validated(Plan, tree, origins, str(path))
+
+
+def _names_in(stage: Stage) -> list[str]:
+    """Of the stages that it refers to."""
+    return _REFERENCE.findall(stage.model_dump_json())
 
 
 def _replaced(value: Any, outputs: dict[str, str]) -> Any:

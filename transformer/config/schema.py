@@ -97,7 +97,7 @@ class DataSection(Section):
     longer one has at least 10."""
     bucket_window: Positive = 256
     """Sentences are shuffled, cut into windows of about this many batches, sorted by length inside a window and
-    batched; larger pads less, smaller mixes more."""
+    batched; larger pads less, smaller mixes more. With `training.subword_sampling` at most 32 batches."""
 
 
 class TokenizerSection(Section):

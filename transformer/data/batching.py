@@ -19,7 +19,7 @@ from transformer.errors import UserError
 
 Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
 
-_SAMPLED_WINDOW = 32  # batches
+SAMPLED_WINDOW = 32  # batches, where segmentations are drawn: one waits for a whole window of them
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def number_of_batches(tokens: np.ndarray, batch_tokens: int) -> int:
     Args:
         tokens: (N,) of each sentence.
     """
-    return min(len(tokens), max(1, round(float(tokens.sum()) / batch_tokens)))
+    # a longer sentence fills one batch and not the next, too
+    return min(len(tokens), max(1, round(float(np.minimum(tokens, batch_tokens).sum()) / batch_tokens)))
 
 
 def cut_by_tokens(rows: Rows, tokens: np.ndarray, number: int) -> list[Rows]:
@@ -86,9 +87,10 @@ def cut_by_tokens(rows: Rows, tokens: np.ndarray, number: int) -> list[Rows]:
     """
     if not number:
         return []
-    total, place = np.cumsum(tokens), np.arange(1, number)
+    # a row longer than a share takes one, and leaves the others their size
+    total, place = np.cumsum(np.minimum(tokens, tokens.sum() / number)), np.arange(1, number)
     starts = np.searchsorted(total, total[-1] * place / number)
-    starts = np.maximum.accumulate(np.maximum(starts, 1) - place) + place  # a row longer than a share takes several
+    starts = np.maximum.accumulate(np.maximum(starts, 1) - place) + place
     return np.split(rows, np.minimum(starts, len(rows) - number + place))
 
 
@@ -195,8 +197,8 @@ class UpdateStream:
         seed: see `plan_epoch`.
         position: where to go on.
         rank, size: see `Update`.
-        sampling: gives the sentences of a window another segmentation; None: they stay as they are. An epoch has as
-            many updates as without it, larger ones where sentences grow.
+        sampling: gives the sentences of a window another segmentation; None: they stay as they are. How many
+            updates an epoch has does not depend on what is drawn; they grow with their sentences.
     """
 
     def __init__(
@@ -224,8 +226,7 @@ class UpdateStream:
     def __iter__(self) -> Iterator[Update]:
         while True:
             place = self.position
-            # small windows keep the wait for a drawing short
-            batches = self.window if self.sampling is None else min(self.window, _SAMPLED_WINDOW)
+            batches = self.window if self.sampling is None else min(self.window, SAMPLED_WINDOW)
             plan = plan_epoch(self.corpus.target_lengths, self.batch_tokens, batches, self.seed, place.epoch)
             last = sum(len(window.order) for window in plan) - 1
             if place.batch > last:
