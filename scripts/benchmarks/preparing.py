@@ -11,7 +11,8 @@ from pathlib import Path
 from transformer.cli.wiring import say
 from transformer.config import Config
 from transformer.data.corpus import read_pairs
-from transformer.data.prepare import Prepared, prepare
+from transformer.data.prepare import prepare
+from transformer.data.prepared import Prepared
 from transformer.data.tokenizer import save_tokenizers
 from transformer.runtime.device import physical_cores
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from transformer.config import Config
-from transformer.data.prepare import Prepared
+from transformer.data.prepared import Prepared
 from transformer.data.tokenizer import PAD
 from transformer.model.build import build_model
 from transformer.model.transformer import Transformer

@@ -100,6 +100,7 @@ def test_options_that_contradict_each_other_are_refused(
     ("change", "message"),
     [
         ("tokenizer: {shared: false}", "three_way needs tokenizer.shared: true"),
+        ("model: {dropout: 0, layer_drop: 0.1}\ntraining: {r_drop: 5}", "compares two draws of dropout"),
         ("training: {checkpoint_every: 300}", "validation.every 1000 is no multiple"),
     ],
 )

@@ -10,7 +10,8 @@ import pytest
 
 from transformer.config import Config
 from transformer.data import prepare as prepare_module
-from transformer.data.prepare import open_prepared, prepare, prepare_shard
+from transformer.data.prepare import prepare, prepare_shard
+from transformer.data.prepared import open_prepared
 from transformer.data.sharding import Shard
 from transformer.errors import UserError
 from transformer.runtime.lock import locked

@@ -8,7 +8,8 @@ import pytest
 
 from transformer.config import Config
 from transformer.data import prepare as prepare_module
-from transformer.data.prepare import Prepared, open_prepared, prepare
+from transformer.data.prepare import prepare
+from transformer.data.prepared import Prepared, open_prepared
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
 

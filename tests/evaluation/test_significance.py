@@ -81,6 +81,18 @@ def test_a_better_system_is_found_and_the_same_one_is_not_different(compared: li
         assert (mended.p_randomisation, mended.sentences) == (0.5, 2) and mended.p_bootstrap > 0.01
 
 
+def test_what_a_metric_does_not_look_at_is_no_difference_to_it() -> None:
+    references = ["Ein Hund läuft .", "Zwei Katzen schlafen .", "Der Mann liest ein Buch ."] * 5
+    hypotheses = ["Ein Hund rennt .", "Zwei Katzen schlafen .", "Der Mann liest Bücher ."] * 5
+    lower = [line.lower() for line in hypotheses]
+    systems = [("cased", hypotheses), ("lowercased", lower)]
+    by_metric = {each.metric: each.systems[1].difference for each in compare_systems(systems, references, "de")}
+    bleu, ter = by_metric["BLEU"], by_metric["TER"]
+    assert bleu is not None and ter is not None
+    assert (ter.delta, ter.p_bootstrap, ter.p_randomisation, ter.sentences) == (0, 1, 1, 15)
+    assert bleu.delta < 0 and bleu.p_randomisation < 0.01
+
+
 def test_the_interval_is_of_paired_differences(compared: list[Comparison]) -> None:
     """Both systems find the same sentences hard, so the difference varies less than either figure."""
     bleu = compared[0]

@@ -29,8 +29,18 @@ def test_the_first_signal_is_a_flag_and_the_second_takes_its_usual_way(
         assert interrupt.received is None
         os.kill(os.getpid(), number)
         assert interrupt.received == number and usual == []
+        interrupt._received_at -= 2  # seconds ago
         os.kill(os.getpid(), number)
         assert usual == [number]
+
+
+def test_sigterm_twice_at_once_is_one_request(usual: list[int]) -> None:
+    """As `timeout` sends it, to the process and to its group."""
+    with Interrupt() as interrupt:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupt.received == signal.SIGTERM
+    assert usual == []
 
 
 def test_after_one_signal_the_other_too_takes_its_usual_way(usual: list[int]) -> None:

@@ -59,8 +59,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code: 0, 2 for a user error, 128 + n where signal n ended it."""
-    if sys.stdout is None:  # closed by the caller, as in `>&-`
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open to the end, as a standard stream is
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller, as in `>&-`
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open to the end, as a standard stream is
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # what it reads is UTF-8 too, whatever the locale says
     try:

@@ -14,7 +14,8 @@ from transformer.checkpoint.store import Checkpoint, MisfitError
 from transformer.cli.validation import Validation
 from transformer.config import Config
 from transformer.data.batching import Position, UpdateStream
-from transformer.data.prepare import Prepared, Say
+from transformer.data.prepare import Say
+from transformer.data.prepared import Prepared
 from transformer.data.subword_sampling import SubwordSampling
 from transformer.data.tokenizer import PAD
 from transformer.errors import UserError

@@ -32,6 +32,7 @@ from transformer.decoding.translator import Translation
 from transformer.errors import UserError
 from transformer.evaluation.comet import check_comet
 from transformer.evaluation.metrics import Score, check_hypotheses, evaluate_corpus
+from transformer.report.records import evenly_spaced
 from transformer.runtime.atomic import check_writable, write_file
 
 
@@ -109,9 +110,8 @@ def _check(arguments: argparse.Namespace, config: Config) -> None:
 
 
 def _show(count: int, sources: Sequence[str], references: Sequence[str], hypotheses: Sequence[str]) -> None:
-    for index in range(0, len(sources), max(1, len(sources) // count)):
-        if index // max(1, len(sources) // count) < count:
-            print(f"source      {sources[index]}\nreference   {references[index]}\ntranslation {hypotheses[index]}\n")
+    for index in evenly_spaced(len(sources), count):
+        print(f"source      {sources[index]}\nreference   {references[index]}\ntranslation {hypotheses[index]}\n")
 
 
 def _report(name: str, arguments: argparse.Namespace, config: Config, size: int, scores: list[Score]) -> dict[str, Any]:

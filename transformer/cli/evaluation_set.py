@@ -46,6 +46,8 @@ def read_evaluation_set(config: Config, split: str, source: str | None, referenc
     if not corpora:
         raise UserError(f"data.{split}: the run's config names no such corpus; give --source and --reference")
     pairs = list(read_pairs(corpora))
+    if not pairs:
+        raise UserError(f"data.{split}: the corpus holds no sentence; give one with text in it")
     return EvaluationSet(split, [source for source, _ in pairs], [target for _, target in pairs])
 
 

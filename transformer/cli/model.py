@@ -29,10 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, arguments.overrides)
-    given = config.tokenizer.source_model
-    size = Tokenizer.load(Path(given)).vocab_size if given else config.tokenizer.vocab_size
+    options = config.tokenizer
+    given = options.source_model, options.target_model or options.source_model
+    source, target = (Tokenizer.load(Path(path)).vocab_size if path else options.vocab_size for path in given)
     with torch.device("meta"):
-        model = build_model(config.model, size, size, PAD).eval()
+        model = build_model(config.model, source, target, PAD).eval()
     rows = weights(model)
     total = sum(row.parameters for row in rows)
     lines = [("weight", "shape", "copies", "parameters", "share")]
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             name.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)), sep="  "
         )
     print()
-    for text in _costs(config, model, size, total):
+    for text in _costs(config, model, target, total):
         print(text)
     return 0
 

@@ -16,7 +16,7 @@ from transformer.cli.wiring import say
 from transformer.data.batch import Batch, collate
 from transformer.data.batching import UpdateStream, split_update
 from transformer.data.dataset import Corpus
-from transformer.data.prepare import Prepared
+from transformer.data.prepared import Prepared
 from transformer.errors import UserError, is_out_of_memory
 from transformer.runtime.memory import available_memory
 from transformer.training.compilation import uncompiled

@@ -34,7 +34,7 @@ MAX_SAMPLES = 100
 _MAX_MAPPED = 300  # tokens of a side: a map takes memory with their product
 _END = "⏎"
 # of a trained run nothing but its weights counts here
-_PLAIN = ("decoding.precision=fp32", "decoding.shortlist=false", "decoding.masked_heads=[]")  # and it is opened alone
+_PLAIN = ("decoding.precision=fp32", "decoding.shortlist=false", "decoding.masked_heads=[]")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +116,7 @@ def cross_attention(path: str, evaluation: Evaluation, places: Sequence[int]) ->
     Raises:
         UserError: where the checkpoint that translated is gone or damaged.
     """
-    translator = open_translator(path, [f"decoding.checkpoint={evaluation.checkpoint}", *_PLAIN])
+    translator = open_translator(path, [f"decoding.checkpoint={evaluation.checkpoint}", *_PLAIN], alone=True)
     sides = [[sentences[place] for place in places] for sentences in (evaluation.sources, evaluation.hypotheses)]
     found = {}
     for place, (source_ids, target_ids) in zip(places, translator.encode_pairs(*sides), strict=True):

@@ -13,7 +13,7 @@ from transformer import __version__
 from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
 from transformer.cli.wiring import say
 from transformer.config import SPLITS, Config, load_config
-from transformer.data.prepare import MAX_MANIFEST_BYTES
+from transformer.data.prepared import MAX_MANIFEST_BYTES
 from transformer.data.tokenizer import PAD, load_tokenizers
 from transformer.errors import UserError
 from transformer.evaluation.metrics import Score

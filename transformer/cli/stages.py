@@ -82,7 +82,7 @@ def command(stage: Stage, directory: Path) -> list[str]:
     """The verb and its arguments that do a stage."""
     output, overrides = stage.output(directory), stage.overrides()
     if stage.train is not None:
-        return ["train", stage.train, *overrides, f"run.directory={json.dumps(str(output))}"]
+        return ["train", stage.train, *overrides, f"run.directory={json.dumps(str(output), ensure_ascii=False)}"]
     if stage.translate is not None and stage.input is not None:
         folder = str(output.parent)
         return [

@@ -23,7 +23,8 @@ from transformer.cli.run_card import write_card
 from transformer.cli.verification import record_verification
 from transformer.cli.wiring import say
 from transformer.config import MAY_CHANGE_ON_RESUME, Config, changed_keys, dump_config, load_config, override_config
-from transformer.data.prepare import MAX_MANIFEST_BYTES, Prepared, Say, prepare
+from transformer.data.prepare import Say, prepare
+from transformer.data.prepared import MAX_MANIFEST_BYTES, Prepared
 from transformer.data.tokenizer import save_tokenizers
 from transformer.errors import UserError
 from transformer.reading import read_json
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, arguments.overrides)
     if Path(arguments.config).is_dir():  # the run may have been moved since its config was written
-        config = override_config(config, [f"run.directory={json.dumps(str(arguments.config))}"])
+        config = override_config(config, [f"run.directory={json.dumps(str(arguments.config), ensure_ascii=False)}"])
     outcome = train(config)
     return 0 if outcome.signal is None else 128 + outcome.signal
 
@@ -64,7 +65,7 @@ def train(config: Config) -> Outcome:
             processes.wait()  # for the main one to write the run
             return train_prepared(config, run, prepare(config, lambda text: None), device, processes)
         check_run(run, config)
-        prepared = prepare(config, say)
+        prepared = prepare(config, say, run.tokenizer if run.updates() else None)
         with locked(run.path):
             precision = choose_precision(config.training.precision, device)
             write_run(run, config, prepared, environment(device, precision, processes))
@@ -148,9 +149,11 @@ def check_run(run: RunDirectory, config: Config) -> None:
         if any(entry.name != ".lock" for entry in run.path.iterdir()):
             raise UserError(f"run.directory={run.path}: holds files but no run; name a new or an empty directory")
         return
+    if not run.updates():  # nothing is lost with another config, as after a refusal that asked for one
+        return
     old = load_config(run.path)
     spared = set(MAY_CHANGE_ON_RESUME)
-    newest = max(run.updates(), default=0)
+    newest = max(run.updates())
     hangs = any(hangs_on_end(each.training, newest) for each in (old, config))
     if hangs:
         spared.discard("training.max_updates")
@@ -179,11 +182,18 @@ def write_run(run: RunDirectory, config: Config, prepared: Prepared, where: dict
     Raises:
         UserError: where the corpora have changed since.
     """
-    if run.manifest.is_file() and run.updates() and _inputs_of(run) != prepared.manifest["inputs"]:
-        raise UserError(
-            f"{run.path}: the corpora or the tokenizer changed since this run began; put them back, "
-            "or give the new ones their own run.directory"
-        )
+    if run.manifest.is_file() and run.updates():
+        before = _data_of(run)
+        if before["inputs"] != prepared.manifest["inputs"]:
+            raise UserError(
+                f"{run.path}: the corpora or the tokenizer changed since this run began; put them back, "
+                "or give the new ones their own run.directory"
+            )
+        if before["tokenizer_sha256"] != prepared.manifest["tokenizer_sha256"]:
+            raise UserError(
+                f"{prepared.directory}: is encoded with another tokenizer than the run's own (of the same options); "
+                "delete it, or name another data.prepared_directory, and the corpora are encoded anew"
+            )
     run.path.mkdir(parents=True, exist_ok=True)
     write_file(run.config, dump_config(config).encode())
     save_tokenizers(run.tokenizer, prepared.source_tokenizer, prepared.target_tokenizer)
@@ -196,10 +206,11 @@ def write_run(run: RunDirectory, config: Config, prepared: Prepared, where: dict
     write_file(run.manifest, json.dumps(manifest, indent=2, ensure_ascii=False).encode())
 
 
-def _inputs_of(run: RunDirectory) -> object:
-    """The identity of the data that a run began with."""
+def _data_of(run: RunDirectory) -> dict[str, Any]:
+    """The identity of the data that a run began with, and of its tokenizers."""
     try:
-        return read_json(run.manifest, MAX_MANIFEST_BYTES)["data"]["inputs"]
+        data = read_json(run.manifest, MAX_MANIFEST_BYTES)["data"]
+        return {name: data[name] for name in ("inputs", "tokenizer_sha256")}
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{run.manifest}: damaged; delete it if the corpora are still the run's own") from None
 

@@ -11,7 +11,7 @@ from transformer.config import Config
 from transformer.data.batch import collate
 from transformer.data.batching import cut_by_tokens, number_of_batches, split_update
 from transformer.data.corpus import Pair, read_pairs
-from transformer.data.prepare import Prepared
+from transformer.data.prepared import Prepared
 from transformer.decoding.translator import Translator
 from transformer.errors import UserError
 from transformer.evaluation.metrics import bleu_and_chrf

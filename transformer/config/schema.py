@@ -30,6 +30,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "training.max_updates",
         "training.max_epochs",
         "training.max_minutes",
+        "training.micro_batch_tokens",
         "training.log_every",
         "training.keep_checkpoints",
         "training.max_skipped_updates",
@@ -168,7 +169,7 @@ class Config(Section):
             raise ValueError("data.guard watches what training.start_from could do; give that, or leave out the guard")
         if self.data.guard and self.validation.max_sentences == 0:
             raise ValueError("data.guard is translated, and validation.max_sentences is 0; leave out one of them")
-        dropouts = ("dropout", "attention_dropout", "activation_dropout", "layer_drop")
+        dropouts = ("dropout", "attention_dropout", "activation_dropout")  # both passes leave out the same layers
         if self.training.r_drop and not any(getattr(self.model, name) for name in dropouts):
             raise ValueError("training.r_drop compares two draws of dropout, and the model has none; set model.dropout")
         if self.training.subword_sampling is not None and self.tokenizer.model_type == "bpe":

@@ -11,7 +11,6 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 
 from transformer.config import Config, CorpusSection
 from transformer.data.corpus import Pair, describe, file_hash, read_pairs
-from transformer.data.dataset import CorpusWriter, EncodedCorpus
+from transformer.data.dataset import CorpusWriter
 from transformer.data.encoded_shards import (
     SplitCounts,
     check_count,
@@ -28,10 +27,10 @@ from transformer.data.encoded_shards import (
     work_directory,
     write_counts,
 )
+from transformer.data.prepared import Prepared, open_prepared
 from transformer.data.sharding import Shard
 from transformer.data.tokenizer import Tokenizer, load_tokenizers, save_tokenizers, train_tokenizer
 from transformer.errors import UserError
-from transformer.reading import read_json
 from transformer.runtime.atomic import new_directory, write_durably
 from transformer.runtime.device import physical_cores
 from transformer.runtime.lock import locked
@@ -39,42 +38,20 @@ from transformer.runtime.lock import locked
 FORMAT_VERSION = 1
 CHUNK_PAIRS = 8192  # pairs encoded and written at a time: bounds memory, and feeds the tokenizer's threads well
 _CHUNK_CHARACTERS = 50_000_000  # of a corpus whose lines are no sentences
-MAX_MANIFEST_BYTES = 10_000_000
-_FILES = ("train.arrow", "validation.arrow")
 _REPORT_CHUNKS = 32  # a line of progress every so many chunks
 _RATIO_FROM = 10  # a ratio says nothing about sentences of a few tokens
 
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A prepared folder.
-
-    Attributes:
-        directory: where it lies.
-        source_tokenizer, target_tokenizer: the same object where the vocabulary is shared.
-        manifest: counts, hashes and options, as in `manifest.json`.
-    """
-
-    directory: Path
-    source_tokenizer: Tokenizer
-    target_tokenizer: Tokenizer
-    manifest: dict[str, Any]
-
-    def corpus(self, split: str) -> EncodedCorpus:
-        """The encoded pairs of `train` or `validation`."""
-        corpus = EncodedCorpus(self.directory / f"{split}.arrow")
-        corpus.check_ids(self.source_tokenizer.vocab_size, self.target_tokenizer.vocab_size)
-        return corpus
-
-
-def prepare(config: Config, say: Say) -> Prepared:
+def prepare(config: Config, say: Say, run_tokenizer: Path | None = None) -> Prepared:
     """Encode the training and validation corpora, or find them prepared already.
 
     Args:
         config: the run's options.
         say: hears what is going on, a line at a time.
+        run_tokenizer: the tokenizer folder of a run that goes on: a new one may come out otherwise elsewhere, as
+            SentencePiece's unigram model depends on the number of threads that train it.
 
     Raises:
         UserError: for whatever `read_pairs` refuses, an empty corpus, a corpus that the filters leave empty, or a
@@ -85,8 +62,27 @@ def prepare(config: Config, say: Say) -> Prepared:
         say(f"prepared data: {directory} (unchanged)")
         return open_prepared(directory)
     work = work_directory(directory)
+    try:
+        with locked(work, wait=True):
+            if (directory / "manifest.json").is_file():
+                say(f"prepared data: {directory} (another process was at it)")
+                return open_prepared(directory)
+            prepared = _encode_all(config, directory, inputs, run_tokenizer, say)
+    finally:
+        # with shards in it, it is kept until they have been put together
+        if (directory / "manifest.json").is_file() or [entry.name for entry in work.glob("*")] == [".lock"]:
+            shutil.rmtree(work, ignore_errors=True)
+    say(f"prepared data: {directory}")
+    return prepared
+
+
+def _encode_all(
+    config: Config, directory: Path, inputs: dict[str, Any], run_tokenizer: Path | None, say: Say
+) -> Prepared:
+    """Make or load the tokenizers, and write the folder."""
+    work = work_directory(directory)
     with new_directory(directory) as temporary:
-        source_tokenizer, target_tokenizer = tokenizers = _tokenizers(config, work, say)
+        source_tokenizer, target_tokenizer = tokenizers = _tokenizers(config, work, say, run_tokenizer)
         save_tokenizers(temporary / "tokenizer", *tokenizers)
         counts = {}
         for split in ("train", "validation"):
@@ -103,26 +99,6 @@ def prepare(config: Config, say: Say) -> Prepared:
             "tokenizer_sha256": [hashlib.sha256(t.model).hexdigest() for t in (source_tokenizer, target_tokenizer)],
         }
         write_durably(temporary / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
-    shutil.rmtree(work, ignore_errors=True)
-    say(f"prepared data: {directory}")
-    return Prepared(directory, source_tokenizer, target_tokenizer, manifest)
-
-
-def open_prepared(directory: Path) -> Prepared:
-    """Open a folder that `prepare` wrote."""
-    try:
-        manifest = read_json(directory / "manifest.json", MAX_MANIFEST_BYTES)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{directory}/manifest.json: damaged ({error}); delete {directory}, and prepare runs again"
-        ) from None
-    source_tokenizer, target_tokenizer = load_tokenizers(directory / "tokenizer")
-    held = {
-        "files": {name: file_hash(directory / name) for name in _FILES},
-        "tokenizer_sha256": [hashlib.sha256(t.model).hexdigest() for t in (source_tokenizer, target_tokenizer)],
-    }
-    if not isinstance(manifest, dict) or any(manifest.get(key) != value for key, value in held.items()):
-        raise UserError(f"{directory}: damaged (a file differs from the manifest); delete it, and prepare runs again")
     return Prepared(directory, source_tokenizer, target_tokenizer, manifest)
 
 
@@ -180,10 +156,12 @@ def _inputs(config: Config) -> dict[str, Any]:
     }
 
 
-def _tokenizers(config: Config, work: Path, say: Say) -> tuple[Tokenizer, Tokenizer]:
-    """The tokenizers that shards were encoded with, or given or new ones."""
+def _tokenizers(config: Config, work: Path, say: Say, run_tokenizer: Path | None = None) -> tuple[Tokenizer, Tokenizer]:
+    """The tokenizers that shards were encoded with, or a run's own, or given or new ones."""
     if (work / "tokenizer").is_dir():
         return load_tokenizers(work / "tokenizer")
+    if run_tokenizer is not None:
+        return load_tokenizers(run_tokenizer)
     options = config.tokenizer
     if options.source_model is not None:
         source = Tokenizer.load(Path(options.source_model))

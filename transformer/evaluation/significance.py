@@ -121,15 +121,18 @@ def _compare(
 ) -> Comparison:
     name, bootstrap, bootstrap_signature = _test(metric, systems, references, "bs", resamples)
     _, randomisation, randomisation_signature = _test(metric, systems, references, "ar", trials)
-    intervals = _difference_intervals(metric, systems, references, resamples)
+    statistics = [metric._extract_corpus_statistics(hypotheses, [references]) for _, hypotheses in systems]
+    intervals = _difference_intervals(metric, statistics, resamples)
     scores = []
     for place, (system, hypotheses) in enumerate(systems):
         found = bootstrap[place]
         difference = None
         if place > 0:
             sentences = sum(own != other for own, other in zip(hypotheses, systems[0][1], strict=True))
-            p_bootstrap = _p_value(found, least=float(sentences == 0))
-            p_randomisation = _p_value(randomisation[place], least=min(1.0, 2.0 ** (1 - sentences)))
+            # to the metric: TER, for one, looks at no case
+            counted = sum(own != other for own, other in zip(statistics[place], statistics[0], strict=True))
+            p_bootstrap = _p_value(found, least=float(counted == 0))
+            p_randomisation = _p_value(randomisation[place], least=min(1.0, 2.0 ** (1 - counted)))
             delta = float(found.score - bootstrap[0].score)
             difference = Difference(delta, *intervals[place - 1], p_bootstrap, p_randomisation, sentences)
         scores.append(SystemScore(system, float(found.score), float(found.mean or 0), float(found.ci or 0), difference))
@@ -152,7 +155,7 @@ def _test(
 
 
 def _difference_intervals(
-    metric: Metric, systems: list[tuple[str, list[str]]], references: list[str], resamples: int
+    metric: Metric, statistics: Sequence[list[list[float]]], resamples: int
 ) -> list[tuple[float, float]]:
     """Between which differences from the baseline 95 % of the resampled test sets lie, for each other system.
 
@@ -160,9 +163,8 @@ def _difference_intervals(
     makes the differences paired.
     """
     figures = []
-    for _, hypotheses in systems:
-        statistics = metric._extract_corpus_statistics(hypotheses, [references])
-        _, scores = _bootstrap_resample(statistics, metric, resamples)
+    for of_system in statistics:
+        _, scores = _bootstrap_resample(of_system, metric, resamples)
         figures.append(np.array([score.score for score in scores], dtype=np.float64))  # (resamples)
     cut = resamples // 40  # as sacreBLEU cuts its own intervals
     ordered = [np.sort(other - figures[0]) for other in figures[1:]]

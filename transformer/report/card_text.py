@@ -70,7 +70,7 @@ def _training(card: Mapping[str, Any]) -> Iterator[str]:
     yield "|---" * (2 + len(metrics)) + "|"
     places = {*evenly_spaced(len(validations), _CURVE_ROWS), len(validations) - 1}
     for each in (validations[place] for place in sorted(places)):
-        which = " (averaged)" if "checkpoint" in each else ""
+        which = f" ({each['checkpoint']})" if "checkpoint" in each else ""
         update, minutes = number(each, "update") or 0, (number(each, "seconds") or 0) / 60
         cells = [_cell(number(each, key)) for key in metrics]
         yield f"| {update:,.0f}{which} | {minutes:.1f} | {' | '.join(cells)} |"

@@ -10,11 +10,10 @@ from typing import Any
 
 from transformer.errors import UserError
 from transformer.reading import read_whole
+from transformer.runtime.logging import MAX_METRICS_BYTES
 
 Record = Mapping[str, Any]
 Point = tuple[float, float]
-
-_MAX_BYTES = 2**28  # some hundred thousand records
 
 
 def read_records(path: Path) -> list[Record]:
@@ -24,7 +23,7 @@ def read_records(path: Path) -> list[Record]:
         UserError: where the file cannot be read or is no plain file.
     """
     try:
-        content = read_whole(path, _MAX_BYTES)
+        content = read_whole(path, MAX_METRICS_BYTES)
     except FileNotFoundError:
         return []
     except OSError as error:

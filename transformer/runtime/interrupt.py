@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from types import FrameType, TracebackType
+
+_ONE_REQUEST = 1.0  # seconds
 
 
 class Interrupt:
     """A context that turns the first SIGINT or SIGTERM into a flag; a second one ends the process as usual.
+
+    SIGTERM twice within a second is one request: `timeout`, systemd and Slurm send it to a process and to its group.
 
     Args:
         announcement: a line for standard error when the signal comes, so that nobody presses Ctrl-C again in doubt.
@@ -20,6 +25,7 @@ class Interrupt:
     def __init__(self, announcement: str = "") -> None:
         self.announcement = announcement
         self.received: signal.Signals | None = None
+        self._received_at = 0.0
         self._previous: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> Interrupt:
@@ -33,8 +39,13 @@ class Interrupt:
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = signal.Signals(number)
-        self._restore()
+        if self.received == number == signal.SIGTERM and time.monotonic() - self._received_at < _ONE_REQUEST:
+            return
+        if self.received is not None:
+            self._restore()
+            signal.raise_signal(number)
+            return
+        self.received, self._received_at = signal.Signals(number), time.monotonic()
         if self.announcement:
             os.write(2, f"\n{self.received.name}: {self.announcement}\n".encode())  # print is not safe in a handler
 

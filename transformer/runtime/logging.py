@@ -16,7 +16,7 @@ from transformer.runtime.atomic import write_file
 
 Record = Mapping[str, object]
 
-_MAX_BYTES = 2**30  # some million records
+MAX_METRICS_BYTES = 2**30  # some million records
 
 
 class RecordListener(Protocol):
@@ -48,7 +48,7 @@ class JsonLines:
     def forget_after(self, update: int) -> None:
         """Drop records of updates that a resumed run will do again, and a line that a crash cut short."""
         try:
-            content = read_whole(self.path, _MAX_BYTES)
+            content = read_whole(self.path, MAX_METRICS_BYTES)
         except FileNotFoundError:
             return
         except OSError as error:

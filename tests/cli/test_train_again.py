@@ -1,0 +1,57 @@
+"""`transformer train` where a run is there already: what a refusal asked for, and the run's own tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transformer.config import TokenizerSection, load_config
+from transformer.data import prepare as prepare_module
+from transformer.data.tokenizer import train_tokenizer
+
+
+def test_a_refusal_before_the_first_checkpoint_can_be_answered_with_another_config(
+    command: Callable[..., Any], refusal: Callable[..., str], short: list[str | Path], tmp_path: Path
+) -> None:
+    assert "no such" in refusal("train", *short, f"training.start_from={tmp_path / 'nowhere'}")
+    assert (tmp_path / "new" / "config.yaml").is_file()
+    assert command("train", *short, "model.d_ff=32").code == 0
+    assert load_config(tmp_path / "new").model.d_ff == 32
+
+
+def test_a_run_keeps_its_tokenizer_wherever_its_corpora_are_encoded_anew(
+    command: Callable[..., Any],
+    refusal: Callable[..., str],
+    run_copy: Path,
+    tiny_project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SentencePiece's unigram model depends on the threads that train it, so a new one may be another."""
+    text = (tiny_project / "train.de").read_text().splitlines()
+    other = train_tokenizer(TokenizerSection(vocab_size=290), iter(text), 1)
+    monkeypatch.setattr(prepare_module, "train_tokenizer", lambda *arguments: other)
+    own = (run_copy / "tokenizer" / "shared.model").read_bytes()
+    elsewhere = f"data.prepared_directory={tmp_path / 'elsewhere'}"
+    assert command("train", run_copy, elsewhere, "training.max_updates=62").code == 0
+    assert (run_copy / "tokenizer" / "shared.model").read_bytes() == own
+
+    (folder,) = (tmp_path / "elsewhere").iterdir()
+    other.save(folder / "tokenizer" / "shared.model")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["tokenizer_sha256"] = [hashlib.sha256(other.model).hexdigest()] * 2
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    line = refusal("train", run_copy, elsewhere, "training.max_updates=64")
+    assert f"{folder}: is encoded with another tokenizer than the run's own" in line
+    assert (run_copy / "tokenizer" / "shared.model").read_bytes() == own
+
+
+def test_the_bound_on_micro_batches_may_change(command: Callable[..., Any], run_copy: Path) -> None:
+    """As the answer to want of memory; the update's gradient stays the same."""
+    assert command("train", run_copy, "training.max_updates=62", "training.micro_batch_tokens=200").code == 0
+    assert load_config(run_copy).training.micro_batch_tokens == 200
