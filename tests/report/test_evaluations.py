@@ -64,6 +64,7 @@ def test_no_folder_holds_no_evaluations(tmp_path: Path) -> None:
         ("test", {}, "test"),
         ("test", {"beam_size": 1}, "test,beam_size=1"),
         ("test", {"workers": 7, "batch_size": 3}, "test"),
+        ("test", {"precision": "int8", "batch_size": 3}, "test,precision=int8,batch_size=3"),
         ("test", {"checkpoint": "last"}, "test,checkpoint=last"),
         ("new set.de", {}, "new-set.de-HASH"),
         ("../..", {}, "-..-HASH"),

@@ -26,7 +26,8 @@ class TrainingSection(Section):
     memory, found by trying the worst batch before the first update; elsewhere never split."""
     optimizer: Literal["adam", "adamw", "muon"] = "adam"
     """Adam (Kingma and Ba 2015); AdamW with decoupled weight decay (Loshchilov and Hutter 2019); or Muon (Jordan et al.
-    2024) for the matrices of the layers, with AdamW for embeddings, norms and biases, at the same learning rate."""
+    2024) for the matrices of the layers, with AdamW for embeddings, norms and biases, at the same learning rate.
+    Matrices that are stored as one (query, key and value; a gated layer's two halves) are orthogonalised as one."""
     muon_momentum: Probability = 0.95
     """Muon's share of the former gradients."""
     betas: tuple[Probability, Probability] = (0.9, 0.98)
@@ -59,7 +60,7 @@ class TrainingSection(Section):
     noise_scale_every: Positive | None = None
     """Measure the gradient noise scale (McCandlish et al. 2018) every so many updates, by doing those in two halves,
     and log it in target tokens: batch_tokens well below it could be doubled for almost half the updates; well above,
-    most of a batch is wasted. Empty: never."""
+    much of a batch may be wasted. A lower bound, since an update's sentences are alike in length. Empty: never."""
     max_skipped_updates: Positive = 10
     """An update whose gradients are not finite is computed again, and left out where they still are not. After so many
     in a row the run goes back to its newest checkpoint, with half the learning rate."""

@@ -32,11 +32,10 @@ _ODD = re.compile(r"[^\w.,=+-]+")
 _SPARED = {
     "checkpoint",
     "workers",
-    "batch_size",
-    "batch_tokens",
     "confidence",
     "token_scores",
-}  # these change no translation; the first is told apart
+}  # these change no translation
+_BATCHES = {"batch_size", "batch_tokens"}  # nor do these, but under int8, which rounds a batch together
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
@@ -82,7 +81,8 @@ def evaluation_name(corpus: str, checkpoint: str, run_decoding: Mapping[str, Any
     """
     parts = [corpus]
     parts += [f"checkpoint={checkpoint}"] if checkpoint != run_decoding["checkpoint"] else []
-    parts += [f"{key}={value}" for key, value in decoding.items() if key not in _SPARED and value != run_decoding[key]]
+    spared = _SPARED if decoding["precision"] == "int8" else _SPARED | _BATCHES
+    parts += [f"{key}={value}" for key, value in decoding.items() if key not in spared and value != run_decoding[key]]
     whole = ",".join(parts)
     name = _ODD.sub("-", whole).lstrip(".")
     return name if name == whole and len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 9]}-{_hash(whole)[:8]}"
