@@ -13,6 +13,8 @@ import pytest
 import sacrebleu
 
 from transformer import load
+from transformer.checkpoint.run_directory import RunDirectory
+from transformer.cli import evaluate
 
 # as the real one is called; a quarter for each sentence
 COMET_SCORE = """
@@ -191,3 +193,22 @@ def test_refusals(
 
 def test_a_run_without_a_test_corpus_says_what_to_do(refusal: Callable[..., str], run_copy: Path) -> None:
     assert "give --source and --reference" in refusal("evaluate", run_copy, "data.test=[]")
+
+
+def test_what_was_scored_is_named_though_best_moves_meanwhile(
+    output: Callable[..., str], run_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the run is still training."""
+    directory = RunDirectory(run_copy)
+    scored = directory.resolve("best").name
+    translate = evaluate.translate_set
+
+    def translate_and_move(*arguments: Any) -> Any:
+        found = translate(*arguments)
+        directory.point("best", 20)
+        return found
+
+    monkeypatch.setattr(evaluate, "translate_set", translate_and_move)
+    output("evaluate", run_copy, "--json", tmp_path / "scores.json")
+    assert directory.resolve("best").name == "00000020" != scored
+    assert json.loads((tmp_path / "scores.json").read_text())["checkpoint"] == scored

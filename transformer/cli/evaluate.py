@@ -64,10 +64,14 @@ def run(arguments: argparse.Namespace) -> int:
     sources, references = scored.sources, scored.references
     resamples = known_resamples(arguments.resamples, len(references), say)
     translations: list[Translation] = []
+    checkpoint = None
     if arguments.hypotheses:
         hypotheses = list(read_lines(Path(arguments.hypotheses)))
     else:
-        _, translations = translate_set(arguments.run, arguments.overrides, sources)
+        # whose weights are scored: a training may move `best` meanwhile, and tomorrow it names another one
+        checkpoint = checkpoint_of(arguments.run, config.decoding.checkpoint)[1].name
+        pinned = [*arguments.overrides, f"decoding.checkpoint={checkpoint}"]
+        _, translations = translate_set(arguments.run, pinned, sources)
         hypotheses = [translation.text for translation in translations]
     check_hypotheses(hypotheses, references)
     if arguments.output:
@@ -86,12 +90,12 @@ def run(arguments: argparse.Namespace) -> int:
     for figures in further:
         print("", *figures.lines, sep="\n")
     if arguments.json:
-        report = _report(scored.name, arguments, config, len(references), scores)
+        report = _report(scored.name, arguments, config, checkpoint, scores) | {"sentences": len(references)}
         report |= {figures.name: figures.record for figures in further}
         write_file(Path(arguments.json), (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
-    if not arguments.hypotheses and (arguments.source is None or arguments.record):
+    if checkpoint is not None and (arguments.source is None or arguments.record):
         sentences = sources, references, hypotheses
-        record_evaluation(arguments.run, config, scored.name, _checkpoint_name(arguments, config), sentences, scores)
+        record_evaluation(arguments.run, config, scored.name, checkpoint, sentences, scores)
     return 0
 
 
@@ -114,18 +118,14 @@ def _show(count: int, sources: Sequence[str], references: Sequence[str], hypothe
         print(f"source      {sources[index]}\nreference   {references[index]}\ntranslation {hypotheses[index]}\n")
 
 
-def _report(name: str, arguments: argparse.Namespace, config: Config, size: int, scores: list[Score]) -> dict[str, Any]:
+def _report(
+    name: str, arguments: argparse.Namespace, config: Config, checkpoint: str | None, scores: list[Score]
+) -> dict[str, Any]:
     return {
         "run": str(arguments.run),
         "corpus": name,
-        "sentences": size,
         "hypotheses": arguments.hypotheses,
-        "checkpoint": None if arguments.hypotheses else _checkpoint_name(arguments, config),
+        "checkpoint": checkpoint,
         "decoding": None if arguments.hypotheses else config.decoding.model_dump(mode="json"),
         "scores": [score.to_json() for score in scores],
     }
-
-
-def _checkpoint_name(arguments: argparse.Namespace, config: Config) -> str:
-    """Whose weights were scored: `best` names another one tomorrow."""
-    return checkpoint_of(arguments.run, config.decoding.checkpoint)[1].name
