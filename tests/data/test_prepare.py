@@ -1,6 +1,7 @@
 """From raw text to a prepared folder: every pair accounted for, reused when nothing changed, whole or absent."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,13 @@ def test_a_damaged_manifest_is_told_with_what_to_delete(make_config: Any) -> Non
     prepared, _ = run(config)
     (prepared.directory / "manifest.json").write_text("{", "utf-8")
     assert refusal(config).endswith(f"; delete {prepared.directory}, and prepare runs again")
+
+
+def test_of_two_at_once_one_prepares_and_the_other_waits_for_it(make_config: Any) -> None:
+    """As three seeds of one recipe that are started together."""
+    config = make_config()
+    with ThreadPoolExecutor(2) as pool:
+        (first, heard), (second, also_heard) = pool.map(lambda _: run(config), range(2))
+    assert sorted([trained(heard), trained(also_heard)]) == [False, True]
+    assert first.manifest == second.manifest
+    assert folders(config) == [first.directory.name]
