@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from transformer.cli.confidences import open_calibration
-from transformer.cli.evaluation_set import known_resamples, read_evaluation_set, translate_set
+from transformer.cli.evaluation_set import EvaluationSet, known_resamples, read_evaluation_set, translate_set
 from transformer.cli.further_figures import broken_down, by_comet, worth_of_confidences
 from transformer.cli.run_card import record_evaluation
 from transformer.cli.wiring import checkpoint_of, run_config, say
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     for figures in further:
         print("", *figures.lines, sep="\n")
     if arguments.json:
-        report = _report(scored.name, arguments, config, checkpoint, scores) | {"sentences": len(references)}
+        report = _report(scored, arguments, config, checkpoint, scores)
         report |= {figures.name: figures.record for figures in further}
         write_file(Path(arguments.json), (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
     if checkpoint is not None and (arguments.source is None or arguments.record):
@@ -119,11 +119,12 @@ def _show(count: int, sources: Sequence[str], references: Sequence[str], hypothe
 
 
 def _report(
-    name: str, arguments: argparse.Namespace, config: Config, checkpoint: str | None, scores: list[Score]
+    scored: EvaluationSet, arguments: argparse.Namespace, config: Config, checkpoint: str | None, scores: list[Score]
 ) -> dict[str, Any]:
     return {
         "run": str(arguments.run),
-        "corpus": name,
+        "corpus": scored.name,
+        "sentences": len(scored.references),
         "hypotheses": arguments.hypotheses,
         "checkpoint": checkpoint,
         "decoding": None if arguments.hypotheses else config.decoding.model_dump(mode="json"),

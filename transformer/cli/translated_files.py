@@ -23,11 +23,10 @@ from transformer.decoding.shortlist import SHORTLIST_FILE
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
 from transformer.reading import read_json
+from transformer.report.evaluations import without_effect
 from transformer.runtime.atomic import check_writable, write_file
 
 _MAX_RECORD_BYTES = 100_000  # a record is a handful of options and hashes
-_WITHOUT_EFFECT = {"workers", "checkpoint"}  # on a translation; the checkpoint is known by its content
-_BATCHES = {"batch_size", "batch_tokens"}  # these have one under int8 alone, which rounds a batch together
 
 
 def translate_files(
@@ -125,7 +124,7 @@ def _record_of(output: Path) -> Path:
 def _model(run: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Everything but the lines that decides a translation, in JSON's types."""
     config = run_config(run, overrides)
-    spared = _WITHOUT_EFFECT | (set() if config.decoding.precision == "int8" else _BATCHES)
+    spared = {"checkpoint"} | without_effect(config.decoding.precision)  # the checkpoint is known by its content
     decoding = config.decoding.model_dump(mode="json", exclude=spared)
     directory, checkpoint = checkpoint_of(run, config.decoding.checkpoint)
     files = [checkpoint / MODEL_FILE, *sorted(directory.tokenizer.glob("*.model"))]

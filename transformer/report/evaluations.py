@@ -29,13 +29,7 @@ _MAX_FILES = 1000
 _MAX_TOTAL = 500_000_000
 _MAX_NAME = 100  # characters
 _ODD = re.compile(r"[^\w.,=+-]+")
-_SPARED = {
-    "checkpoint",
-    "workers",
-    "confidence",
-    "token_scores",
-}  # these change no translation
-_BATCHES = {"batch_size", "batch_tokens"}  # nor do these, but under int8, which rounds a batch together
+_SPARED = {"checkpoint", "confidence", "token_scores"}  # the first is told apart, the others only add to a translation
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
@@ -71,6 +65,11 @@ class Evaluation:
     hypotheses: list[str]
 
 
+def without_effect(precision: str) -> set[str]:
+    """Decoding options that change no translation; int8 rounds a batch together, so that batches change its."""
+    return {"workers"} if precision == "int8" else {"workers", "batch_size", "batch_tokens"}
+
+
 def evaluation_name(corpus: str, checkpoint: str, run_decoding: Mapping[str, Any], decoding: Mapping[str, Any]) -> str:
     """`test`, `test,beam_size=1`, `test,checkpoint=last`: a name that is a file's name too.
 
@@ -81,7 +80,7 @@ def evaluation_name(corpus: str, checkpoint: str, run_decoding: Mapping[str, Any
     """
     parts = [corpus]
     parts += [f"checkpoint={checkpoint}"] if checkpoint != run_decoding["checkpoint"] else []
-    spared = _SPARED if decoding["precision"] == "int8" else _SPARED | _BATCHES
+    spared = _SPARED | without_effect(decoding["precision"])
     parts += [f"{key}={value}" for key, value in decoding.items() if key not in spared and value != run_decoding[key]]
     whole = ",".join(parts)
     name = _ODD.sub("-", whole).lstrip(".")
