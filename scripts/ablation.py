@@ -4,9 +4,10 @@
 
 First the speed of each choice is measured (run nothing else meanwhile); then each trains for as many updates as fit
 into the minutes by that speed, so that trainings may run beside each other (`--phase train`, each with run.threads=1)
-and still have equal budgets. At last the test corpus is translated, and each choice is compared with the recipe of the
-same seed: sacreBLEU's paired bootstrap and approximate randomisation. What is finished is not done again. The table
-takes the place of what stands between the comments `measured: begin` and `measured: end` in PAGE.
+and still have equal budgets. What changes decoding alone is tried on the recipe's own training. At last the test corpus
+is translated, and each choice is compared with the recipe of the same seed: sacreBLEU's paired bootstrap and
+approximate randomisation. What is finished is not done again. The table takes the place of what stands between
+the comments `measured: begin` and `measured: end` in PAGE.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ CHOICES: dict[str, list[str]] = {
     "R-Drop, α 5": ["training.r_drop=5"],
     "subword sampling 0.5": ["training.subword_sampling=0.5"],
     "EMA 0.999 in place of the mean of 4": ["training.weight_average=ema", "training.average_checkpoints=0"],
-    "no average": ["training.average_checkpoints=0"],
+    "the last checkpoint in place of the mean of 4": ["decoding.checkpoint=last"],
     "Muon": ["training.optimizer=muon"],
     "dropout 0.1": ["model.dropout=0.1"],
     "dropout 0.2": ["model.dropout=0.2"],
@@ -76,12 +77,12 @@ def main() -> int:
         part = MeasuredPart(arguments.page, new="# Ablation\n\n")  # refused before hours of training
         for choice in choices:
             load_config(arguments.config, [*arguments.overrides, *CHOICES[choice]])
-        speeds = {choice: recipe.once(choice, "speed", partial(speed, recipe)) for choice in choices}
+        speeds = {choice: speed(recipe, choice) for choice in choices}
         if arguments.phase == "speed":
             return 0
         for seed in arguments.seeds:
             for choice in choices:
-                train = partial(train_for, recipe, updates_in(arguments.minutes, speeds[choice]))
+                train = partial(train_for, recipe, updates_in(arguments.minutes, speeds[choice]), choice, seed)
                 recipe.once(f"{choice}, seed {seed}", f"{arguments.minutes:g}_minutes", train)
         if arguments.phase == "all":
             part.write(table(recipe, choices, arguments.seeds, arguments.minutes))
@@ -91,7 +92,17 @@ def main() -> int:
     return 0
 
 
+def trained_as(choice: str) -> str:
+    """The choice whose training a choice shares: the recipe's where it changes decoding alone, or else its own."""
+    return RECIPE if all(change.startswith("decoding.") for change in CHOICES[choice]) else choice
+
+
 def speed(recipe: Recipe, choice: str) -> Figures:
+    """Target tokens and updates a second, measured now or found before."""
+    return recipe.once(trained_as(choice), "speed", partial(measured_speed, recipe))
+
+
+def measured_speed(recipe: Recipe, choice: str) -> Figures:
     """Target tokens and updates a second."""
     sampled = load_config(recipe.config, [*recipe.overrides, *recipe.changes[choice]]).training.subword_sampling
     # segmentations are drawn once in a window
@@ -105,11 +116,14 @@ def updates_in(minutes: float, speed: Mapping[str, float]) -> int:
     return max(_VALIDATIONS, round(updates / _VALIDATIONS) * _VALIDATIONS)
 
 
-def train_for(recipe: Recipe, updates: int, trial: str) -> Figures:
+def train_for(recipe: Recipe, updates: int, choice: str, seed: int, trial: str) -> Figures:
     """Train a trial for so many updates, and translate the test corpus."""
     budget = [f"training.max_updates={updates}", f"validation.every={updates // _VALIDATIONS}"]
-    run = recipe.train(trial, *budget, f"training.warmup_updates={max(1, round(_WARMUP_SHARE * updates))}")
-    report = reported("-m", "transformer", "evaluate", str(run), "--output", str(translations(run)))
+    warmup = f"training.warmup_updates={max(1, round(_WARMUP_SHARE * updates))}"
+    run = recipe.train(f"{trained_as(choice)}, seed {seed}", *budget, warmup)
+    decoding = [change for change in CHOICES[choice] if change.startswith("decoding.")]
+    output = str(translations(recipe.run(trial)))
+    report = reported("-m", "transformer", "evaluate", str(run), *decoding, "--output", output)
     return {score["name"]: score["value"] for score in report["scores"]} | {"updates": updates}
 
 
@@ -139,7 +153,7 @@ def table(recipe: Recipe, choices: Sequence[str], seeds: Sequence[int], minutes:
         "|---|---|---|---|---|---|---|",
     ]
     for place, choice in enumerate(choices):
-        speed = recipe.once(choice, "speed", _unmeasured)["target_tokens_per_second"]
+        rate = recipe.once(trained_as(choice), "speed", _unmeasured)["target_tokens_per_second"]
         updates = recipe.once(f"{choice}, seed {seeds[0]}", f"{minutes:g}_minutes", _unmeasured)["updates"]
         scores = [comparison.systems[place].value for comparison in compared]
         found = [each for comparison in compared if (each := comparison.systems[place].difference) is not None]
@@ -147,7 +161,7 @@ def table(recipe: Recipe, choices: Sequence[str], seeds: Sequence[int], minutes:
         p = f"{max(each.p_randomisation for each in found):.4f}" if found else ""
         each_score = ", ".join(f"{score:.2f}" for score in scores)
         lines.append(
-            f"| {choice} | {speed:,.0f} | {updates:,.0f} | {each_score} | {statistics.mean(scores):.2f} | "
+            f"| {choice} | {rate:,.0f} | {updates:,.0f} | {each_score} | {statistics.mean(scores):.2f} | "
             f"{differences} | {p} |"
         )
     return "\n".join(lines) + "\n"
