@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,20 @@ def test_the_last_checkpoints_are_averaged_and_usable(output: Callable[..., str]
 
 def test_the_configs_number_is_the_default(output: Callable[..., str], run_copy: Path) -> None:
     assert "mean of updates 40, 60;" in output("average", run_copy)
+
+
+def test_a_checkpoint_that_a_signal_caused_is_not_averaged(output: Callable[..., str], run_copy: Path) -> None:
+    run = RunDirectory(run_copy)
+    shutil.copytree(run.checkpoint(60), run.checkpoint(47))
+    assert "mean of updates 20, 40, 60;" in output("average", run_copy, "training.average_checkpoints=3")
+
+
+def test_the_last_checkpoint_of_a_finished_run_is_averaged_off_the_grid_too(
+    output: Callable[..., str], refusal: Callable[..., str], run_copy: Path
+) -> None:
+    every = ["validation.every=40", "training.average_checkpoints=2"]
+    assert "mean of updates 40, 60;" in output("average", run_copy, *every)
+    assert "needs two checkpoints" in refusal("average", run_copy, *every, "training.max_updates=80")
 
 
 def test_refusals(refusal: Callable[..., str], run_copy: Path, tmp_path: Path) -> None:

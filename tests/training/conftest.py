@@ -59,19 +59,23 @@ class Records(list[Record]):
     def of(self, kind: str) -> list[Record]:
         return [record for record in self if record["kind"] == kind]
 
+    def validated(self) -> list[object]:
+        """The updates at which there was a validation."""
+        return [record["update"] for record in self.of("validation")]
+
 
 class Scripted:
-    """A validation that gives values from a list, the last one for ever, and notes the updates it was asked at."""
+    """A validation that gives values from a list, the last one for ever, and counts how often it was asked."""
 
     def __init__(self, *values: float, metric: str = "loss") -> None:
         self.values = values
         self.metric = metric
-        self.updates: list[int] = []
+        self.asked = 0
 
-    def __call__(self, model: Transformer, update: int) -> Mapping[str, float]:
+    def __call__(self, model: Transformer) -> Mapping[str, float]:
         assert not model.training, "the model is not in evaluation mode"
-        value = self.values[min(len(self.updates), len(self.values) - 1)]
-        self.updates.append(update)
+        value = self.values[min(self.asked, len(self.values) - 1)]
+        self.asked += 1
         return {self.metric: value}
 
 
@@ -124,11 +128,12 @@ def make_trainer(tmp_path: Path, corpus: EncodedCorpus, make_config: Callable[..
         model = build_model(config.model, VOCABULARY, VOCABULARY, pad_id=0)
         options = config.training
         optimizer = build_optimizer(model, options)
-        every = options.checkpoint_every or config.validation.every
         run = RunDirectory(tmp_path / directory)
         average = build_weight_average(model, options)
         keep = options.keep_checkpoints
-        checkpoints = TrainingCheckpoints(run, model, optimizer, every, keep, average_of_weights=average)
+        checkpoints = TrainingCheckpoints(
+            run, model, optimizer, config.checkpoint_every, keep, average_of_weights=average
+        )
         evaluated = model if average is None else build_model(config.model, VOCABULARY, VOCABULARY, pad_id=0)
         state = checkpoints.restore() or TrainingState()
         stream = UpdateStream(

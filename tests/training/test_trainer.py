@@ -131,7 +131,7 @@ def test_dropout_is_on_again_after_a_validation(make_trainer: MakeTrainer, scrip
     trainer.advance = lambda: modes.append(trainer.model.training)
     trainer.fit()
     assert modes == [True] * 6
-    assert validate.updates == [2, 4, 6]
+    assert trainer.listeners[0].validated() == [2, 4, 6]
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(make_trainer: MakeTrainer) -> None:
@@ -163,6 +163,16 @@ def test_what_a_train_record_says(make_trainer: MakeTrainer) -> None:
         assert record["target_tokens_per_second"] > 0
         done = record["update"] / 8
         assert record["seconds_left"] == pytest.approx(record["seconds"] * (1 - done) / done)
+
+
+def test_the_time_left_counts_parts_of_a_pass(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("training.max_updates=1000", "training.max_epochs=2", "training.log_every=1")
+    trainer.fit()
+    records = trainer.listeners[0].of("train")
+    for record in records[:-1]:
+        done = record["update"] / len(records)  # both passes have as many updates
+        assert record["seconds_left"] == pytest.approx(record["seconds"] * (1 - done) / done)
+    assert records[-1]["seconds_left"] == 0
 
 
 def interval_loss(trainer: Trainer) -> float:
@@ -205,7 +215,7 @@ def test_a_finished_run_does_nothing_again(make_trainer: MakeTrainer, scripted: 
     assert again.fit().reason == "limit"
     assert again.state.update == 6
     assert not again.listeners[0]
-    assert not validate.updates
+    assert not validate.asked
     assert again.run.pointed("best") == ("averaged" if averaged else "00000002")
 
 
@@ -239,4 +249,5 @@ def test_a_broken_model_is_never_saved(make_trainer: MakeTrainer, scripted: Scri
     with pytest.raises(UserError, match="update 4: gradients or weights are not finite, after 1 rewinds"):
         trainer.fit()
     assert trainer.run.updates() == [2]
-    assert set(validate.updates) <= {2}
+    assert set(trainer.listeners[0].validated()) <= {2}
+    assert validate.asked == len(trainer.listeners[0].validated())

@@ -52,7 +52,7 @@ def test_stochastic_weight_averaging_is_the_mean_since_its_start(layer: nn.Linea
 def test_the_average_is_what_is_validated_and_saved(make_trainer: MakeTrainer, kind: str) -> None:
     seen = []
 
-    def validate(model: nn.Module, update: int) -> dict[str, float]:
+    def validate(model: nn.Module) -> dict[str, float]:
         seen.append({name: weight.detach().clone() for name, weight in model.named_parameters()})
         return {"loss": 1.0}
 

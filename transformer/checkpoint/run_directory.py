@@ -59,6 +59,11 @@ class RunDirectory:
         names = (entry.name for entry in self.checkpoints.iterdir())
         return sorted(int(name) for name in names if _CHECKPOINT_NAME.match(name) and name != AVERAGED)
 
+    def regular_updates(self, every: int) -> list[int]:
+        """Those of `updates` on the grid of `every`. A checkpoint that a signal caused is not on it, so that an
+        interrupted run averages what an uninterrupted one does."""
+        return [update for update in self.updates() if update % every == 0]
+
     def point(self, pointer: str, name: int | str) -> None:
         """Let `best` or `last` name a checkpoint."""
         write_file(self.path / pointer, (self.checkpoint(name).name + "\n").encode())

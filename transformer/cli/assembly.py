@@ -54,23 +54,31 @@ def build_trainer(
         start_from(options.start_from, model, prepared)
         tell(f"weights of {options.start_from}")
     updater = build_updater(config, model, processes, tell)
-    every = options.checkpoint_every or config.validation.every
     average = build_weight_average(model, options)
     checkpoints = TrainingCheckpoints(
-        run, model, updater.optimizer, every, options.keep_checkpoints, processes, sharded, tell, average
+        run,
+        model,
+        updater.optimizer,
+        config.checkpoint_every,
+        options.keep_checkpoints,
+        processes,
+        sharded,
+        tell,
+        average,
     )
     state = checkpoints.restore()
     if state is not None:
         tell(f"going on from update {state.update:,} of {run.path}")
     state = state or TrainingState()
+    stream = build_stream(config, prepared, state, processes)
     return Trainer(
         config=config,
         model=model,
         updater=updater,
-        stream=build_stream(config, prepared, state, processes),
+        stream=stream,
         checkpoints=checkpoints,
         state=state,
-        validate=Validation(config, prepared, processes),
+        validate=Validation(config, prepared, stream, processes),
         processes=processes,
         evaluated=evaluated,
     )

@@ -14,8 +14,9 @@ from transformer.checkpoint.average import write_average
 from transformer.checkpoint.run_directory import AVERAGED, RunDirectory
 from transformer.checkpoint.state import TrainingState
 from transformer.checkpoint.store import read_checkpoint
-from transformer.config import load_config
+from transformer.config import Config, load_config
 from transformer.errors import UserError
+from transformer.training.limits import is_finished
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,18 +28,14 @@ def run(arguments: argparse.Namespace) -> int:
     path = Path(arguments.run)
     if not path.is_dir():
         raise UserError(f"{path}: no such run directory; check the path")
-    options = load_config(path, arguments.overrides).training
-    wanted = options.average_checkpoints
+    config = load_config(path, arguments.overrides)
+    wanted = config.training.average_checkpoints
     directory = RunDirectory(path)
     if directory.pointed("best") == AVERAGED:
         raise UserError(
             f"{path}: its best checkpoint is the average that training made, and validated; copy the run to try another"
         )
-    updates = directory.updates()
-    if options.average_of == "best" and updates:
-        newest = read_checkpoint(directory.checkpoint(updates[-1]))
-        updates = sorted(update for _, update in TrainingState.from_checkpoint(newest).best_updates[:wanted])
-    updates = updates[-wanted:] if wanted else []
+    updates = updates_to_average(directory, config)
     if len(updates) < 2:
         raise UserError(
             f"{path}: averaging needs two checkpoints; with average_checkpoints={wanted} there are {len(updates)}"
@@ -47,3 +44,15 @@ def run(arguments: argparse.Namespace) -> int:
     of = ", ".join(map(str, updates))
     print(f"{directory.checkpoint(AVERAGED)}: mean of updates {of}; use it with decoding.checkpoint=averaged")
     return 0
+
+
+def updates_to_average(run: RunDirectory, config: Config) -> list[int]:
+    """Those whose checkpoints the end of training would average, were it now."""
+    options, held = config.training, run.updates()
+    if not held or not options.average_checkpoints:
+        return []
+    newest = TrainingState.from_checkpoint(read_checkpoint(run.checkpoint(held[-1])))
+    if options.average_of == "best":
+        return sorted(update for _, update in newest.best_updates[: options.average_checkpoints])
+    last = {newest.update} if is_finished(config, newest) else set()  # else a signal may have caused it
+    return sorted({*run.regular_updates(config.checkpoint_every), *last})[-options.average_checkpoints :]

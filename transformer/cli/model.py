@@ -17,6 +17,7 @@ from transformer.config import Config, load_config
 from transformer.data.tokenizer import PAD, Tokenizer
 from transformer.model.build import build_model
 from transformer.model.summary import costs, weights
+from transformer.runtime.memory import bytes_in_words
 
 _BYTES = 4  # of a number in fp32
 _ADAM = 4  # weight, gradient and two moments
@@ -72,9 +73,4 @@ def _costs(config: Config, model: torch.nn.Module, vocabulary: int, parameters: 
 
 def _size(numbers: float) -> str:
     """Memory of so many numbers in fp32."""
-    size = numbers * _BYTES
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
+    return bytes_in_words(numbers * _BYTES)

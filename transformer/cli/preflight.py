@@ -18,7 +18,7 @@ from transformer.data.batching import UpdateStream, split_update
 from transformer.data.dataset import Corpus
 from transformer.data.prepared import Prepared
 from transformer.errors import UserError, is_out_of_memory
-from transformer.runtime.memory import available_memory
+from transformer.runtime.memory import available_memory, bytes_in_words
 from transformer.training.compilation import uncompiled
 from transformer.training.probe import Trial, try_batch
 from transformer.training.trainer import Trainer
@@ -69,11 +69,11 @@ def check_disk(trainer: Trainer) -> str:
     free = shutil.disk_usage(run.path).free
     if needed - written > free:
         raise UserError(
-            f"run.directory={run.path}: {_size(free)} of disk are free, and the checkpoints will take "
-            f"{_size(needed - written)}; free space, name a directory on another disk, or lower "
+            f"run.directory={run.path}: {bytes_in_words(free)} of disk are free, and the checkpoints will take "
+            f"{bytes_in_words(needed - written)}; free space, name a directory on another disk, or lower "
             f"training.keep_checkpoints={options.keep_checkpoints}"
         )
-    return f"{_size(free)} of disk free, {_size(max(0, needed - written))} needed"
+    return f"{bytes_in_words(free)} of disk free, {bytes_in_words(max(0, needed - written))} needed"
 
 
 def check_tokenizer(prepared: Prepared) -> str:
@@ -112,13 +112,13 @@ def check_memory(trainer: Trainer) -> str:
         if available is not None and needed > available:
             fitting = max(1, int(_padded_tokens(batch) * available / needed / 2))
             raise UserError(
-                f"{what}, takes {_size(needed)} of memory, and {_size(available)} are free; set "
+                f"{what}, takes {bytes_in_words(needed)} of memory, and {bytes_in_words(available)} are free; set "
                 f"training.micro_batch_tokens={fitting}, or lower model.d_model"
             )
         if times * tried.seconds > _SECONDS:
-            return f"a part tried of {what}: it takes {_size(needed)} and {times * tried.seconds:.0f} s"
+            return f"a part tried of {what}: it takes {bytes_in_words(needed)} and {times * tried.seconds:.0f} s"
     tried = _try(trainer, batch)
-    return f"{what}, takes {_size(tried.saved_bytes + _kept_beside(trainer))} and {tried.seconds:.2f} s"
+    return f"{what}, takes {bytes_in_words(tried.saved_bytes + _kept_beside(trainer))} and {tried.seconds:.2f} s"
 
 
 def longest_of(stream: UpdateStream) -> tuple[Corpus, np.ndarray]:
@@ -155,7 +155,7 @@ def check_validation(trainer: Trainer, prepared: Prepared) -> str:
     """A validation in small; whatever it raises is what a validation would."""
     trainer.model.eval()
     with uncompiled():
-        rehearsed = Validation(trainer.config, prepared).rehearse(trainer.model)
+        rehearsed = Validation(trainer.config, prepared, trainer.stream).rehearse(trainer.model)
     return f"{rehearsed} validation sentences translated"
 
 
@@ -182,7 +182,7 @@ def check_checkpoint(trainer: Trainer) -> str:
             f"run.directory={trainer.run.path}: a checkpoint written there does not come back as it was; name a "
             "directory on another disk"
         )
-    return f"a checkpoint of {_size(size)} written and read"
+    return f"a checkpoint of {bytes_in_words(size)} written and read"
 
 
 def _try(trainer: Trainer, batch: Batch) -> Trial:
@@ -214,12 +214,3 @@ def _padded_tokens(batch: Batch) -> int:
 
 def _tokens(batch: Batch) -> int:
     return batch.num_source_tokens + batch.num_target_tokens
-
-
-def _size(count: float) -> str:
-    """Bytes in words."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"

@@ -9,7 +9,7 @@ import torch
 
 from transformer.config import Config
 from transformer.data.batch import collate
-from transformer.data.batching import cut_by_tokens, number_of_batches, split_update
+from transformer.data.batching import UpdateStream, cut_by_tokens, number_of_batches, split_update
 from transformer.data.corpus import Pair, read_pairs
 from transformer.data.prepared import Prepared
 from transformer.decoding.translator import Translator
@@ -30,12 +30,16 @@ class Validation:
     Args:
         config: the run's options.
         prepared: the run's data.
+        stream: whose bound on micro-batches holds here too; `training.micro_batch_tokens: auto` may find it later.
         processes: share the work; all get the same metrics, which are those of a single process.
     """
 
-    def __init__(self, config: Config, prepared: Prepared, processes: Processes | None = None) -> None:
+    def __init__(
+        self, config: Config, prepared: Prepared, stream: UpdateStream, processes: Processes | None = None
+    ) -> None:
         self.config = config
         self.prepared = prepared
+        self.stream = stream
         self.processes = processes or Processes()
         self.corpus = prepared.corpus("validation")
         self.pairs, self.guard = (
@@ -49,7 +53,7 @@ class Validation:
                 f"model.max_positions={config.model.max_positions} counts the end mark too; leave it out or raise that"
             )
 
-    def __call__(self, model: Transformer, update: int) -> Mapping[str, float]:
+    def __call__(self, model: Transformer) -> Mapping[str, float]:
         """`loss`, `perplexity`, and unless `validation.max_sentences` is 0 `bleu` and `chrf`, with `guard_bleu` and
         `guard_chrf` where there is such a corpus; the loss is per target token, without label smoothing, in fp32."""
         loss = self.loss(model)
@@ -108,10 +112,9 @@ class Validation:
         """The rows of each forward pass."""
         lengths = self.corpus.source_lengths, self.corpus.target_lengths
         rows = np.lexsort(lengths)
-        limit = self.config.training.known_micro_batch_tokens
         tokens = lengths[1][rows] + 1
         parts = cut_by_tokens(rows, tokens, number_of_batches(tokens, self.config.training.batch_tokens))
-        return [piece for part in parts for piece in split_update(part, *lengths, limit)]
+        return [piece for part in parts for piece in split_update(part, *lengths, self.stream.micro_batch_tokens)]
 
     def _padded_tokens(self, rows: np.ndarray) -> int:
         return len(rows) * int(self.corpus.source_lengths[rows].max() + self.corpus.target_lengths[rows].max() + 2)

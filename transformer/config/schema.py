@@ -180,10 +180,14 @@ class Config(Section):
                 f"model.max_positions {rows} is too few for sentences of data.max_length {longest - 1} tokens and an "
                 f"end mark; give {longest}"
             )
-        every, checkpoint_every = self.validation.every, self.training.checkpoint_every
-        if checkpoint_every is not None and every % checkpoint_every:
+        if self.validation.every % self.checkpoint_every:
             raise ValueError(
-                f"validation.every {every} is no multiple of training.checkpoint_every {checkpoint_every}; "
-                "the best checkpoint must be one that is saved"
+                f"validation.every {self.validation.every} is no multiple of training.checkpoint_every "
+                f"{self.checkpoint_every}; the best checkpoint must be one that is saved"
             )
         return self
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Updates between two regular checkpoints."""
+        return self.training.checkpoint_every or self.validation.every

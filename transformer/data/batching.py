@@ -199,6 +199,9 @@ class UpdateStream:
         rank, size: see `Update`.
         sampling: gives the sentences of a window another segmentation; None: they stay as they are. How many
             updates an epoch has does not depend on what is drawn; they grow with their sentences.
+
+    Attributes:
+        epoch_share: how much of the epoch that was begun is done; 0.0 before the first update that is asked for.
     """
 
     def __init__(
@@ -220,6 +223,7 @@ class UpdateStream:
         self.window = window
         self.seed = seed
         self.position = position or Position()
+        self.epoch_share = 0.0
         self.rank = rank
         self.size = size
 
@@ -236,6 +240,7 @@ class UpdateStream:
                 )
             for batch, update in enumerate(self._updates(plan, place), place.batch):
                 self.position = Position(place.epoch + 1) if batch == last else Position(place.epoch, batch + 1)
+                self.epoch_share = self.position.batch / (last + 1)
                 yield update
 
     def _updates(self, plan: list[Window], place: Position) -> Iterator[Update]:

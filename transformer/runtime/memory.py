@@ -22,6 +22,15 @@ def physical_memory() -> int | None:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def bytes_in_words(size: float) -> str:
+    """Bytes with their unit, as 28.3 MB."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
 def _of_machine() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()

@@ -171,9 +171,8 @@ class TrainingCheckpoints:
             self.run.point("best", state.update)
 
     def regular_updates(self) -> list[int]:
-        """The newest checkpoints on the grid of `every`, as many as are kept. One that a signal caused is not on it, so
-        that an interrupted run averages what an uninterrupted one does."""
-        return [update for update in self.run.updates() if update % self.every == 0][-self.keep :]
+        """The newest regular checkpoints, as many as are kept."""
+        return self.run.regular_updates(self.every)[-self.keep :]
 
     def whole_updates(self, updates: list[int]) -> list[int]:
         """Those of some updates whose checkpoints are whole, as the main process sees them."""

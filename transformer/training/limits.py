@@ -6,20 +6,26 @@ from transformer.checkpoint.state import TrainingState
 from transformer.config import Config
 
 
-def used_shares(config: Config, state: TrainingState) -> dict[str, float]:
-    """How much of each limit is used up, by its option."""
+def used_shares(config: Config, state: TrainingState, epoch_share: float = 0.0) -> dict[str, float]:
+    """How much of each limit is used up, by its option; `epoch_share` is how much of a pass was done since the last
+    whole one."""
     options = config.training
     shares = {f"training.max_updates={options.max_updates}": state.update / options.max_updates}
     if options.max_epochs is not None:
-        shares[f"training.max_epochs={options.max_epochs}"] = state.epoch / options.max_epochs
+        shares[f"training.max_epochs={options.max_epochs}"] = (state.epoch + epoch_share) / options.max_epochs
     if options.max_minutes is not None:
         shares[f"training.max_minutes={options.max_minutes:g}"] = state.seconds / 60 / options.max_minutes
     return shares
 
 
-def progress(config: Config, state: TrainingState) -> float:
+def progress(config: Config, state: TrainingState, epoch_share: float = 0.0) -> float:
     """The share of the nearest limit that is used up: 1.0 means a limit is reached."""
-    return min(1.0, max(used_shares(config, state).values()))
+    return min(1.0, max(used_shares(config, state, epoch_share).values()))
+
+
+def is_finished(config: Config, state: TrainingState) -> bool:
+    """Whether a limit is reached, or patience is at its end."""
+    return progress(config, state) >= 1.0 or out_of_patience(config, state)
 
 
 def nearest_limit(config: Config, state: TrainingState) -> str:

@@ -17,7 +17,7 @@ from transformer.training.checkpoints import TrainingCheckpoints
 from transformer.training.compilation import uncompiled
 from transformer.training.parallelize import whole
 
-Validate = Callable[[Transformer, int], Mapping[str, float]]
+Validate = Callable[[Transformer], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,17 @@ class Selection:
         self.evaluated = evaluated
         self.processes = processes
 
-    def newest(self, state: TrainingState) -> Mapping[str, float]:
+    def newest(self) -> Mapping[str, float]:
         """The metrics of what a checkpoint written now would hold."""
-        return self.measure({name: whole(weight) for name, weight in self.checkpoints.weights().items()}, state.update)
+        return self.measure({name: whole(weight) for name, weight in self.checkpoints.weights().items()})
 
-    def measure(self, weights: Mapping[str, Tensor], update: int) -> Mapping[str, float]:
+    def measure(self, weights: Mapping[str, Tensor]) -> Mapping[str, float]:
         """The metrics of some weights of the model; where `evaluated` is the trained model, they stay in it."""
         self.processes.alive()
         load_model_tensors(self.evaluated, Checkpoint(self.checkpoints.run.path, dict(weights), {}, {}))
         self.evaluated.eval()
         with uncompiled():
-            metrics = self.validation(self.evaluated, update)
+            metrics = self.validation(self.evaluated)
         self.evaluated.train()
         self.processes.alive()
         return metrics
@@ -110,7 +110,7 @@ class Selection:
         updates = self.checkpoints.whole_updates(updates)
         if len(updates) < 2:
             return None
-        metrics, is_new = self.checkpoints.average(updates, lambda weights: self.measure(weights, state.update))
+        metrics, is_new = self.checkpoints.average(updates, self.measure)
         is_best = self.better(metrics[self.metric], state.best_value)
         if is_best:
             state.guard_at_best = metrics.get("guard_bleu")

@@ -23,7 +23,7 @@ from transformer.runtime.interrupt import Interrupt
 from transformer.runtime.logging import Record, RecordListener
 from transformer.training.checkpoints import TrainingCheckpoints
 from transformer.training.faults import count_faults, weights_are_finite
-from transformer.training.limits import out_of_patience, progress
+from transformer.training.limits import is_finished, out_of_patience, progress
 from transformer.training.metrics import IntervalMetrics
 from transformer.training.schedule import learning_rate
 from transformer.training.selection import Selection, Validate
@@ -184,7 +184,7 @@ class Trainer:
         return self.state.update % every == 0
 
     def finished(self) -> bool:
-        return progress(self.config, self.state) >= 1.0 or out_of_patience(self.config, self.state)
+        return is_finished(self.config, self.state)
 
     def count_seconds(self, since: float) -> float:
         """Add the time since then to the run's, and return now."""
@@ -204,7 +204,7 @@ class Trainer:
     def log(self) -> None:
         """Tell the interval's metrics, and begin a new one."""
         self.interval.collect(self.processes)
-        state, done = self.state, progress(self.config, self.state)
+        state, done = self.state, progress(self.config, self.state, self.stream.epoch_share)
         if not self.interval.target_tokens:  # all its updates were left out; of other processes it is never asked
             return
         self.tell(
@@ -229,12 +229,12 @@ class Trainer:
 
     def validate(self) -> None:
         """Measure the model, and note whether it is the best so far."""
-        metrics = self.selection.newest(self.state)
+        metrics = self.selection.newest()
         self.tell_validation(metrics, self.selection.note(self.state, metrics))
 
     def measure_start(self) -> None:
         """Validate before the first update: what fine-tuning is to be compared with."""
-        metrics = self.selection.newest(self.state)
+        metrics = self.selection.newest()
         self.state.guard_at_start = metrics.get("guard_bleu")
         self.tell_validation(metrics, False, checkpoint="starting")
 
