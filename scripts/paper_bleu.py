@@ -8,7 +8,7 @@ The figure stands beside those of papers that prepare both sides so (for Multi30
 Misconceived Reasons", whose Transformer has 41.02 on test_2016_flickr), and beside nothing else: case is gone and its
 tokens are others than those of sacreBLEU's 13a, so it must never be compared with what `transformer evaluate` prints.
 
-Needs sacremoses: pip install 'transformer[moses]'."""
+Needs sacremoses: pip install sacremoses."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def moses(language: str) -> Callable[[str], str]:
     try:
         from sacremoses import MosesPunctNormalizer, MosesTokenizer
     except ImportError:
-        raise UserError("this needs the package sacremoses: pip install 'transformer[moses]'") from None
+        raise UserError("this needs the package sacremoses: pip install sacremoses") from None
     normalizer, tokenizer = MosesPunctNormalizer(language), MosesTokenizer(language)
     return lambda line: str(tokenizer.tokenize(normalizer.normalize(line.lower()), return_str=True))
 

@@ -2,7 +2,7 @@
 
     python scripts/plot_losses.py FILE.png RUN [RUN …]
 
-Needs matplotlib (`pip install 'transformer[report]'`). Prints, for each run after the first, the mean difference of its
+Needs matplotlib (`pip install matplotlib`). Prints, for each run after the first, the mean difference of its
 logged losses from the first one's, and the largest.
 """
 
@@ -25,7 +25,7 @@ def main() -> int:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        print("error: matplotlib is not installed; pip install 'transformer[report]'", file=sys.stderr)
+        print("error: matplotlib is not installed; pip install matplotlib", file=sys.stderr)
         return 2
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()

@@ -5,7 +5,7 @@
 CONFIG names a parallel text of plain files, which is repeated and perturbed up to each size; every size is prepared and
 trained in processes of its own. RUN is a trained run for decoding. Writes scaling.json and scaling.png into FOLDER; the
 corpora go to a temporary folder beside it and are deleted again (5,000,000 pairs of Multi30k take about 2 GB). Needs
-matplotlib (`pip install 'transformer[report]'`). Run nothing else meanwhile.
+matplotlib (`pip install matplotlib`). Run nothing else meanwhile.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def draw(curves: dict[str, list[Point]], levels: Sequence[float], picture: Path)
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise UserError("matplotlib is not installed; pip install 'transformer[report]'") from None
+        raise UserError("matplotlib is not installed; pip install matplotlib") from None
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for name, curve in curves.items():

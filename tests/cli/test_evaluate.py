@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -57,6 +58,17 @@ def test_other_files(output: Callable[..., str], tiny_run: Path, tiny_project: P
     source, reference = tiny_project / "test.de", tiny_project / "test.en"
     _, *scores = output("evaluate", tiny_run, "--source", source, "--reference", reference).splitlines()
     assert scores == output("evaluate", tiny_run).splitlines()[1:]
+
+
+def test_a_file_named_like_a_split_is_not_taken_for_it(
+    output: Callable[..., str], run_copy: Path, tiny_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(tiny_project / "validation.de", "test")
+    reference = tiny_project / "validation.en"
+    text = output("evaluate", run_copy, "--source", "test", "--reference", reference, "--record")
+    assert text.startswith("./test: ")
+    assert not (run_copy / "evaluations" / "test.json").exists()
 
 
 def test_hypotheses_are_scored_as_they_are(output: Callable[..., str], tiny_run: Path, tiny_project: Path) -> None:

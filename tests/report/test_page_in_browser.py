@@ -22,7 +22,7 @@ EVIL = ["<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "'><svg onl
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    reason = "needs pip install 'transformer[browser]' and Chromium, e.g. apt-get install chromium"
+    reason = "needs pip install playwright and Chromium, e.g. apt-get install chromium"
     playwright = pytest.importorskip("playwright.sync_api", reason=reason)
     with playwright.sync_playwright() as started:
         own = started.chromium.executable_path

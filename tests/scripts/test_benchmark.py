@@ -131,7 +131,7 @@ def test_misuse_ends_in_one_line(arguments: tuple[str, ...], why: str) -> None:
 
 
 def test_losses_are_drawn_and_compared(tiny_run: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="an extra: pip install 'transformer[report]'")
+    pytest.importorskip("matplotlib", reason="an extra: pip install matplotlib")
     picture = tmp_path / "losses.png"
     command = [sys.executable, str(SCRIPT.parent / "plot_losses.py"), str(picture), str(tiny_run), str(tiny_run)]
     done = subprocess.run(command, capture_output=True, text=True)

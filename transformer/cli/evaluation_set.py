@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from transformer.cli.wiring import described, open_translator, read_matching_lines, say
-from transformer.config import Config
+from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_pairs
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
@@ -41,7 +41,8 @@ def read_evaluation_set(config: Config, split: str, source: str | None, referenc
     if (source is None) != (reference is None):
         raise UserError("--source and --reference belong together; give both")
     if source is not None and reference is not None:
-        return EvaluationSet(source, *read_matching_lines(source, reference))
+        name = f"./{source}" if source in SPLITS else source  # not to be taken for the run's own corpus
+        return EvaluationSet(name, *read_matching_lines(source, reference))
     corpora = getattr(config.data, split)
     if not corpora:
         raise UserError(f"data.{split}: the run's config names no such corpus; give --source and --reference")

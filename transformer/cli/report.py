@@ -6,7 +6,7 @@
 The page has scores with signatures, curves of training and validation, quality by length, samples with the
 cross-attention behind them, and the worst sentences; of several runs, those that changed most against the first one.
 What `transformer evaluate` recorded of a run is what is looked into: the latest evaluation that all have, or
---evaluation NAME. Nothing is translated anew. --png needs matplotlib: pip install 'transformer[report]'."""
+--evaluation NAME. Nothing is translated anew. --png needs matplotlib: pip install matplotlib."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class RunSection(Section):
     written and read back, free disk, a tokenizer that knows the validation corpus. Changes no result."""
     tensorboard: bool = False
     """Write what `metrics.jsonl` holds into the run's `tensorboard/` too, for `tensorboard --logdir RUN`. Needs
-    `pip install 'transformer[report]'`."""
+    `pip install tensorboard`."""
 
 
 class DataSection(Section):

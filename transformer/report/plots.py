@@ -30,7 +30,7 @@ def check_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
-        raise UserError("--png: matplotlib is not installed; pip install 'transformer[report]'") from None
+        raise UserError("--png: matplotlib is not installed; pip install matplotlib") from None
 
 
 def write_plots(charts: Sequence[Chart], directory: Path) -> list[Path]:

@@ -51,7 +51,7 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise UserError(
-                "run.tensorboard=true: tensorboard is not installed; pip install 'transformer[report]', or leave it out"
+                "run.tensorboard=true: tensorboard is not installed; pip install tensorboard, or leave it out"
             ) from None
         try:
             self._writer = SummaryWriter(str(self.directory), purge_step=update + 1)
