@@ -30,7 +30,7 @@ from transformer.config import Config, load_config
 from transformer.data.corpus import read_pairs
 from transformer.data.prepare import prepare
 from transformer.errors import UserError
-from transformer.runtime.atomic import write_file
+from transformer.runtime.atomic import json_bytes, write_file
 
 BATCH_SIZES = (1, 4, 16, 64, 256)
 JOINED = (1, 2, 4, 8)  # sentences that make one long one
@@ -57,7 +57,7 @@ def main() -> int:
             raise UserError(f"--pairs and --sentences must be at least 1, and {arguments.run} must have a data.test")
         figures = decoding(arguments.run, arguments.sentences)
         figures["corpus"] = corpus_sizes(arguments.config, arguments.pairs, arguments.folder)
-        write_file(arguments.folder / "scaling.json", json.dumps(figures, indent=2).encode())
+        write_file(arguments.folder / "scaling.json", json_bytes(figures))
         draw(figures, arguments.folder / "scaling.png")
     except (UserError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)

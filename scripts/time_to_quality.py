@@ -56,7 +56,7 @@ def curve_of(run: Path) -> list[Point]:
     curve = []
     for update in RunDirectory(run).updates():
         if update in minutes:
-            _, found = translate_set(str(run), [f"decoding.checkpoint={update}"], corpus.sources)
+            found = translate_set(str(run), [f"decoding.checkpoint={update}"], corpus.sources)
             bleu = corpus_bleu([each.text for each in found], corpus.references, config.data.target_language)
             curve.append((minutes[update], bleu.value))
             say(f"{run.name}, update {update}: {minutes[update]:.1f} minutes, {bleu}")

@@ -13,7 +13,6 @@ table is printed; exit code 1 where anything differs.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
 import signal
@@ -29,7 +28,7 @@ from kill_and_resume import differences
 
 from transformer.config import load_config
 from transformer.errors import UserError
-from transformer.runtime.atomic import write_file
+from transformer.runtime.atomic import json_bytes, write_file
 
 NAMES = {
     "kill": "SIGKILL",
@@ -67,7 +66,7 @@ def main() -> int:
         return 2
     print(torture.table())
     if options.json is not None:
-        write_file(options.json, json.dumps(torture.figures(), indent=1).encode())
+        write_file(options.json, json_bytes(torture.figures()))
     return 1 if torture.wrong else 0
 
 

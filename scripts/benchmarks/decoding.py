@@ -16,7 +16,7 @@ from transformer.config import Config
 from transformer.data.corpus import read_pairs
 from transformer.data.prepare import prepare
 from transformer.data.tokenizer import EOS
-from transformer.decoding.translator import Translator
+from transformer.decoding.translator import Translation, Translator
 from transformer.evaluation.metrics import bleu_and_chrf
 
 Measure = Callable[[], dict[str, float]]
@@ -67,8 +67,8 @@ def decoding_untrained(config: Config, sentences: int) -> Measure:
     return measure
 
 
-def _speed(translations: Sequence[Sequence[object]], seconds: float) -> dict[str, float]:
-    tokens = sum(len(found[0].ids) + 1 for found in translations)  # type: ignore[attr-defined]
+def _speed(translations: Sequence[Sequence[Translation]], seconds: float) -> dict[str, float]:
+    tokens = sum(len(found[0].ids) + 1 for found in translations)
     return {"sentences_per_second": len(translations) / seconds, "target_tokens_per_second": tokens / seconds}
 
 

@@ -42,7 +42,7 @@ def training(config: Config, updates: int) -> Measure:
             run, model, updater.optimizer, every=1, keep=1, average_of_weights=build_weight_average(model, options)
         ),
         state=state,
-        validate=lambda model, update: {},
+        validate=lambda model: {},
     )
     todo = iter(stream)
     ceiling = product_ceiling(model.device, choose_precision(options.precision, model.device))

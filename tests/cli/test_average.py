@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 
 from transformer.checkpoint.run_directory import RunDirectory
@@ -42,6 +46,15 @@ def test_the_last_checkpoint_of_a_finished_run_is_averaged_off_the_grid_too(
     every = ["validation.every=40", "training.average_checkpoints=2"]
     assert "mean of updates 40, 60;" in output("average", run_copy, *every)
     assert "needs two checkpoints" in refusal("average", run_copy, *every, "training.max_updates=80")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems elsewhere refuse such a name")
+def test_a_path_that_is_no_text_is_printed_as_it_is(run_copy: Path, tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/odd\xff"
+    run_copy.rename(os.fsdecode(odd))
+    done = subprocess.run([sys.executable, "-m", "transformer", "average", odd], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(odd + b"/checkpoints/averaged: mean of updates")
 
 
 def test_refusals(refusal: Callable[..., str], run_copy: Path, tmp_path: Path) -> None:

@@ -64,8 +64,13 @@ def test_with_a_config_its_machine_is_looked_at(
     assert learns == [["run.device=cpu", "training.precision=fp32", "run.threads=3"]]
 
 
-def test_a_corpus_that_is_not_there(command: Command, learns: list[list[str]], tiny_project: Path) -> None:
-    outcome = command("doctor", tiny_project / "config.yaml", "data.test={source: absent.de, target: absent.en}")
+@pytest.mark.parametrize("corpus", [["data.test"], ["training.start_from=run", "data.guard"]])
+def test_a_corpus_that_is_not_there(
+    command: Command, learns: list[list[str]], tiny_project: Path, corpus: list[str]
+) -> None:
+    *before, split = corpus
+    absent = f"{split}={{source: absent.de, target: absent.en}}"
+    outcome = command("doctor", tiny_project / "config.yaml", *before, absent)
     assert outcome.code == 1
     assert "corpora      WRONG: absent.de: no such file" in outcome.out
     assert outcome.out.splitlines()[-1] == "wrong: corpora"

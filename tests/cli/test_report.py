@@ -43,6 +43,12 @@ def test_two_runs_on_a_page(command: Command, evaluated: list[Path], tiny_projec
     assert (tiny_project / "test.de").read_text("utf-8").splitlines()[0] in page
 
 
+def test_without_samples_the_worst_sentences_stay(command: Command, evaluated: list[Path], tmp_path: Path) -> None:
+    assert command("report", evaluated[0], "--output", tmp_path / "r.html", "--samples", "0").code == 0
+    page = (tmp_path / "r.html").read_text("utf-8")
+    assert 'id="worst"' in page and "Samples" not in page
+
+
 def test_a_run_that_was_not_evaluated_has_its_curves(command: Command, run_copy: Path, tmp_path: Path) -> None:
     shutil.rmtree(run_copy / "evaluations", ignore_errors=True)
     assert command("report", run_copy, "--output", tmp_path / "r.html").code == 0
@@ -61,7 +67,9 @@ def test_plots(command: Command, evaluated: list[Path], tmp_path: Path) -> None:
 
 def test_attention_is_that_of_the_translation(evaluated: list[Path]) -> None:
     (evaluation,) = read_evaluations(evaluated[0] / "evaluations")
-    for place, found in cross_attention(str(evaluated[0]), evaluation, [0, 5]).items():
+    maps = cross_attention(str(evaluated[0]), evaluation, [0, 5])
+    assert maps.keys() == {0, 5}
+    for place, found in maps.items():
         assert "".join(found.source).replace("▁", " ").strip(" ⏎") == evaluation.sources[place]
         assert "".join(found.target).replace("▁", " ").strip(" ⏎") == evaluation.hypotheses[place]
         for layer in found.layers:

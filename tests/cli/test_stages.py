@@ -121,7 +121,7 @@ def test_a_stage_that_fails_stops_those_after_it(
     outcome = command("stages", plan, "--until", "scores")
     assert (outcome.code, [verb for verb, *_ in asked]) == (expected, ["translate", "train"])
     go_on = f"go on with: transformer stages {plan} --until scores\n"
-    assert (go_on in outcome.err) == (expected > signal.SIGTERM)
+    assert (go_on in outcome.err) == (expected > 128)
     again = command("stages", plan)
     assert "taught: finished before" in again.err
     assert "student: is not there, though its stage is finished" in again.err  # the stand-in left nothing

@@ -287,7 +287,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
 
 def test_two_trainings_of_one_run_are_refused(refusal: Callable[..., str], run_copy: Path) -> None:
     with locked(run_copy):
-        assert "another process is training this run" in refusal("train", run_copy)
+        assert "another process is at work in it" in refusal("train", run_copy)
 
 
 def test_half_of_torchruns_variables_are_refused(

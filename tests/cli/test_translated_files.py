@@ -15,6 +15,8 @@ import pytest
 
 import transformer
 from transformer import load
+from transformer.checkpoint.run_directory import RunDirectory
+from transformer.cli import translated_files
 
 Command = Callable[..., Any]
 Refusal = Callable[..., str]
@@ -170,6 +172,24 @@ def test_the_record_says_what_an_output_was_made_from(
     assert record["transformer"] == transformer.__version__
     assert record["lines"] == 12
     assert set(record["model_sha256"]) == {"model.safetensors", "shared.model"}
+
+
+def test_the_model_of_the_record_translates_though_best_moves_meanwhile(
+    output: Callable[..., str], run_copy: Path, tiny_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the run is still training."""
+    directory = RunDirectory(run_copy)
+    expected = load(run_copy).translate([line := "ein alter Hund schläft"])
+    (tmp_path / "input").write_text(f"{line}\n", "utf-8")
+    opened = translated_files.open_translator
+
+    def move_and_open(*arguments: Any, **more: Any) -> Any:
+        directory.point("best", 20)
+        return opened(*arguments, **more)
+
+    monkeypatch.setattr(translated_files, "open_translator", move_and_open)
+    output("translate", run_copy, "--input", tmp_path / "input", "--output-directory", tmp_path / "out")
+    assert (tmp_path / "out" / "input").read_text("utf-8").splitlines() == expected != load(run_copy).translate([line])
 
 
 @pytest.mark.parametrize(

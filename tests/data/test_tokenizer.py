@@ -120,6 +120,16 @@ def test_separate_models_keep_their_sides(tmp_path: Path, tokenizer: Tokenizer, 
     assert [side.model for side in load_tokenizers(tmp_path)] == [tokenizer.model, exact.model]
 
 
+def test_models_of_a_config_that_was_given_up_do_not_stay(
+    tmp_path: Path, tokenizer: Tokenizer, exact: Tokenizer
+) -> None:
+    save_tokenizers(tmp_path, tokenizer, exact)
+    save_tokenizers(tmp_path, exact, exact)
+    assert [side.model for side in load_tokenizers(tmp_path)] == [exact.model, exact.model]
+    save_tokenizers(tmp_path, tokenizer, exact)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source.model", "target.model"]
+
+
 def test_a_missing_or_damaged_model_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
     path = tmp_path / "shared.model"
     with pytest.raises(UserError, match=r"shared\.model: cannot be read \(No such file"):

@@ -92,6 +92,8 @@ def test_recording_changes_no_output_and_keeps_no_graph(make_model: MakeModel, k
         first = model(SOURCE_IDS, TARGET_IDS)
         model(SOURCE_IDS, TARGET_IDS)
     torch.testing.assert_close(first, plain, rtol=1e-10, atol=1e-10)
+    kinds = SelfAttention | CrossAttention
+    assert recorded.keys() == {name for name, module in model.named_modules() if isinstance(module, kinds)} != set()
     for calls in recorded.values():
         assert len(calls) == 2
         assert not calls[0].requires_grad

@@ -46,5 +46,5 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
         return imported(name, *more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UserError, match=r"--png: matplotlib is not installed; pip install 'transformer\[report\]'"):
+    with pytest.raises(UserError, match=r"--png: matplotlib is not installed; pip install matplotlib"):
         check_matplotlib()

@@ -118,6 +118,12 @@ def test_a_containers_quota_bounds_the_threads(monkeypatch: pytest.MonkeyPatch, 
     assert physical_cores() == cores
 
 
+@pytest.mark.parametrize("line", ["flags\t\t: fpu asimd bf16", "Features\t: fp asimd bf16"])
+def test_features_are_read_on_x86_and_on_arm(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path: f"processor\t: 0\n{line}\n\nprocessor\t: 1\n{line}\n")
+    assert {"asimd", "bf16"} < device_module.cpu_flags()
+
+
 def test_without_a_topology_every_processor_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreadable(path: Path) -> str:
         raise FileNotFoundError

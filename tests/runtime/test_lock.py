@@ -12,7 +12,7 @@ HOLD = "import sys; from pathlib import Path; from transformer.runtime.lock impo
 
 def test_a_directory_is_locked_for_one_at_a_time(tmp_path: Path) -> None:
     run = tmp_path / "new" / "run"
-    with locked(run), pytest.raises(UserError, match="another process is training this run"), locked(run):
+    with locked(run), pytest.raises(UserError, match="another process is at work in it"), locked(run):
         pass
     with locked(run):  # free again
         assert run.is_dir()

@@ -25,6 +25,11 @@ class Memory:
             raise torch.OutOfMemoryError("no room")
 
 
+def linear() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+    module = torch.nn.Linear(2, 2)
+    return module, torch.optim.Adam(module.parameters())
+
+
 @pytest.mark.parametrize(
     ("room", "expected", "tried"),
     [(10_000, None, [800]), (799, 350, [800, 400]), (399, 175, [800, 400, 192]), (20, 21, [800, 400, 192, 96, 48, 16])],
@@ -32,14 +37,14 @@ class Memory:
 def test_the_largest_of_the_halves_that_fits(room: int, expected: int | None, tried: list[int]) -> None:
     """Batches are whole sentences of 16 tokens with their end mark: 200 tokens make 12 of them."""
     memory = Memory(room)
-    found = micro_batch_tokens_that_fit(torch.nn.Linear(2, 2), memory, 400, LONGEST, token_id=5)
+    found = micro_batch_tokens_that_fit(*linear(), memory, 400, LONGEST, token_id=5)
     assert found == expected
     assert memory.tried == tried
 
 
 def test_a_sentence_that_does_not_fit_is_one_clear_error() -> None:
     with pytest.raises(UserError, match=r"not even one sentence of 15 tokens fits .* lower data\.max_length"):
-        micro_batch_tokens_that_fit(torch.nn.Linear(2, 2), Memory(3), 400, LONGEST, token_id=5)
+        micro_batch_tokens_that_fit(*linear(), Memory(3), 400, LONGEST, token_id=5)
 
 
 def test_the_worst_batch_is_all_of_the_greatest_length() -> None:
@@ -53,17 +58,35 @@ def test_nothing_is_left_behind(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer("model.dropout=0.1", "model.layer_drop=0.5")
     trainer.model.train()
     weights = [parameter.clone() for parameter in trainer.model.parameters()]
-    assert micro_batch_tokens_that_fit(trainer.model, trainer.updater.rehearse, 40, 9, token_id=5) is None
+    own = trainer.model, trainer.updater.optimizer
+    assert micro_batch_tokens_that_fit(*own, trainer.updater.rehearse, 40, 9, token_id=5) is None
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
     assert all(map(torch.equal, weights, trainer.model.parameters()))
     assert trainer.interval.target_tokens == 0
     assert trainer.model.encoder.layer_drop == 0.5
 
 
+def test_what_the_optimizer_holds_already_is_not_counted_twice(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer()
+    own, reserved, zeros_like = (trainer.model, trainer.updater.optimizer), list[int](), torch.zeros_like
+    monkeypatch.setattr(torch, "zeros_like", lambda weight: (reserved.append(1), zeros_like(weight))[1])
+    micro_batch_tokens_that_fit(*own, lambda batch: None, 40, 9, token_id=5)
+    assert len(reserved) == 2 * len(list(trainer.model.parameters()))
+    monkeypatch.undo()
+    trainer.fit()
+    monkeypatch.setattr(torch, "zeros_like", lambda weight: (reserved.append(1), zeros_like(weight))[1])
+    reserved.clear()
+    micro_batch_tokens_that_fit(*own, lambda batch: None, 40, 9, token_id=5)
+    assert not reserved
+
+
 def test_no_layer_is_left_out_while_probing(make_trainer: MakeTrainer) -> None:
-    model = make_trainer("model.layer_drop=0.9").model.train()
-    kept = list[int]()
-    micro_batch_tokens_that_fit(model, lambda batch: kept.append(len(list(model.encoder.kept_layers()))), 40, 9, 5)
+    trainer = make_trainer("model.layer_drop=0.9")
+    model, kept = trainer.model.train(), list[int]()
+    own = model, trainer.updater.optimizer
+    micro_batch_tokens_that_fit(*own, lambda batch: kept.append(len(list(model.encoder.kept_layers()))), 40, 9, 5)
     assert kept == [1]
 
 

@@ -58,12 +58,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; returns the exit code: 0, 2 for a user error, 128 + n where signal n ended it."""
+    """Run a verb; returns the exit code: 0, 1 where a check of `doctor` or `verify` failed, 2 for a user error, 128 + n
+    where signal n ended it."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller, as in `>&-`
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open to the end, as a standard stream is
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # what it reads is UTF-8 too, whatever the locale says
+        # what it reads is UTF-8 too, whatever the locale says; a path that is not comes out as it is
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
         code = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()

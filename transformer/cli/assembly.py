@@ -167,6 +167,7 @@ def probe_micro_batches(trainer: Trainer, prepared: Prepared, tell: Say) -> None
     if processes.is_main:
         found = micro_batch_tokens_that_fit(
             trainer.model,
+            trainer.updater.optimizer,
             trainer.updater.rehearse,
             config.training.batch_tokens,
             config.data.max_length,

@@ -14,7 +14,7 @@ import argparse
 
 from transformer.cli.confidences import model_hash, run_of
 from transformer.cli.evaluation_set import read_evaluation_set, translate_set
-from transformer.cli.wiring import checkpoint_of, run_config, say
+from transformer.cli.wiring import pinned, run_config, say
 from transformer.decoding.confidence import CONFIDENCE_FILE, Calibration, log_prob_per_token
 from transformer.errors import UserError
 from transformer.evaluation.calibration import isotonic_fit, spearman
@@ -33,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    asked = run_config(arguments.run, arguments.overrides).decoding.checkpoint
-    # of one checkpoint throughout, though a training may move `best` meanwhile
-    overrides = [*arguments.overrides, f"decoding.checkpoint={checkpoint_of(arguments.run, asked)[1].name}"]
+    overrides = pinned(arguments.run, arguments.overrides)
     config = run_config(arguments.run, overrides)
     directory = run_of(arguments.run)
     check_writable(directory / CONFIDENCE_FILE)
@@ -45,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"{held.name}: {len(pairs)} sentences; a calibration needs {_MIN_SENTENCES} at least")
     if len(pairs) < _MANY:
         say(f"warning: {len(pairs)} sentences make a coarse calibration; {_MANY} or more are better")
-    _, translations = translate_set(arguments.run, overrides, [source for source, _ in pairs])
+    translations = translate_set(arguments.run, overrides, [source for source, _ in pairs])
     qualities = sentence_chrf([translation.text for translation in translations], [target for _, target in pairs])
     certainties = [log_prob_per_token(translation) for translation in translations]
     knots = isotonic_fit(certainties, qualities)

@@ -14,7 +14,6 @@ how to read them."""
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from transformer.config import SPLITS, Config, is_override
 from transformer.data.corpus import read_lines
 from transformer.errors import UserError
 from transformer.evaluation.significance import TRIALS, Comparison, SystemScore, compare_systems
-from transformer.runtime.atomic import check_writable, write_file
+from transformer.runtime.atomic import check_writable, json_bytes, write_file
 
 
 @dataclass
@@ -61,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     systems = [_open(name, overrides) for name in names]
     scored = _evaluation_set(arguments, systems)
     # asked or not: a comparison is nothing without them
-    resamples = known_resamples(arguments.resamples or RESAMPLES, len(scored.references), say)
+    resamples = known_resamples(arguments.resamples or RESAMPLES, len(scored.references))
     language = _target_language(arguments, systems)
     for system in systems:
         if system.lines is not None:
@@ -79,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
             "overrides": overrides,
             "comparisons": [comparison.to_json() for comparison in found],
         }
-        write_file(Path(arguments.json), (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
+        write_file(Path(arguments.json), json_bytes(report))
     return 0
 
 
@@ -115,7 +114,7 @@ def _translations(system: _System, overrides: list[str], scored: EvaluationSet) 
     if system.lines is not None:
         return system.lines
     say(f"{system.name}:")
-    _, translations = translate_set(system.name, overrides, scored.sources)
+    translations = translate_set(system.name, overrides, scored.sources)
     return [translation.text for translation in translations]
 
 

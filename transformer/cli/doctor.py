@@ -132,7 +132,7 @@ def _distributed() -> str:
 
 def _corpora(config: Config) -> str:
     """Read the first pair of each corpus that is a file; those of the hub would have to be fetched."""
-    corpora = [corpus for split in SPLITS for corpus in getattr(config.data, split)]
+    corpora = [corpus for split in (*SPLITS, "guard") for corpus in getattr(config.data, split)]
     files = [corpus for corpus in corpora if corpus.hub is None]
     for corpus in files:
         next(read_pairs([corpus]), None)

@@ -16,7 +16,6 @@ business, and --hypotheses never, as they may be another system's."""
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from transformer.cli.confidences import open_calibration
 from transformer.cli.evaluation_set import EvaluationSet, known_resamples, read_evaluation_set, translate_set
 from transformer.cli.further_figures import broken_down, by_comet, worth_of_confidences
 from transformer.cli.run_card import record_evaluation
-from transformer.cli.wiring import checkpoint_of, run_config, say
+from transformer.cli.wiring import pinned, run_config
 from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_lines
 from transformer.decoding.translator import Translation
@@ -33,7 +32,7 @@ from transformer.errors import UserError
 from transformer.evaluation.comet import check_comet
 from transformer.evaluation.metrics import Score, check_hypotheses, evaluate_corpus
 from transformer.report.records import evenly_spaced
-from transformer.runtime.atomic import check_writable, write_file
+from transformer.runtime.atomic import check_writable, json_bytes, write_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,19 +58,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     config = run_config(arguments.run, arguments.overrides)
     _check(arguments, config)
-    calibration = open_calibration(arguments.run, config)
+    exact = arguments.overrides if arguments.hypotheses else pinned(arguments.run, arguments.overrides)
+    exact_config = run_config(arguments.run, exact)
+    calibration = open_calibration(arguments.run, exact_config)
     scored = read_evaluation_set(config, arguments.split, arguments.source, arguments.reference)
     sources, references = scored.sources, scored.references
-    resamples = known_resamples(arguments.resamples, len(references), say)
+    resamples = known_resamples(arguments.resamples, len(references))
     translations: list[Translation] = []
     checkpoint = None
     if arguments.hypotheses:
         hypotheses = list(read_lines(Path(arguments.hypotheses)))
     else:
-        # whose weights are scored: a training may move `best` meanwhile, and tomorrow it names another one
-        checkpoint = checkpoint_of(arguments.run, config.decoding.checkpoint)[1].name
-        pinned = [*arguments.overrides, f"decoding.checkpoint={checkpoint}"]
-        _, translations = translate_set(arguments.run, pinned, sources)
+        checkpoint = exact_config.decoding.checkpoint
+        translations = translate_set(arguments.run, exact, sources)
         hypotheses = [translation.text for translation in translations]
     check_hypotheses(hypotheses, references)
     if arguments.output:
@@ -92,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         report = _report(scored, arguments, config, checkpoint, scores)
         report |= {figures.name: figures.record for figures in further}
-        write_file(Path(arguments.json), (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
+        write_file(Path(arguments.json), json_bytes(report))
     if checkpoint is not None and (arguments.source is None or arguments.record):
         sentences = sources, references, hypotheses
         record_evaluation(arguments.run, config, scored.name, checkpoint, sentences, scores)

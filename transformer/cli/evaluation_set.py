@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from transformer.cli.wiring import described, open_translator, read_matching_lines, say
 from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_pairs
-from transformer.decoding.translator import Translation, Translator
+from transformer.decoding.translator import Translation
 from transformer.errors import UserError
 from transformer.evaluation.words import count_words
 from transformer.runtime.logging import Console
@@ -52,32 +52,28 @@ def read_evaluation_set(config: Config, split: str, source: str | None, referenc
     return EvaluationSet(split, [source for source, _ in pairs], [target for _, target in pairs])
 
 
-def translate_set(run: str, overrides: Sequence[str], sources: Sequence[str]) -> tuple[Translator, list[Translation]]:
-    """A run's translator, and its best translation of each sentence."""
-    translator, found = search_set(run, overrides, sources)
-    return translator, [best for best, *_ in found]
+def translate_set(run: str, overrides: Sequence[str], sources: Sequence[str]) -> list[Translation]:
+    """A run's best translation of each sentence."""
+    return [best for best, *_ in search_set(run, overrides, sources)]
 
 
-def search_set(
-    run: str, overrides: Sequence[str], sources: Sequence[str]
-) -> tuple[Translator, list[list[Translation]]]:
-    """A run's translator, and its n best translations of each sentence; progress goes to the terminal."""
+def search_set(run: str, overrides: Sequence[str], sources: Sequence[str]) -> list[list[Translation]]:
+    """A run's n best translations of each sentence; progress goes to the terminal."""
     translator = open_translator(run, overrides, use_all_cores=True)
     say(f"translating {len(sources):,} sentences, {described(translator.options)}")
     console = Console(total=len(sources), unit="sentence")
     try:
-        return translator, translator.translate_n_best(sources, console.advance)
+        return translator.translate_n_best(sources, console.advance)
     finally:
         console.close()
 
 
-def known_resamples(asked: int | None, sentences: int, say: Callable[[str], None]) -> int:
+def known_resamples(asked: int | None, sentences: int) -> int:
     """How many test sets to draw for the intervals.
 
     Args:
         asked: `--resamples`; None where it was not given.
         sentences: of the test set.
-        say: hears why there are none.
 
     Raises:
         UserError: for a number from which no 95 % interval can be read.
@@ -91,12 +87,8 @@ def known_resamples(asked: int | None, sentences: int, say: Callable[[str], None
     return RESAMPLES if asked is None else asked
 
 
-def training_words(config: Config, sources: Iterable[str], say: Callable[[str], None]) -> Counter[str] | None:
-    """How often a run's training corpus has the words of some sources; None where the corpus is not at hand.
-
-    Args:
-        say: hears why it is not.
-    """
+def training_words(config: Config, sources: Iterable[str]) -> Counter[str] | None:
+    """How often a run's training corpus has the words of some sources; None where the corpus is not at hand."""
     try:
         return count_words((source for source, _ in read_pairs(config.data.train)), sources)
     except UserError as error:

@@ -31,7 +31,7 @@ class Figures:
 
 def broken_down(scored: EvaluationSet, hypotheses: Sequence[str], config: Config) -> Figures:
     """By length, by rarity, and plain faults."""
-    counts = training_words(config, scored.sources, say)
+    counts = training_words(config, scored.sources)
     sides = scored.sources, hypotheses, scored.references
     found = breakdown.break_down(*sides, config.data.target_language, counts)
     return Figures("breakdown", found.to_json(), breakdown.in_words(found))

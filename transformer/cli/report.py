@@ -23,10 +23,17 @@ from transformer.decoding.attention_maps import attention_maps
 from transformer.errors import UserError
 from transformer.report.charts import sentence_charts, training_charts, validation_charts
 from transformer.report.evaluations import Evaluation, read_evaluations
-from transformer.report.page import render_page, sample_places
+from transformer.report.page import render_page
 from transformer.report.plots import check_matplotlib, write_plots
-from transformer.report.records import read_records
-from transformer.report.reported import AttentionMap, ReportedRun, choose_evaluations, sentence_scores
+from transformer.report.records import evenly_spaced, read_records
+from transformer.report.reported import (
+    AttentionMap,
+    ReportedRun,
+    choose_evaluations,
+    first_evaluation,
+    same_sentences,
+    sentence_scores,
+)
 from transformer.runtime.atomic import check_writable, write_file
 
 MAX_RUNS = 8  # as many as there are colours that can be told apart
@@ -98,12 +105,11 @@ def run_names(paths: Sequence[str]) -> list[str]:
 
 def with_maps(run: ReportedRun, path: str, runs: Sequence[ReportedRun], samples: int) -> ReportedRun:
     """A run with the cross-attention of its samples, where the checkpoint that translated them is still there."""
-    places = sample_places(runs, samples)
     evaluation = run.evaluation
-    if evaluation is None or not places:
+    if evaluation is None or not samples or not same_sentences(first_evaluation(runs), evaluation):
         return run
     try:
-        maps = cross_attention(path, evaluation, [place for place in places if place < len(evaluation.rows)])
+        maps = cross_attention(path, evaluation, evenly_spaced(len(evaluation.rows), samples))
     except UserError as error:
         say(f"warning: no attention is shown of {run.name}: {error}")
         return run

@@ -3,7 +3,6 @@ that is said, and nothing else fails for it."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,15 +28,15 @@ from transformer.report.evaluations import (
     write_evaluation,
 )
 from transformer.report.records import read_records
-from transformer.runtime.atomic import write_file
+from transformer.runtime.atomic import json_bytes, write_file
 
 
 def write_card(run: RunDirectory) -> None:
     """Write `card.md` and `card.json` from what a run holds; where that fails, say so."""
     try:
         card = run_card(run)
-        for path, text in ((run.card_json, _json(card)), (run.card, card_text(card))):
-            write_file(path, text.encode("utf-8", "replace"))
+        write_file(run.card_json, json_bytes(card))
+        write_file(run.card, card_text(card).encode("utf-8", "replace"))
     except (UserError, RecursionError) as error:  # the latter for records nested by a stranger
         say(f"warning: no card is written: {error}")
 
@@ -97,7 +96,3 @@ def record_evaluation(
         say(f"warning: this evaluation is not recorded in the run: {error}")
         return
     write_card(directory)
-
-
-def _json(card: dict[str, Any]) -> str:
-    return json.dumps(card, indent=1, ensure_ascii=False) + "\n"

@@ -38,7 +38,7 @@ from transformer.cli.wiring import say
 from transformer.config.plan import Stage, load_plan
 from transformer.errors import UserError
 from transformer.reading import read_json
-from transformer.runtime.atomic import write_file
+from transformer.runtime.atomic import json_bytes, write_file
 from transformer.runtime.lock import locked
 
 _RECORD = "finished.json"
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
                 return _stopped(title, code, arguments)
             _check_output(directory, stage)
             finished[stage.name] = identities[stage.name]
-            write_file(directory / _RECORD, (json.dumps(finished, indent=1) + "\n").encode())
+            write_file(directory / _RECORD, json_bytes(finished))
     for stage in wanted:
         print(f"{stage.name}\t{stage.output(directory)}")
     return 0

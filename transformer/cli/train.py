@@ -28,7 +28,7 @@ from transformer.data.prepared import MAX_MANIFEST_BYTES, Prepared
 from transformer.data.tokenizer import save_tokenizers
 from transformer.errors import UserError
 from transformer.reading import read_json
-from transformer.runtime.atomic import write_file
+from transformer.runtime.atomic import json_bytes, write_file
 from transformer.runtime.device import choose_device, choose_precision, configure_process
 from transformer.runtime.distributed import Processes, join_processes
 from transformer.runtime.energy import EnergyMeter, energy_counters
@@ -101,9 +101,9 @@ def train_prepared(
     if processes.is_main:
         console = Console(total=config.training.max_updates, done=state.update)
         trainer.listeners, trainer.advance = [*record_listeners(config, run, state.update), console], console.advance
-    if config.training.micro_batch_tokens == "auto" and device.type == "cuda":
-        probe_micro_batches(trainer, prepared, tell)
     try:
+        if config.training.micro_batch_tokens == "auto" and device.type == "cuda":
+            probe_micro_batches(trainer, prepared, tell)
         preflight(trainer, prepared)
         with metered(trainer, processes):
             outcome = trainer.fit()
@@ -203,7 +203,7 @@ def write_run(run: RunDirectory, config: Config, prepared: Prepared, where: dict
         "environment": where,
         "data": prepared.manifest,
     }
-    write_file(run.manifest, json.dumps(manifest, indent=2, ensure_ascii=False).encode())
+    write_file(run.manifest, json_bytes(manifest))
 
 
 def _data_of(run: RunDirectory) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from pathlib import Path
 
 from transformer.cli.confidences import open_calibration
 from transformer.cli.translated_files import printed, translate_files
-from transformer.cli.wiring import open_translator, run_config
+from transformer.cli.wiring import open_translator, pinned, run_config
 from transformer.config import Config, is_override
 from transformer.data.corpus import decode_lines, read_lines
 from transformer.data.sharding import Shard
@@ -87,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("nothing to translate: standard input is closed; give sentences or --input FILE")
     if arguments.attention is not None:
         check_writable(Path(arguments.attention))
+    overrides = pinned(arguments.run, overrides)
     config = run_config(arguments.run, overrides)
     if arguments.attention is not None and config.decoding.ensemble:
         raise UserError("--attention shows that of one model; leave it or decoding.ensemble out")

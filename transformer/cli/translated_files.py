@@ -6,7 +6,6 @@ What a killed job finished is known by its record and kept, so that the same com
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from transformer import __version__
 from transformer.checkpoint.store import MODEL_FILE
 from transformer.cli.confidences import open_calibration
-from transformer.cli.wiring import checkpoint_of, open_translator, run_config, say
+from transformer.cli.wiring import checkpoint_of, open_translator, pinned, run_config, say
 from transformer.config.corpora import uncompressed_name
 from transformer.data.corpus import file_hash, read_lines
 from transformer.data.sharding import Shard
@@ -24,7 +23,7 @@ from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
 from transformer.reading import read_json
 from transformer.report.evaluations import without_effect
-from transformer.runtime.atomic import check_writable, write_file
+from transformer.runtime.atomic import check_writable, json_bytes, write_file
 
 _MAX_RECORD_BYTES = 100_000  # a record is a handful of options and hashes
 
@@ -47,6 +46,7 @@ def translate_files(
     outputs = [directory / (uncompressed_name(path) + (f".{shard.name}" if shard else "")) for path in inputs]
     if len(set(outputs)) < len(outputs):
         raise UserError("--input: two files have the same name; give them another --output-directory each")
+    overrides = pinned(run, overrides)
     model = _model(run, overrides)
     calibration = open_calibration(run, run_config(run, overrides))
     translator: Translator | None = None
@@ -68,7 +68,7 @@ def translate_files(
         )
         # the record first: an output without one would not be known for what it is
         record = {**made_from, "output_sha256": _hash(content)}
-        write_file(_record_of(output), (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+        write_file(_record_of(output), json_bytes(record))
         write_file(output, content.encode())
         say(f"{output}: {len(lines):,} sentences translated")
 

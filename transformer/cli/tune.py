@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = run_config(arguments.run, overrides)
     corpus, language = read_evaluation_set(config, arguments.split, None, None), config.data.target_language
     references = corpus.references
-    _, found = search_set(arguments.run, overrides, corpus.sources)
+    found = search_set(arguments.run, overrides, corpus.sources)
     features = _features(found)
     bleu = ChosenBleu([[each.text for each in of] for of in found], references, language)
     channel_weight, length_weight = best_weights(features, bleu)

@@ -8,7 +8,6 @@ depend on as little as can be.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from transformer.data.corpus import file_hash, read_pairs
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
 from transformer.reading import content_hash, read_json
-from transformer.runtime.atomic import write_file
+from transformer.runtime.atomic import json_bytes, write_file
 
 FORMAT_VERSION = 1
 SENTENCES = 5
@@ -90,7 +89,7 @@ def record_verification(run: RunDirectory, config: Config) -> Verification:
     )
     content: dict[str, Any] = {"format_version": FORMAT_VERSION, **vars(verification)}
     content["sha256"] = content_hash(content)
-    write_file(run.verification, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_file(run.verification, json_bytes(content))
     return verification
 
 

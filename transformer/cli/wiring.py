@@ -54,6 +54,12 @@ def checkpoint_of(run: str | Path, which: str) -> tuple[RunDirectory, Path]:
     return directory, directory.checkpoint(name) if name else directory.resolve(which)
 
 
+def pinned(run: str | Path, overrides: Sequence[str]) -> list[str]:
+    """The overrides, with the checkpoint that they mean by its own name: a training may move `best` meanwhile."""
+    which = run_config(run, overrides).decoding.checkpoint
+    return [*overrides, f"decoding.checkpoint={checkpoint_of(run, which)[1].name}"]
+
+
 def open_translator(
     run: str | Path, overrides: Sequence[str] = (), use_all_cores: bool = False, alone: bool = False
 ) -> Translator:

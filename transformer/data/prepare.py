@@ -31,7 +31,7 @@ from transformer.data.prepared import Prepared, open_prepared
 from transformer.data.sharding import Shard
 from transformer.data.tokenizer import Tokenizer, load_tokenizers, save_tokenizers, train_tokenizer
 from transformer.errors import UserError
-from transformer.runtime.atomic import new_directory, write_durably
+from transformer.runtime.atomic import json_bytes, new_directory, write_durably
 from transformer.runtime.device import physical_cores
 from transformer.runtime.lock import locked
 
@@ -98,7 +98,7 @@ def _encode_all(
             "files": {f"{split}.arrow": file_hash(temporary / f"{split}.arrow") for split in counts},
             "tokenizer_sha256": [hashlib.sha256(t.model).hexdigest() for t in (source_tokenizer, target_tokenizer)],
         }
-        write_durably(temporary / "manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
+        write_durably(temporary / "manifest.json", json_bytes(manifest))
     return Prepared(directory, source_tokenizer, target_tokenizer, manifest)
 
 

@@ -152,11 +152,11 @@ def train_tokenizer(options: TokenizerSection, sentences: Iterator[str], threads
 
 def save_tokenizers(directory: Path, source: Tokenizer, target: Tokenizer) -> None:
     """Write `shared.model`, or `source.model` and `target.model`."""
-    if source.model == target.model:
-        source.save(directory / "shared.model")
-    else:
-        source.save(directory / "source.model")
-        target.save(directory / "target.model")
+    models = {"shared": source} if source.model == target.model else {"source": source, "target": target}
+    for name in {"shared", "source", "target"} - models.keys():  # of a config that was given up
+        (directory / f"{name}.model").unlink(missing_ok=True)
+    for name, tokenizer in models.items():
+        tokenizer.save(directory / f"{name}.model")
 
 
 def load_tokenizers(directory: Path) -> tuple[Tokenizer, Tokenizer]:

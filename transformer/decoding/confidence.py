@@ -6,7 +6,6 @@ Monte-Carlo dropout (Fomicheva et al. 2020) was measured beside it and gave noth
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ import numpy as np
 from transformer.decoding.translator import Translation
 from transformer.errors import UserError
 from transformer.reading import read_json
-from transformer.runtime.atomic import write_file
+from transformer.runtime.atomic import json_bytes, write_file
 
 CONFIDENCE_FILE = "confidence.json"
 _MAX_BYTES = 4_000_000
@@ -52,7 +51,7 @@ class Calibration:
     def write(self, run: Path) -> Path:
         """Write it into a run directory; returns the file."""
         path = run / CONFIDENCE_FILE
-        write_file(path, (json.dumps({"format_version": 1, **asdict(self)}, indent=1) + "\n").encode())
+        write_file(path, json_bytes({"format_version": 1, **asdict(self)}))
         return path
 
 

@@ -7,7 +7,6 @@ same evaluation done again takes the place of the one before.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from transformer.errors import UserError
 from transformer.reading import read_json
 from transformer.report.records import evenly_spaced, number
-from transformer.runtime.atomic import write_file
+from transformer.runtime.atomic import json_bytes, write_file
 
 FORMAT_VERSION = 1
 MAX_KEPT = 5000  # sentences of an evaluation; the scores are those of all
@@ -122,7 +121,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:
     """
     path = folder / f"{evaluation.name}.json"
     content = {"format_version": FORMAT_VERSION, **vars(evaluation)}
-    write_file(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+    write_file(path, json_bytes(content))
     return path
 
 

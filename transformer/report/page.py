@@ -21,7 +21,7 @@ from transformer.evaluation.metrics import sentence_chrf_signature
 from transformer.report import drawing
 from transformer.report.charts import Chart, sentence_charts, training_charts, validation_charts
 from transformer.report.records import evenly_spaced
-from transformer.report.reported import AttentionMap, ReportedRun, same_sentences
+from transformer.report.reported import AttentionMap, ReportedRun, first_evaluation, same_sentences
 from transformer.report.scores import value_text
 from transformer.report.sentences import Change, most_changed, worst
 
@@ -44,6 +44,7 @@ def render_page(runs: Sequence[ReportedRun], samples: int, version: str) -> str:
         .get_template("page.html")
         .render(
             runs=runs,
+            evaluated=first_evaluation(runs) is not None,
             version=version,
             written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             style=Markup(style),
@@ -89,9 +90,11 @@ def _groups(runs: Sequence[ReportedRun]) -> list[tuple[str, list[drawing.Drawing
 
 def _samples(runs: Sequence[ReportedRun], count: int) -> list[dict[str, Any]]:
     """Sentences of the first run's evaluation, with what each run made of them."""
+    evaluation = first_evaluation(runs)
+    if evaluation is None:
+        return []
     found = []
-    for place in sample_places(runs, count):
-        evaluation = next(run.evaluation for run in runs if run.evaluation is not None)
+    for place in evenly_spaced(len(evaluation.rows), count):
         made = [
             (number, run, run.evaluation.hypotheses[place], run.chrf[place], run.maps.get(place))
             for number, run in enumerate(runs)
@@ -100,12 +103,6 @@ def _samples(runs: Sequence[ReportedRun], count: int) -> list[dict[str, Any]]:
         texts = {"source": evaluation.sources[place], "reference": evaluation.references[place]}
         found.append({"row": evaluation.rows[place], "made": made, **texts})
     return found
-
-
-def sample_places(runs: Sequence[ReportedRun], count: int) -> list[int]:
-    """The places of the sentences that are shown as samples, among those of the first evaluation."""
-    evaluation = next((run.evaluation for run in runs if run.evaluation is not None), None)
-    return evenly_spaced(len(evaluation.rows), count) if evaluation is not None else []
 
 
 def _changes(runs: Sequence[ReportedRun]) -> list[tuple[int, list[Change]]]:

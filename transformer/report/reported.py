@@ -77,6 +77,11 @@ def choose_evaluations(found: Mapping[str, Sequence[Evaluation]], wanted: str | 
     }
 
 
+def first_evaluation(runs: Sequence[ReportedRun]) -> Evaluation | None:
+    """That of the first run that has one: its sentences are shown."""
+    return next((run.evaluation for run in runs if run.evaluation is not None), None)
+
+
 def same_sentences(first: Evaluation | None, second: Evaluation | None) -> bool:
     """Whether two evaluations can be compared sentence by sentence."""
     if first is None or second is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -27,6 +28,14 @@ def write_file(path: Path, content: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def json_bytes(value: object, indent: int | None = 1) -> bytes:
+    """JSON as a file holds it: UTF-8, with the letters themselves where they can be written."""
+    try:
+        return f"{json.dumps(value, indent=indent, ensure_ascii=False)}\n".encode()
+    except UnicodeEncodeError:  # a path whose bytes are no UTF-8: escaped, it comes back as it was
+        return f"{json.dumps(value, indent=indent)}\n".encode()
 
 
 @contextlib.contextmanager

@@ -122,4 +122,5 @@ def cpu_flags() -> set[str]:
         lines: Iterable[str] = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return set()
-    return next((set(line.split(":", 1)[1].split()) for line in lines if line.startswith("flags")), set())
+    named = (line for line in lines if line.startswith(("flags", "Features")))  # on x86, on Arm
+    return next((set(line.split(":", 1)[1].split()) for line in named), set())

@@ -37,7 +37,7 @@ def locked(directory: Path, wait: bool = False) -> Iterator[None]:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise UserError(f"{directory}: another process is training this run; wait for it, or stop it") from None
+            raise UserError(f"{directory}: another process is at work in it; wait for it, or stop it") from None
         except OSError as error:
             raise UserError(
                 f"{directory}: its file system grants no lock ({error.strerror}); name a directory on another one"

@@ -30,14 +30,20 @@ def worst_batch(tokens: int, longest: int, token_id: int) -> Batch:
 
 
 def micro_batch_tokens_that_fit(
-    model: nn.Module, compute_gradients: Callable[[Batch], object], batch_tokens: int, longest: int, token_id: int
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    compute_gradients: Callable[[Batch], object],
+    batch_tokens: int,
+    longest: int,
+    token_id: int,
 ) -> int | None:
     """The most padded tokens a side of a micro-batch, by halves; None where a whole update fits.
 
     Leaves weights and gradients as they were.
 
     Args:
-        model: on its device, whose optimizer keeps two numbers for each weight.
+        model: on its device.
+        optimizer: over the model's parameters.
         compute_gradients: forward and backward of a batch.
         batch_tokens: target tokens of an update.
         longest: tokens of the longest sentence, without special ids.
@@ -48,15 +54,14 @@ def micro_batch_tokens_that_fit(
     """
     largest = 2 * batch_tokens  # an update has less padding, and a source side less than twice as long
     tokens = largest
-    with _all_layers(model):
-        while not _fits(model, compute_gradients, worst_batch(tokens, longest, token_id)):
-            tokens //= 2
-            if tokens <= longest:
-                device = next(model.parameters()).device
-                raise UserError(
-                    f"not even one sentence of {longest} tokens fits into the memory of {device}; "
-                    "lower data.max_length or model.d_model"
-                )
+    while not _fits(model, optimizer, compute_gradients, worst_batch(tokens, longest, token_id)):
+        tokens //= 2
+        if tokens <= longest:
+            device = next(model.parameters()).device
+            raise UserError(
+                f"not even one sentence of {longest} tokens fits into the memory of {device}; "
+                "lower data.max_length or model.d_model"
+            )
     return None if tokens == largest else int(tokens * _MARGIN)
 
 
@@ -124,19 +129,17 @@ def _all_layers(model: nn.Module) -> Iterator[None]:
             stack.layer_drop = layer_drop
 
 
-def _fits(model: nn.Module, compute_gradients: Callable[[Batch], object], batch: Batch) -> bool:
-    reserved: list[Tensor] = []  # what the optimizer will keep
+def _fits(
+    model: nn.Module, optimizer: torch.optim.Optimizer, compute_gradients: Callable[[Batch], object], batch: Batch
+) -> bool:
     try:
-        reserved = [torch.zeros_like(parameter) for parameter in model.parameters() for _ in range(2)]
-        compute_gradients(batch)
+        try_batch(model, optimizer, compute_gradients, batch)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         fits = False
     else:
         fits = True
-    del reserved
-    model.zero_grad(set_to_none=True)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return fits
