@@ -19,15 +19,15 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from trials.measured_part import MeasuredPart
-from trials.recipe import Figures, Recipe, reported
-
+from transformer.cli import refusals_in_one_line
 from transformer.cli.wiring import say
 from transformer.config import load_config
 from transformer.data.batching import SAMPLED_WINDOW
 from transformer.data.corpus import read_lines, read_pairs
 from transformer.errors import UserError
 from transformer.evaluation.significance import Comparison, compare_systems
+from trials.measured_part import MeasuredPart
+from trials.recipe import Figures, Recipe, reported
 
 SEEDS = (1, 2)
 RECIPE = "the recipe"
@@ -58,6 +58,7 @@ _VALIDATIONS = 8  # of a training, whatever its number of updates
 _WARMUP_SHARE = 0.15
 
 
+@refusals_in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("config")
@@ -73,22 +74,18 @@ def main() -> int:
     if len(choices) < 2:
         parser.error("--only: name something else than the recipe, which all are compared with")
     recipe = Recipe(arguments.config, arguments.folder, arguments.overrides, CHOICES | TRIALS)
-    try:
-        part = MeasuredPart(arguments.page, new="# Ablation\n\n")  # refused before hours of training
+    part = MeasuredPart(arguments.page, new="# Ablation\n\n")  # refused before hours of training
+    for choice in choices:
+        load_config(arguments.config, [*arguments.overrides, *CHOICES[choice]])
+    speeds = {choice: speed(recipe, choice) for choice in choices}
+    if arguments.phase == "speed":
+        return 0
+    for seed in arguments.seeds:
         for choice in choices:
-            load_config(arguments.config, [*arguments.overrides, *CHOICES[choice]])
-        speeds = {choice: speed(recipe, choice) for choice in choices}
-        if arguments.phase == "speed":
-            return 0
-        for seed in arguments.seeds:
-            for choice in choices:
-                train = partial(train_for, recipe, updates_in(arguments.minutes, speeds[choice]), choice, seed)
-                recipe.once(f"{choice}, seed {seed}", f"{arguments.minutes:g}_minutes", train)
-        if arguments.phase == "all":
-            part.write(table(recipe, choices, arguments.seeds, arguments.minutes))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+            train = partial(train_for, recipe, updates_in(arguments.minutes, speeds[choice]), choice, seed)
+            recipe.once(f"{choice}, seed {seed}", f"{arguments.minutes:g}_minutes", train)
+    if arguments.phase == "all":
+        part.write(table(recipe, choices, arguments.seeds, arguments.minutes))
     return 0
 
 

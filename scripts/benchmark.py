@@ -25,12 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from benchmarks.decoding import decoding_of_run, decoding_untrained
 from benchmarks.peer import SPEEDS, peer_speed
 from benchmarks.preparing import preparing
 from benchmarks.startup import startup
 from benchmarks.training import training
-
+from transformer.cli import refusals_in_one_line
 from transformer.config import load_config
 from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
@@ -40,6 +41,7 @@ Figures = dict[str, float]
 _SPEED = {"train": "target_tokens_per_second", "decode": "sentences_per_second"}
 
 
+@refusals_in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("work", choices=("train", "decode", "data", "startup"))
@@ -51,11 +53,7 @@ def main() -> int:
     parser.add_argument("--against", metavar="COMMAND", help="a peer's benchmark, run in turn with ours")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result here")
     arguments = parser.parse_intermixed_args()
-    try:
-        report = measure(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    report = measure(arguments)
     text = json.dumps(report, indent=2)
     print(text)
     if arguments.json is not None:

@@ -16,15 +16,16 @@ import time
 from collections.abc import Sequence
 
 from transformer import load
+from transformer.cli import refusals_in_one_line
 from transformer.cli.wiring import run_config
 from transformer.data.corpus import read_pairs
 from transformer.decoding.request import Request
-from transformer.errors import UserError
 from transformer.evaluation.metrics import corpus_bleu
 
 _WORD = re.compile(r"\w{5,}")
 
 
+@refusals_in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run")
@@ -32,11 +33,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--terms", type=int, default=2, help="the most terms of a sentence (default: 2)")
     arguments = parser.parse_intermixed_args()
-    try:
-        measure(arguments.run, arguments.overrides, arguments.seed, arguments.terms)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    measure(arguments.run, arguments.overrides, arguments.seed, arguments.terms)
     return 0
 
 

@@ -17,11 +17,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
 from fuzzing.inputs import Input
 from fuzzing.material import make_material
 from fuzzing.readers import Reader, make_readers
 from fuzzing.watch import Finding, watch
-from hypothesis import HealthCheck, Phase, given, seed, settings
 
 NAMES = ("config", "run", "checkpoint", "tokenizer", "corpus", "parquet", "report")
 _CHUNK = 1000  # hypothesis remembers what it made; a new one for each chunk bounds that

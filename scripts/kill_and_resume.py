@@ -18,10 +18,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from transformer.cli import refusals_in_one_line
 from transformer.config import load_config
 from transformer.errors import UserError
 
 
+@refusals_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("config", help="a YAML config; its corpora must be there")
@@ -30,11 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=10, help="how often to kill (default: 10)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments (default: 1)")
     options = parser.parse_intermixed_args(arguments)
-    try:
-        return kill_and_resume(options.config, options.directory, options.kills, options.seed, options.overrides)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return kill_and_resume(options.config, options.directory, options.kills, options.seed, options.overrides)
+
+
+def check_comparable(config: str, overrides: Sequence[str], directory: Path) -> None:
+    """Refuse what could give no two equal runs.
+
+    Raises:
+        UserError: where the clock would end them, or the folder for them is in use.
+    """
+    minutes = load_config(config, overrides).training.max_minutes
+    if minutes is not None:
+        raise UserError(f"training.max_minutes={minutes}: the end would depend on the clock; set it to null")
+    if directory.exists() and any(directory.iterdir()):
+        raise UserError(f"{directory}: not empty; name a new folder")
 
 
 def kill_and_resume(config: str, directory: Path, kills: int, seed: int, overrides: Sequence[str]) -> int:
@@ -43,11 +54,7 @@ def kill_and_resume(config: str, directory: Path, kills: int, seed: int, overrid
     Raises:
         UserError: where the config cannot give equal runs, DIR is in use, or a training fails by itself.
     """
-    minutes = load_config(config, overrides).training.max_minutes
-    if minutes is not None:
-        raise UserError(f"training.max_minutes={minutes}: the end would depend on the clock; set it to null")
-    if directory.exists() and any(directory.iterdir()):
-        raise UserError(f"{directory}: not empty; name a new folder")
+    check_comparable(config, overrides, directory)
     directory.mkdir(parents=True, exist_ok=True)
     undisturbed, killed = (Training(config, directory / name, overrides) for name in ("undisturbed", "killed"))
     start = time.monotonic()

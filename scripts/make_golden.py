@@ -22,6 +22,7 @@ import torch
 
 from transformer import load
 from transformer.cli import main as command
+from transformer.cli import refusals_in_one_line
 from transformer.cli.smoke import write_corpus
 from transformer.data.corpus import read_lines
 from transformer.decoding.translator import Translator
@@ -52,20 +53,17 @@ SEARCHES = {"greedy": "decoding.beam_size=1", "beam": "decoding.beam_size=4"}
 SENTENCES, TRIALS, OFF_BY = 20, 8, 1e-3
 
 
+@refusals_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("directory", type=Path, metavar="DIR", help="a new folder")
     parser.add_argument("--seed", type=int, default=1, help="of the corpus (default: 1)")
     options = parser.parse_args(arguments)
-    try:
-        if options.directory.exists():
-            raise UserError(f"{options.directory}: is there already; what a release wrote is not made anew")
-        options.directory.mkdir(parents=True)
-        with contextlib.chdir(options.directory):  # the run then names its corpus by a path that holds everywhere
-            make_golden(options.seed)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if options.directory.exists():
+        raise UserError(f"{options.directory}: is there already; what a release wrote is not made anew")
+    options.directory.mkdir(parents=True)
+    with contextlib.chdir(options.directory):  # the run then names its corpus by a path that holds everywhere
+        make_golden(options.seed)
     return 0
 
 

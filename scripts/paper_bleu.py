@@ -22,28 +22,26 @@ from pathlib import Path
 import sacrebleu
 from sacrebleu.metrics.bleu import BLEU
 
+from transformer.cli import refusals_in_one_line
 from transformer.data.corpus import read_lines
 from transformer.errors import UserError
 from transformer.evaluation.metrics import check_hypotheses
 
 
+@refusals_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("hypotheses", type=Path, nargs="+", help="detokenized translations, a line each")
     parser.add_argument("references", type=Path, help="untouched reference translations")
     parser.add_argument("--language", required=True, metavar="CODE", help="of both: Moses' abbreviations and quotes")
     options = parser.parse_intermixed_args(arguments)
-    try:
-        references = list(read_lines(options.references))
-        systems = [(str(path), list(read_lines(path))) for path in options.hypotheses]
-        for name, hypotheses in systems:
-            if len(hypotheses) != len(references):
-                raise UserError(f"{name}: {len(hypotheses):,} lines for {len(references):,} in {options.references}")
-            check_hypotheses(hypotheses, references)
-        print(*report(systems, references, options.language), f"references: {options.references}", sep="\n")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    references = list(read_lines(options.references))
+    systems = [(str(path), list(read_lines(path))) for path in options.hypotheses]
+    for name, hypotheses in systems:
+        if len(hypotheses) != len(references):
+            raise UserError(f"{name}: {len(hypotheses):,} lines for {len(references):,} in {options.references}")
+        check_hypotheses(hypotheses, references)
+    print(*report(systems, references, options.language), f"references: {options.references}", sep="\n")
     return 0
 
 

@@ -16,25 +16,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trials.measured_part import MeasuredPart
-
+from transformer.cli import refusals_in_one_line
 from transformer.errors import UserError
+from trials.measured_part import MeasuredPart
 
 SPEEDS = {"train": ("target_tokens_per_second", "target tokens/s"), "decode": ("sentences_per_second", "sentences/s")}
 Report = dict[str, Any]
 
 
+@refusals_in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the JSON files lie")
     parser.add_argument("page", type=Path, help="the page to rewrite")
     arguments = parser.parse_args()
-    try:
-        part = MeasuredPart(arguments.page, new="# Performance\n\n")
-        part.write(measured(read_reports(arguments.folder)))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    part = MeasuredPart(arguments.page, new="# Performance\n\n")
+    part.write(measured(read_reports(arguments.folder)))
     return 0
 
 

@@ -13,10 +13,12 @@ import sys
 from pathlib import Path
 
 from transformer.checkpoint.run_directory import RunDirectory
+from transformer.cli import refusals_in_one_line
 from transformer.errors import UserError
 from transformer.report.records import points, read_records
 
 
+@refusals_in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("file", type=Path)
@@ -25,17 +27,12 @@ def main() -> int:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        print("error: matplotlib is not installed; pip install matplotlib", file=sys.stderr)
-        return 2
+        raise UserError("matplotlib is not installed; pip install matplotlib") from None
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     first: dict[int, float] = {}
     for run in arguments.runs:
-        try:
-            losses = training_losses(run)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+        losses = training_losses(run)
         axes.plot(list(losses), list(losses.values()), label=run.name, linewidth=1)
         first = first or losses
         differences = [losses[update] - first[update] for update in losses if update in first]

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.preparing import tokenizer_files
-
+from transformer.cli import refusals_in_one_line
 from transformer.cli.wiring import open_translator, run_config, say
 from transformer.config import Config, load_config
 from transformer.data.corpus import read_pairs
@@ -38,6 +38,7 @@ UPDATES = 20
 Figures = dict[str, Any]
 
 
+@refusals_in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("config")

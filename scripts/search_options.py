@@ -16,13 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trials.measured_part import MeasuredPart
-
 from transformer import load
+from transformer.cli import refusals_in_one_line
 from transformer.cli.wiring import run_config, say
 from transformer.data.corpus import read_pairs
-from transformer.errors import UserError
 from transformer.evaluation.metrics import Score, evaluate_corpus
+from trials.measured_part import MeasuredPart
 
 DEFAULT = "the run's own"
 _AGAIN_AFTER = 5
@@ -54,6 +53,7 @@ class Figures:
     speed: float
 
 
+@refusals_in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run")
@@ -61,12 +61,8 @@ def main() -> int:
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="for all settings")
     parser.add_argument("--only", nargs="+", choices=SETTINGS, metavar="NAME", default=list(SETTINGS))
     arguments = parser.parse_intermixed_args()
-    try:
-        part = MeasuredPart(arguments.page)
-        part.write(table(arguments.run, arguments.overrides, arguments.only))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    part = MeasuredPart(arguments.page)
+    part.write(table(arguments.run, arguments.overrides, arguments.only))
     return 0
 
 

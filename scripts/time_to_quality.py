@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from transformer.checkpoint.run_directory import RunDirectory
+from transformer.cli import refusals_in_one_line
 from transformer.cli.evaluation_set import read_evaluation_set, translate_set
 from transformer.cli.wiring import run_config, say
 from transformer.errors import UserError
@@ -26,6 +27,7 @@ from transformer.report.records import points, read_records
 Point = tuple[float, float]  # minutes, BLEU
 
 
+@refusals_in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("picture", type=Path)
@@ -33,13 +35,9 @@ def main() -> int:
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--levels", nargs="+", type=float, default=[30.0, 35.0, 38.0], metavar="BLEU")
     arguments = parser.parse_args()
-    try:
-        curves = {run.name: curve_of(run) for run in arguments.runs}
-        curves |= dict(map(peer_curve, arguments.peer))
-        draw(curves, arguments.levels, arguments.picture)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    curves = {run.name: curve_of(run) for run in arguments.runs}
+    curves |= dict(map(peer_curve, arguments.peer))
+    draw(curves, arguments.levels, arguments.picture)
     print(table(curves, arguments.levels), end="")
     return 0
 

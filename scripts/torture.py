@@ -24,9 +24,8 @@ from pathlib import Path
 from faults.damage import FILES, damage_newest_checkpoint, full, small_disk
 from faults.injection import KINDS
 from faults.life import Training, end
-from kill_and_resume import differences
-
-from transformer.config import load_config
+from kill_and_resume import check_comparable, differences
+from transformer.cli import refusals_in_one_line
 from transformer.errors import UserError
 from transformer.runtime.atomic import json_bytes, write_file
 
@@ -42,6 +41,7 @@ NAMES = {
 DISK_MEGABYTES = 64
 
 
+@refusals_in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("config", help="a YAML config; its corpora must be there")
@@ -52,18 +52,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of what happens when (default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     options = parser.parse_intermixed_args()
-    try:
-        if load_config(options.config, options.overrides).training.max_minutes is not None:
-            raise UserError("training.max_minutes: the end would depend on the clock; set it to null")
-        if options.directory.exists() and any(options.directory.iterdir()):
-            raise UserError(f"{options.directory}: not empty; name a new folder")
-        with small_disk(options.directory / "disk", DISK_MEGABYTES) as mounted:
-            torture = Torture(options, mounted)
-            torture.run()
-            torture.damage_beyond_repair()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    check_comparable(options.config, options.overrides, options.directory)
+    with small_disk(options.directory / "disk", DISK_MEGABYTES) as mounted:
+        torture = Torture(options, mounted)
+        torture.run()
+        torture.damage_beyond_repair()
     print(torture.table())
     if options.json is not None:
         write_file(options.json, json_bytes(torture.figures()))

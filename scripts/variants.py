@@ -17,11 +17,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from trials.recipe import BENCHMARK, Figures, Recipe, reported
-
+from transformer.cli import refusals_in_one_line
 from transformer.config import load_config
-from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
+from trials.recipe import BENCHMARK, Figures, Recipe, reported
 
 SEEDS = (1, 2, 3)
 DEFAULT = f"default, seed {SEEDS[0]}"
@@ -56,6 +55,7 @@ VARIANTS: dict[str, list[str]] = {
 }
 
 
+@refusals_in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("config")
@@ -66,16 +66,12 @@ def main() -> int:
     parser.add_argument("--train", action="store_true", help="train and score, but take no speeds and write no page")
     arguments = parser.parse_intermixed_args()
     recipe = Recipe(arguments.config, arguments.folder, arguments.overrides, VARIANTS)
-    try:
-        load_config(arguments.config, arguments.overrides)
-        scores = {name: recipe.once(name, "score", partial(score, recipe)) for name in arguments.only}
-        if not arguments.train:
-            speeds = {name: recipe.once(name, "speed", partial(speed, recipe)) for name in arguments.only}
-            found = {name: scores[name] | speeds[name] for name in arguments.only}
-            write_file(arguments.page, page(found, arguments.config).encode())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    load_config(arguments.config, arguments.overrides)
+    scores = {name: recipe.once(name, "score", partial(score, recipe)) for name in arguments.only}
+    if not arguments.train:
+        speeds = {name: recipe.once(name, "speed", partial(speed, recipe)) for name in arguments.only}
+        found = {name: scores[name] | speeds[name] for name in arguments.only}
+        write_file(arguments.page, page(found, arguments.config).encode())
     return 0
 
 

@@ -75,6 +75,16 @@ def read_json(path: Path, limit: int) -> Any:
     return value
 
 
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a plain file's bytes, in hexadecimal; a link that a user names is followed.
+
+    Raises:
+        OSError: as `open_plain`.
+    """
+    with open_plain(path, follow_link=True) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def content_hash(content: Mapping[str, Any]) -> str:
     """SHA-256 of what a JSON object holds, `sha256` itself apart."""
     rest = {key: value for key, value in content.items() if key != "sha256"}

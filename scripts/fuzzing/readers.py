@@ -169,10 +169,10 @@ def _resume(material: Material, directory: Path) -> None:
     """As training goes on."""
     shapes = {name: tuple(parameter.shape) for name, parameter in material.model.named_parameters()}
     checkpoint = read_checkpoint(directory, with_optimizer=True, shapes=shapes)
-    load_model_tensors(material.model, checkpoint)
+    load_model_tensors(material.model, checkpoint.model, directory)
     optimizer = build_optimizer(material.model, material.config.training)
     restore_optimizer(material.model, optimizer, checkpoint)
-    TrainingState.from_checkpoint(checkpoint)
+    TrainingState.from_json(checkpoint.state, directory)
     for parameter in material.model.parameters():
         parameter.grad = parameter.detach().clone()
     optimizer.step()

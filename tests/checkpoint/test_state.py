@@ -17,7 +17,7 @@ from transformer.checkpoint.state import (
     optimizer_tensors,
     restore_optimizer,
 )
-from transformer.checkpoint.store import Checkpoint, CheckpointError, read_checkpoint, write_checkpoint
+from transformer.checkpoint.store import Checkpoint, CheckpointError, read_checkpoint, read_state, write_checkpoint
 from transformer.config import ModelSection, TrainingSection
 from transformer.model.build import build_model
 from transformer.model.transformer import Transformer
@@ -65,7 +65,7 @@ def test_training_goes_on_to_the_bit(model: Transformer, tmp_path: Path, optimiz
 
     resumed = rebuilt(seed=99)
     resumed_optimizer = build_optimizer(resumed, options)
-    load_model_tensors(resumed, checkpoint)
+    load_model_tensors(resumed, checkpoint.model, tmp_path)
     restore_optimizer(resumed, resumed_optimizer, checkpoint)
     train(resumed, resumed_optimizer, 3)
     for (name, value), other in zip(model.named_parameters(), resumed.parameters(), strict=True):
@@ -80,7 +80,7 @@ def test_a_tied_matrix_is_stored_once_and_stays_tied(tmp_path: Path, tied: str, 
     assert sum(value.shape == (20, 16) for value in stored.values()) == matrices
     write_checkpoint(tmp_path / "c", stored, {}, {})
     other = build_model(options, 20, 20, 0)
-    load_model_tensors(other, read_checkpoint(tmp_path / "c"))
+    load_model_tensors(other, read_checkpoint(tmp_path / "c").model, tmp_path)
     assert len(
         {id(w) for w in (other.source_embedding.weight, other.target_embedding.weight, other.output.weight)}
     ) == (matrices)
@@ -98,7 +98,7 @@ def test_weights_of_another_model_are_refused_by_name(model: Transformer, saved:
         ({name: torch.ones(3, 16)}, rf"{name} is (3, 16) there, {tuple(before[name].shape)} here"),
     ):
         with pytest.raises(CheckpointError, match=f"{re.escape(str(saved))}: does not fit.*{re.escape(message)}"):
-            load_model_tensors(model, other_weights(checkpoint, **changes))  # type: ignore[arg-type]
+            load_model_tensors(model, other_weights(checkpoint, **changes).model, saved)  # type: ignore[arg-type]
     assert all(torch.equal(value, before[key]) for key, value in model_tensors(model).items())
 
 
@@ -107,7 +107,7 @@ def test_a_model_of_another_shape_is_refused(model: Transformer, saved: Path) ->
     deeper = build_model(ModelSection(**SHAPE | {"num_decoder_layers": 2}), 20, 20, 0)
     for other in (wider, deeper):
         with pytest.raises(CheckpointError, match="does not fit the model of the config"):
-            load_model_tensors(other, Checkpoint(saved, model_tensors(model), {}, {}))
+            load_model_tensors(other, model_tensors(model), saved)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_counters_survive(saved: Path) -> None:
     state = TrainingState(7, 1, 2, 300, 0.1 + 0.2, 1.5, 5, 2, [(1.5, 5)], 30.0, 29.0, {"loss": 1 / 3}, 0.5, 1, 3, 2, 1)
     assert all(getattr(state, field.name) != getattr(TrainingState(), field.name) for field in fields(state))
     write_checkpoint(saved, {"w": torch.ones(1)}, {}, state.to_json())
-    assert TrainingState.from_checkpoint(read_checkpoint(saved)) == state
+    assert TrainingState.from_json(read_state(saved), saved) == state
 
 
 @pytest.mark.parametrize(
@@ -154,13 +154,12 @@ def test_counters_survive(saved: Path) -> None:
 def test_counters_that_cannot_be_are_refused(saved: Path, counters: dict[str, object]) -> None:
     write_checkpoint(saved, {"w": torch.ones(1)}, {}, TrainingState(update=3).to_json() | counters)
     with pytest.raises(CheckpointError, match=f"{re.escape(str(saved))}: holds no training state"):
-        TrainingState.from_checkpoint(read_checkpoint(saved))
+        TrainingState.from_json(read_state(saved), saved)
 
 
 def test_an_averaged_checkpoint_has_no_training_state(saved: Path) -> None:
-    checkpoint = Checkpoint(saved, {}, {}, {"averaged_updates": [1, 2]})
     with pytest.raises(CheckpointError, match="holds no training state"):
-        TrainingState.from_checkpoint(checkpoint)
+        TrainingState.from_json({"averaged_updates": [1, 2]}, saved)
 
 
 def test_stored_weights_do_not_follow_the_model(tmp_path: Path) -> None:

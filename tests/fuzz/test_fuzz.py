@@ -12,15 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-
 from fuzz import NAMES, main, make_inputs
 from fuzzing import watch as watching
 from fuzzing.inputs import Input
 from fuzzing.material import Material, make_material
 from fuzzing.readers import Reader, make_readers
 from fuzzing.watch import watch
-
 from transformer.errors import UserError
 
 KEPT = Path(__file__).with_name("findings")

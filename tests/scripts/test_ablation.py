@@ -1,18 +1,14 @@
 """scripts/ablation.py: what it computes itself."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-
 import ablation
-from trials.recipe import Recipe
-
 from transformer.config import load_config
 from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
+from trials.recipe import Recipe
 
 LAST = "the last checkpoint in place of the mean of 4"
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "multi30k_en_de.yaml")

@@ -12,11 +12,8 @@ import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-
 from benchmarks.ceiling import product_ceiling, training_flops
 from benchmarks.peer import peer_speed
-
 from transformer.config import ModelSection
 from transformer.data.batch import collate
 from transformer.errors import UserError

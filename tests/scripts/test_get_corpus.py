@@ -17,8 +17,6 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-
 import get_corpus
 from corpora import tatoeba
 from corpora.parallel import SPLITS, Corpus, Pair, clean_line

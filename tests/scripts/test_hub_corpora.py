@@ -3,14 +3,11 @@
 import dataclasses
 import json
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 import get_corpus
 from corpora import hub

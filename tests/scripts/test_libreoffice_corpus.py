@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import lzma
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 import get_corpus
 from corpora import debian, libreoffice

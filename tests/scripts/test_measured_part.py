@@ -1,15 +1,11 @@
 """scripts/trials/measured_part.py: what is measured is written anew, what people wrote around it stays."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-
-from trials.measured_part import MeasuredPart
-
 from transformer.errors import UserError
+from trials.measured_part import MeasuredPart
 
 PAGE = "# Page\n\nbefore\n<!-- measured: begin -->\nold\n<!-- measured: end -->"
 

@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 import sacrebleu
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-
 import paper_bleu
 
 REFERENCES = ['Der Mann sagt z.B.: "Ja, 3.5 Hunde!"', "Ein Fuß-Ball liegt auf dem Gras.", "Zwei Frauen gehen weg."]

@@ -5,11 +5,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-
 import time_to_quality
 from time_to_quality import curve_of, minutes_to, peer_curve, table
-
 from transformer.errors import UserError
 
 CURVE = [(10.0, 20.0), (20.0, 30.0), (40.0, 36.0), (50.0, 35.0)]

@@ -1,16 +1,12 @@
 """scripts/variants.py and scripts/scaling.py: what they compute themselves."""
 
 import random
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-
 import scaling
 import variants
-
 from transformer.config import load_config
 from transformer.errors import UserError
 

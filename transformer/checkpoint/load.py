@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
+from transformer.checkpoint.run_directory import RunDirectory, run_of, split_checkpoint
 from transformer.checkpoint.state import load_model_tensors
 from transformer.checkpoint.store import CheckpointError, MisfitError, read_checkpoint
 from transformer.config import Config, load_config
-from transformer.data.tokenizer import PAD, Tokenizer, load_tokenizers
-from transformer.errors import UserError
+from transformer.data.tokenizer import PAD, Tokenizer, load_tokenizers, tokenizer_hashes
 from transformer.model.build import build_model, model_shapes
 from transformer.model.transformer import Transformer
 
@@ -32,6 +31,11 @@ class LoadedModel:
     config: Config
     checkpoint: Path
 
+    @property
+    def tokenizer_hashes(self) -> list[str]:
+        """See `transformer.data.tokenizer.tokenizer_hashes`."""
+        return tokenizer_hashes(self.source_tokenizer, self.target_tokenizer)
+
 
 def load_model(run_or_checkpoint: str | Path, which: str = "best") -> LoadedModel:
     """Load a run's model.
@@ -45,10 +49,8 @@ def load_model(run_or_checkpoint: str | Path, which: str = "best") -> LoadedMode
         CheckpointError: where the checkpoint is missing or damaged; the message offers the newest good one.
         MisfitError: where it is of another model than the config describes; nothing was allocated for either.
     """
-    path, name = split_checkpoint(Path(run_or_checkpoint))
-    which = name or which
-    if not path.is_dir():
-        raise UserError(f"{path}: no such run directory; check the path")
+    path = run_of(run_or_checkpoint)
+    which = split_checkpoint(Path(run_or_checkpoint))[1] or which
     config = load_config(path)
     run = RunDirectory(path)
     checkpoint_path = run.resolve(which)
@@ -59,15 +61,15 @@ def load_model(run_or_checkpoint: str | Path, which: str = "best") -> LoadedMode
     except MisfitError:
         raise  # the checkpoint is whole; another would fit no better
     except CheckpointError as error:
-        raise offer_good_checkpoint(error, run, checkpoint_path, "use it with decoding.checkpoint={update}") from None
+        raise _offering_another(error, run, checkpoint_path) from None
     model = build_model(config.model, *sizes, PAD)
-    load_model_tensors(model, checkpoint)
+    load_model_tensors(model, checkpoint.model, checkpoint_path)
     return LoadedModel(model.eval(), source_tokenizer, target_tokenizer, config, checkpoint_path)
 
 
-def offer_good_checkpoint(error: CheckpointError, run: RunDirectory, bad: Path, advice: str) -> CheckpointError:
-    """The same error with the newest other good checkpoint named, and what to do with it (`{update}` is filled in)."""
+def _offering_another(error: CheckpointError, run: RunDirectory, bad: Path) -> CheckpointError:
+    """The same error with the newest other good checkpoint named, and what to do with it."""
     good = run.newest_good(but=bad)
     if good is None:
         return CheckpointError(f"{error}; no other checkpoint of this run is whole")
-    return CheckpointError(f"{error}; the newest good one is {good}: {advice.format(update=int(good.name))}")
+    return CheckpointError(f"{error}; the newest good one is {good}: use it with decoding.checkpoint={int(good.name)}")

@@ -25,6 +25,18 @@ def split_checkpoint(path: Path) -> tuple[Path, str | None]:
     return path, None
 
 
+def run_of(path: str | Path) -> Path:
+    """The run directory that a run directory, or one of its checkpoints, names.
+
+    Raises:
+        UserError: where it is not there.
+    """
+    run, _ = split_checkpoint(Path(path))
+    if not run.is_dir():
+        raise UserError(f"{run}: no such run directory; check the path")
+    return run
+
+
 class RunDirectory:
     """Paths of a run. A pointer is a one-line text file with the name of a checkpoint.
 
@@ -121,7 +133,6 @@ class RunDirectory:
     def newest_good(
         self,
         but: Path | None = None,
-        verify: Callable[[Path], None] = verify_checkpoint,
         damaged: Callable[[CheckpointError], None] = lambda error: None,
     ) -> Path | None:
         """The newest checkpoint whose files are all whole, other than `but`; `damaged` hears of newer ones that are
@@ -130,7 +141,7 @@ class RunDirectory:
             if but is not None and self.checkpoint(update).name == but.name:
                 continue
             try:
-                verify(self.checkpoint(update))
+                verify_checkpoint(self.checkpoint(update))
             except CheckpointError as error:
                 damaged(error)
                 continue

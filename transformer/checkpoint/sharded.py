@@ -7,7 +7,6 @@ default storage keeps its metadata in a pickle.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,8 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from transformer.checkpoint.state import TrainingState, optimizer_tensors
-from transformer.checkpoint.store import MODEL_FILE, OPTIMIZER_FILE, Checkpoint, read_state, write_state
+from transformer.checkpoint.store import MODEL_FILE, OPTIMIZER_FILE, read_state, write_state
+from transformer.reading import file_sha256
 from transformer.runtime.atomic import flush_file, new_directory
 from transformer.runtime.distributed import Processes
 
@@ -64,8 +64,7 @@ def _take(joined: Path, path: Path) -> str:
     """Move a joined file to where it belongs, flush it to the disk, and return its SHA-256."""
     joined.replace(path)
     flush_file(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)
 
 
 def read_shards(
@@ -99,7 +98,7 @@ def read_shards(
         with safe_open(directory / OPTIMIZER_FILE, framework="pt") as file:
             for name in tensors.keys() - pieces.keys():
                 tensors[name].copy_(file.get_tensor(name).reshape(()))
-    return TrainingState.from_checkpoint(Checkpoint(directory, {}, {}, read_state(directory)))
+    return TrainingState.from_json(read_state(directory), directory)
 
 
 def _names_in(path: Path) -> set[str]:

@@ -5,7 +5,9 @@ Random numbers need no state: each update is seeded anew (`runtime.seeding`).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -62,17 +64,16 @@ class TrainingState:
         return asdict(self)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint) -> TrainingState:
-        """Read the counters back.
+    def from_json(cls, content: dict[str, Any], directory: Path) -> TrainingState:
+        """Read back what `to_json` gave, from the checkpoint in a directory.
 
         Raises:
             CheckpointError: where the checkpoint has none, e.g. an averaged one, or counters that cannot be.
         """
         try:
-            return TypeAdapter(cls).validate_python(checkpoint.state)
+            return TypeAdapter(cls).validate_python(content)
         except ValidationError:
-            where = checkpoint.directory
-            raise CheckpointError(f"{where}: holds no training state; nothing can go on from it") from None
+            raise CheckpointError(f"{directory}: holds no training state; nothing can go on from it") from None
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -80,20 +81,25 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
-def load_model_tensors(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Copy a checkpoint's weights into a model.
+def load_model_tensors(model: nn.Module, weights: Mapping[str, Tensor], directory: Path) -> None:
+    """Copy weights, by parameter name, into a model.
+
+    Args:
+        model: whose parameters they become.
+        weights: all of the model's.
+        directory: where they are from, for messages.
 
     Raises:
         MisfitError: where names or shapes differ; the message names the first.
         CheckpointError: where a weight is no finite number.
     """
     own = dict(model.named_parameters())
-    shapes = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (own, checkpoint.model))
-    check_fit(checkpoint.directory, *shapes)
+    shapes = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (own, weights))
+    check_fit(directory, *shapes)
     with torch.no_grad():
         for name, parameter in own.items():
-            if not parameter.copy_(checkpoint.model[name]).isfinite().all():
-                raise CheckpointError(f"{checkpoint.directory}: {name} holds NaN or infinity; use another checkpoint")
+            if not parameter.copy_(weights[name]).isfinite().all():
+                raise CheckpointError(f"{directory}: {name} holds NaN or infinity; use another checkpoint")
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -125,7 +131,7 @@ def restore_trained(model: nn.Module, checkpoint: Checkpoint) -> None:
     weights = {
         name.removeprefix(prefix): weight for name, weight in checkpoint.optimizer.items() if name.startswith(prefix)
     }
-    load_model_tensors(model, replace(checkpoint, model=weights))
+    load_model_tensors(model, weights, checkpoint.directory)
 
 
 def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NoReturn, ParamSpec, TextIO
 
 from transformer import __version__
 from transformer.errors import UserError, is_out_of_memory, printable
@@ -37,6 +38,7 @@ VERBS = {
 }
 
 _MAX_MESSAGE = 2000  # characters
+Arguments = ParamSpec("Arguments")
 
 _USAGE = """usage: transformer VERB CONFIG_OR_RUN [section.key=value ...]
 
@@ -57,6 +59,39 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{self.prog}: {message}; {hint}see {self.prog} --help")
 
 
+def refusals_in_one_line(work: Callable[Arguments, int]) -> Callable[Arguments, int]:
+    """A function that returns an exit code, but that what the user can mend ends in one line and exit code 2; Ctrl-C in
+    130, and a reader that has gone in 141."""
+
+    @functools.wraps(work)
+    def guarded(*positional: Arguments.args, **named: Arguments.kwargs) -> int:
+        try:
+            code = work(*positional, **named)
+            sys.stdout.flush()
+            return code
+        except UserError as error:
+            return _refuse(str(error))
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return 130
+        except BrokenPipeError:  # the reader, e.g. head, has what it wanted
+            _drop(sys.stdout)
+            return 141
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return _refuse(
+                "out of memory; lower training.micro_batch_tokens to train, decoding.batch_size or decoding.beam_size "
+                "to translate, or model.d_model for both"
+            )
+        except OSError as error:  # e.g. standard output goes to a disk that is full
+            _drop(sys.stdout)
+            return _refuse(f"{error.filename or 'output'}: {error.strerror or error}; free space or mend permissions")
+
+    return guarded
+
+
+@refusals_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code: 0, 1 where a check of `doctor` or `verify` failed, 2 for a user error, 128 + n
     where signal n ended it."""
@@ -66,28 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # what it reads is UTF-8 too, whatever the locale says; a path that is not comes out as it is
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
-    try:
-        code = _run(sys.argv[1:] if arguments is None else list(arguments))
-        sys.stdout.flush()
-        return code
-    except UserError as error:
-        return _refuse(str(error))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader, e.g. head, has what it wanted
-        _drop(sys.stdout)
-        return 141
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return _refuse(
-            "out of memory; lower training.micro_batch_tokens to train, decoding.batch_size or decoding.beam_size to "
-            "translate, or model.d_model for both"
-        )
-    except OSError as error:  # e.g. standard output goes to a disk that is full
-        _drop(sys.stdout)
-        return _refuse(f"{error.filename or 'output'}: {error.strerror or error}; free space or mend permissions")
+    return _run(sys.argv[1:] if arguments is None else list(arguments))
 
 
 def _drop(stream: TextIO) -> None:

@@ -31,8 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
     sources, targets = read_matching_lines(arguments.source, arguments.target)
     gold = None if arguments.gold is None else _gold(arguments.gold, len(sources), arguments.source)
     translator = open_translator(arguments.run, arguments.overrides, alone=True)
-    layers = len(translator.model.decoder.layers)
-    layer = max(0, layers - 2) if arguments.layer is None else arguments.layer
+    decoder = translator.model.decoder
+    layers = len(decoder.layers)
+    layer = decoder.aligning_layer if arguments.layer is None else arguments.layer
     if not 0 <= layer < layers:
         raise UserError(f"--layer {layer}: the decoder has layers 0 to {layers - 1}")
     found = []

@@ -10,14 +10,14 @@ import torch
 from transformer.checkpoint.load import load_model
 from transformer.checkpoint.run_directory import RunDirectory
 from transformer.checkpoint.state import TrainingState, load_model_tensors, model_tensors
-from transformer.checkpoint.store import Checkpoint, MisfitError
+from transformer.checkpoint.store import MisfitError
 from transformer.cli.validation import Validation
 from transformer.config import Config
 from transformer.data.batching import Position, UpdateStream
 from transformer.data.prepare import Say
 from transformer.data.prepared import Prepared
 from transformer.data.subword_sampling import SubwordSampling
-from transformer.data.tokenizer import PAD
+from transformer.data.tokenizer import PAD, tokenizer_hashes
 from transformer.errors import UserError
 from transformer.model.build import build_model, model_shapes
 from transformer.model.transformer import Transformer
@@ -143,14 +143,13 @@ def start_from(source: str, model: Transformer, prepared: Prepared) -> None:
         UserError: where its tokenizer is another, or its model.
     """
     other = load_model(source)
-    pairs = (other.source_tokenizer, prepared.source_tokenizer), (other.target_tokenizer, prepared.target_tokenizer)
-    if any(theirs.model != ours.model for theirs, ours in pairs):
+    if other.tokenizer_hashes != tokenizer_hashes(prepared.source_tokenizer, prepared.target_tokenizer):
         raise UserError(
             f"training.start_from={source}: that run has another tokenizer; give its own as tokenizer.source_model, "
             "e.g. RUN/tokenizer/shared.model"
         )
     try:
-        load_model_tensors(model, Checkpoint(other.checkpoint, model_tensors(other.model), {}, {}))
+        load_model_tensors(model, model_tensors(other.model), other.checkpoint)
     except MisfitError as error:
         first = str(error).split(";")[0]
         raise UserError(f"training.start_from={source}: {first}; give this run that one's model section") from None

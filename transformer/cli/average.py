@@ -8,15 +8,15 @@ Use it with decoding.checkpoint=averaged. At its end training does the same by i
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from transformer.checkpoint.average import write_average
-from transformer.checkpoint.run_directory import AVERAGED, RunDirectory
+from transformer.checkpoint.run_directory import AVERAGED, RunDirectory, run_of
 from transformer.checkpoint.state import TrainingState
-from transformer.checkpoint.store import read_checkpoint
+from transformer.checkpoint.store import read_state
 from transformer.config import Config, load_config
 from transformer.errors import UserError
 from transformer.training.limits import is_finished
+from transformer.training.selection import updates_to_average
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    path = Path(arguments.run)
-    if not path.is_dir():
-        raise UserError(f"{path}: no such run directory; check the path")
+    path = run_of(arguments.run)
     config = load_config(path, arguments.overrides)
     wanted = config.training.average_checkpoints
     directory = RunDirectory(path)
@@ -35,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"{path}: its best checkpoint is the average that training made, and validated; copy the run to try another"
         )
-    updates = updates_to_average(directory, config)
+    updates = averaged_updates(directory, config)
     if len(updates) < 2:
         raise UserError(
             f"{path}: averaging needs two checkpoints; with average_checkpoints={wanted} there are {len(updates)}"
@@ -46,13 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def updates_to_average(run: RunDirectory, config: Config) -> list[int]:
+def averaged_updates(run: RunDirectory, config: Config) -> list[int]:
     """Those whose checkpoints the end of training would average, were it now."""
-    options, held = config.training, run.updates()
-    if not held or not options.average_checkpoints:
+    held = run.updates()
+    if not held:
         return []
-    newest = TrainingState.from_checkpoint(read_checkpoint(run.checkpoint(held[-1])))
-    if options.average_of == "best":
-        return sorted(update for _, update in newest.best_updates[: options.average_checkpoints])
-    last = {newest.update} if is_finished(config, newest) else set()  # else a signal may have caused it
-    return sorted({*run.regular_updates(config.checkpoint_every), *last})[-options.average_checkpoints :]
+    newest = run.checkpoint(held[-1])
+    state = TrainingState.from_json(read_state(newest), newest)
+    last = {state.update} if is_finished(config, state) else set()  # else a signal may have caused it
+    return updates_to_average(config.training, {*run.regular_updates(config.checkpoint_every), *last}, state)

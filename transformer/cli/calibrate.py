@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 
-from transformer.cli.confidences import model_hash, run_of
+from transformer.checkpoint.run_directory import run_of
+from transformer.cli.confidences import model_hash
 from transformer.cli.evaluation_set import read_evaluation_set, translate_set
 from transformer.cli.wiring import pinned, run_config, say
 from transformer.decoding.confidence import CONFIDENCE_FILE, Calibration, log_prob_per_token

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from transformer.checkpoint.run_directory import split_checkpoint
+from transformer.checkpoint.run_directory import run_of
 from transformer.checkpoint.store import MODEL_FILE
 from transformer.cli.wiring import checkpoint_of
 from transformer.config import Config
@@ -32,8 +32,3 @@ def model_hash(run: str | Path, config: Config) -> str:
     if not members and not ways:
         return own
     return hashlib.sha256("\n".join([own, *members, *ways]).encode()).hexdigest()
-
-
-def run_of(run: str | Path) -> Path:
-    """The run directory of a run or of one of its checkpoints."""
-    return split_checkpoint(Path(run))[0]

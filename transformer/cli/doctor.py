@@ -25,7 +25,7 @@ from transformer.cli.smoke import smoke_training
 from transformer.config import SPLITS, Config, load_config
 from transformer.data.corpus import read_pairs
 from transformer.errors import UserError
-from transformer.runtime.device import choose_device, choose_precision, cpu_flags, physical_cores
+from transformer.runtime.device import choose_device, choose_precision, cpu_flags, physical_cores, precision_name
 from transformer.runtime.memory import available_memory
 
 _PACKAGES = ("torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pyarrow", "pydantic", "datasets")
@@ -111,9 +111,8 @@ def _precision(config: Config | None) -> str:
     device = choose_device("auto" if config is None else config.run.device)
     precision = choose_precision("auto" if config is None else config.training.precision, device)
     multiplies = choose_precision("auto", device) == torch.bfloat16
-    return (
-        f"{device.type} {'multiplies' if multiplies else 'does not multiply'} in bf16; trains in {str(precision)[6:]}"
-    )
+    can = "multiplies" if multiplies else "does not multiply"
+    return f"{device.type} {can} in bf16; trains in {precision_name(precision)}"
 
 
 def _compiler() -> str:

@@ -31,6 +31,7 @@ from transformer.decoding.translator import Translation
 from transformer.errors import UserError
 from transformer.evaluation.comet import check_comet
 from transformer.evaluation.metrics import Score, check_hypotheses, evaluate_corpus
+from transformer.evaluation.significance import RESAMPLES
 from transformer.report.records import evenly_spaced
 from transformer.runtime.atomic import check_writable, json_bytes, write_file
 
@@ -44,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hypotheses", metavar="FILE", help="score these translations in place of the run's own")
     parser.add_argument("--output", metavar="FILE", help="write the translations there, a line each")
     parser.add_argument("--json", metavar="FILE", help="write the scores there as JSON")
-    parser.add_argument("--resamples", type=int, metavar="N", help="test sets drawn for the intervals (default: 1000)")
+    parser.add_argument(
+        "--resamples", type=int, metavar="N", help=f"test sets drawn for the intervals (default: {RESAMPLES})"
+    )
     parser.add_argument(
         "--breakdown", action="store_true", help="figures by kind of sentence, and sentences with faults"
     )

@@ -11,10 +11,10 @@ from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_pairs
 from transformer.decoding.translator import Translation
 from transformer.errors import UserError
+from transformer.evaluation.significance import RESAMPLES
 from transformer.evaluation.words import count_words
 from transformer.runtime.logging import Console
 
-RESAMPLES = 1000  # sacreBLEU's own default
 _MAX_SENTENCES = 10_000  # resampled unasked: sacreBLEU holds all resamples at once, for chrF2++ 100 kB a sentence
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from transformer import __version__
-from transformer.checkpoint.run_directory import RunDirectory
+from transformer.checkpoint.run_directory import RunDirectory, run_of
 from transformer.cli.run_card import run_card
 from transformer.cli.wiring import open_translator, say
 from transformer.decoding.attention_maps import attention_maps
@@ -94,8 +94,7 @@ def reported_runs(paths: Sequence[str], wanted: str | None) -> list[ReportedRun]
 def run_names(paths: Sequence[str]) -> list[str]:
     """The directories' own names, or the paths as they were given where two have the same."""
     for path in paths:
-        if not Path(path).is_dir():
-            raise UserError(f"{path}: no such run directory; check the path")
+        run_of(path)
     resolved = [Path(path).resolve() for path in paths]
     if len(set(resolved)) < len(resolved):
         raise UserError("a run is given twice; give each once")

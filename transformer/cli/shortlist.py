@@ -9,13 +9,12 @@ pieces: decoding then computes no others. It costs a little quality; evaluate wi
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
+from transformer.checkpoint.run_directory import RunDirectory, run_of
 from transformer.cli.wiring import run_config, say
 from transformer.data.lexicon import most_frequent, translation_table
 from transformer.data.prepare import prepare
-from transformer.data.tokenizer import load_tokenizers
+from transformer.data.tokenizer import load_tokenizers, tokenizer_hashes
 from transformer.decoding.shortlist import Shortlist
 from transformer.errors import UserError
 
@@ -34,10 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("candidates", "frequent", "pairs"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name} {getattr(arguments, name)}: must be at least 1")
-    run, _ = split_checkpoint(Path(arguments.run))
+    run = run_of(arguments.run)
     prepared = prepare(run_config(arguments.run, arguments.overrides), say)
-    own = load_tokenizers(RunDirectory(run).tokenizer)
-    if [t.model for t in own] != [prepared.source_tokenizer.model, prepared.target_tokenizer.model]:
+    own = tokenizer_hashes(*load_tokenizers(RunDirectory(run).tokenizer))
+    if own != tokenizer_hashes(prepared.source_tokenizer, prepared.target_tokenizer):
         raise UserError(
             f"{arguments.run}: its training corpus is no longer what it was, and gives another tokenizer; name the "
             "corpus that the run was trained on: data.train=…"

@@ -29,7 +29,7 @@ from transformer.data.tokenizer import save_tokenizers
 from transformer.errors import UserError
 from transformer.reading import read_json
 from transformer.runtime.atomic import json_bytes, write_file
-from transformer.runtime.device import choose_device, choose_precision, configure_process
+from transformer.runtime.device import choose_device, choose_precision, configure_process, precision_name
 from transformer.runtime.distributed import Processes, join_processes
 from transformer.runtime.energy import EnergyMeter, energy_counters
 from transformer.runtime.lock import locked
@@ -93,7 +93,7 @@ def train_prepared(
     trainer = build_trainer(config, run, prepared, device, processes, tell)
     model, state = trainer.model, trainer.state
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    precision = str(choose_precision(config.training.precision, device)).removeprefix("torch.")
+    precision = precision_name(choose_precision(config.training.precision, device))
     tell(f"model: {parameters:,} parameters; {device.type}, {torch.get_num_threads()} threads, {precision}")
     if processes.size > 1:
         spread = "each with the whole model" if config.training.sharding == "none" else "each with a part of the model"
@@ -221,7 +221,7 @@ def environment(device: torch.device, precision: torch.dtype, processes: Process
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "precision": str(precision).removeprefix("torch."),
+        "precision": precision_name(precision),
         "threads": torch.get_num_threads(),
         "processes": processes.size,
         "packages": {name: metadata.version(name) for name in _PACKAGES},

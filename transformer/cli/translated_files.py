@@ -15,6 +15,7 @@ from transformer.checkpoint.store import MODEL_FILE
 from transformer.cli.confidences import open_calibration
 from transformer.cli.wiring import checkpoint_of, open_translator, pinned, run_config, say
 from transformer.config.corpora import uncompressed_name
+from transformer.config.decoding_section import without_effect
 from transformer.data.corpus import file_hash, read_lines
 from transformer.data.sharding import Shard
 from transformer.decoding.confidence import CONFIDENCE_FILE, Calibration
@@ -22,7 +23,6 @@ from transformer.decoding.shortlist import SHORTLIST_FILE
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
 from transformer.reading import read_json
-from transformer.report.evaluations import without_effect
 from transformer.runtime.atomic import check_writable, json_bytes, write_file
 
 _MAX_RECORD_BYTES = 100_000  # a record is a handful of options and hashes

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
-from transformer.checkpoint.run_directory import AVERAGED, RunDirectory, split_checkpoint
+from transformer.checkpoint.run_directory import AVERAGED, RunDirectory, run_of
 from transformer.checkpoint.store import verify_checkpoint
 from transformer.cli.verification import compare_translations, read_verification, record_verification
 from transformer.cli.wiring import run_config
@@ -33,8 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     config = run_config(arguments.run, arguments.overrides)
-    path, _ = split_checkpoint(Path(arguments.run))
-    directory = RunDirectory(path)
+    directory = RunDirectory(run_of(arguments.run))
     configure_process(config.run.threads, choose_device("cpu"))
     if arguments.record:
         record_verification(directory, config)

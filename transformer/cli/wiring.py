@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from transformer.checkpoint.load import LoadedModel, load_model
-from transformer.checkpoint.run_directory import RunDirectory, split_checkpoint
+from transformer.checkpoint.run_directory import RunDirectory, run_of, split_checkpoint
 from transformer.config import Config, DecodingSection, is_override, load_config, override_config
 from transformer.data.corpus import read_lines
 from transformer.decoding.attention_maps import mask_heads
@@ -36,10 +36,7 @@ def run_config(run: str | Path, overrides: Sequence[str]) -> Config:
     for override in overrides:
         if is_override(override) and override.split(".", 1)[0] not in {"run", "decoding", "data"}:
             raise UserError(f"{override}: a trained run cannot change this; only run.*, data.* and decoding.* can")
-    path, _ = split_checkpoint(Path(run))
-    if not path.is_dir():
-        raise UserError(f"{path}: no such run directory; check the path")
-    return override_config(load_config(path), overrides)
+    return override_config(load_config(run_of(run)), overrides)
 
 
 def checkpoint_of(run: str | Path, which: str) -> tuple[RunDirectory, Path]:
@@ -87,8 +84,7 @@ def open_translator(
     tokenizers = loaded.source_tokenizer, loaded.target_tokenizer
     shortlist = None
     if options.shortlist and not alone:
-        directory, _ = split_checkpoint(Path(run))
-        shortlist = read_shortlist(directory, *(tokenizer.vocab_size for tokenizer in tokenizers))
+        shortlist = read_shortlist(run_of(run), *(tokenizer.vocab_size for tokenizer in tokenizers))
     if use_all_cores and options.workers is None:
         options = options.model_copy(update={"workers": torch.get_num_threads()})
     rerank = None if alone else _reranker(config, loaded, device)
@@ -140,9 +136,7 @@ def _member(path: str, loaded: LoadedModel) -> Transformer:
             f"decoding.ensemble: {path} translates from {theirs[0]} to {theirs[1]}, and this run from {ours[0]} to "
             f"{ours[1]}; leave it out"
         )
-    if other.source_tokenizer.model != loaded.source_tokenizer.model or (
-        other.target_tokenizer.model != loaded.target_tokenizer.model
-    ):
+    if other.tokenizer_hashes != loaded.tokenizer_hashes:
         raise UserError(
             f"decoding.ensemble: {path} has another tokenizer than this run; runs translate together that were trained "
             "with one tokenizer (tokenizer.source_model=RUN/tokenizer/shared.model)"

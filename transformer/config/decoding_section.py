@@ -188,3 +188,8 @@ class DecodingSection(Section):
         if self.rerank == "none":
             return self.n_best
         return self.candidates or (self.beam_size if self.method == "beam" else _SAMPLES)
+
+
+def without_effect(precision: str) -> set[str]:
+    """Decoding options that change no translation; int8 rounds a batch together, so that batches change its."""
+    return {"workers"} if precision == "int8" else {"workers", "batch_size", "batch_tokens"}

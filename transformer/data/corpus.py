@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import hashlib
 import itertools
 import json
 import re
@@ -21,7 +20,7 @@ from typing import Any, BinaryIO
 
 from transformer.config import CorpusSection, table_format
 from transformer.errors import UserError
-from transformer.reading import open_plain
+from transformer.reading import file_sha256, open_plain
 
 Pair = tuple[str, str]
 
@@ -114,8 +113,7 @@ def _bounded(file: Iterable[bytes]) -> Iterable[bytes]:
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     try:
-        with open_plain(path, follow_link=True) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise _unreadable(path, error) from None
 

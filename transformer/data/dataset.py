@@ -122,11 +122,17 @@ class EncodedCorpus:
 
 
 class CorpusWriter:
-    """Writes an `EncodedCorpus` chunk by chunk, so that memory stays flat."""
+    """Writes an `EncodedCorpus` chunk by chunk, so that memory stays flat; as a context it is closed at the end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writer = pa.ipc.new_file(str(path), _SCHEMA)
+
+    def __enter__(self) -> CorpusWriter:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
 
     def write(self, sources: Iterable[Sequence[int]], targets: Iterable[Sequence[int]]) -> None:
         """Append pairs."""

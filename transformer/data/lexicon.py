@@ -22,7 +22,7 @@ def translation_table(
         max_pairs: sentence pairs to learn from, spread over the corpus.
         iterations: of expectation maximisation.
     """
-    rows = np.linspace(0, len(corpus) - 1, min(max_pairs, len(corpus))).astype(np.int64)
+    rows = _spread(corpus, max_pairs)
     keys, places, groups = _meetings(corpus, rows, target_vocabulary)
     sources = keys // target_vocabulary  # (E)
     table = np.ones(len(keys), dtype=np.float32)  # (E) t(target | source), at first even
@@ -44,9 +44,14 @@ def translation_table(
 
 def most_frequent(corpus: EncodedCorpus, target_vocabulary: int, count: int, max_pairs: int) -> np.ndarray:
     """The target pieces that come most often, (count)."""
-    rows = np.linspace(0, len(corpus) - 1, min(max_pairs, len(corpus))).astype(np.int64)
+    rows = _spread(corpus, max_pairs)
     frequencies = np.bincount(np.concatenate(corpus.targets(rows)), minlength=target_vocabulary)
     return np.argsort(-frequencies, kind="stable")[:count].astype(np.int32)
+
+
+def _spread(corpus: EncodedCorpus, max_pairs: int) -> np.ndarray:
+    """At most so many rows, evenly spaced."""
+    return np.linspace(0, len(corpus) - 1, min(max_pairs, len(corpus))).astype(np.int64)
 
 
 def _meetings(

@@ -7,7 +7,6 @@ is used again exactly when nothing changed.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -29,7 +28,7 @@ from transformer.data.encoded_shards import (
 )
 from transformer.data.prepared import Prepared, open_prepared
 from transformer.data.sharding import Shard
-from transformer.data.tokenizer import Tokenizer, load_tokenizers, save_tokenizers, train_tokenizer
+from transformer.data.tokenizer import Tokenizer, load_tokenizers, save_tokenizers, tokenizer_hashes, train_tokenizer
 from transformer.errors import UserError
 from transformer.runtime.atomic import json_bytes, new_directory, write_durably
 from transformer.runtime.device import physical_cores
@@ -96,7 +95,7 @@ def _encode_all(
             "counts": {split: vars(count) for split, count in counts.items()},
             "vocab_size": {"source": source_tokenizer.vocab_size, "target": target_tokenizer.vocab_size},
             "files": {f"{split}.arrow": file_hash(temporary / f"{split}.arrow") for split in counts},
-            "tokenizer_sha256": [hashlib.sha256(t.model).hexdigest() for t in (source_tokenizer, target_tokenizer)],
+            "tokenizer_sha256": tokenizer_hashes(source_tokenizer, target_tokenizer),
         }
         write_durably(temporary / "manifest.json", json_bytes(manifest))
     return Prepared(directory, source_tokenizer, target_tokenizer, manifest)
@@ -198,23 +197,19 @@ def encode(
 ) -> SplitCounts:
     """Write a split's encoded pairs, or those of a shard's chunks."""
     counts = SplitCounts()
-    writer = CorpusWriter(path)
     threads = config.run.threads or physical_cores()
     pairs = read_pairs(getattr(config.data, split))
-    for index in itertools.count():
-        chunk = _next_chunk(pairs)
-        if not chunk:
-            break
-        if shard is not None and not shard.holds(index):
-            continue
-        sources, targets = (
-            tokenizer.encode([pair[side] for pair in chunk], threads) for side, tokenizer in enumerate(tokenizers)
-        )
-        keep = _filter(chunk, sources, targets, config if split == "train" else None, counts)
-        writer.write([sources[row] for row in keep], [targets[row] for row in keep])
-        if counts.read % (_REPORT_CHUNKS * CHUNK_PAIRS) == 0:
-            say(f"{split}: {counts.read:,} pairs encoded so far")
-    writer.close()
+    with CorpusWriter(path) as writer:
+        for index, chunk in enumerate(iter(lambda: _next_chunk(pairs), [])):
+            if shard is not None and not shard.holds(index):
+                continue
+            sources, targets = (
+                tokenizer.encode([pair[side] for pair in chunk], threads) for side, tokenizer in enumerate(tokenizers)
+            )
+            keep = _filter(chunk, sources, targets, config if split == "train" else None, counts)
+            writer.write([sources[row] for row in keep], [targets[row] for row in keep])
+            if counts.read % (_REPORT_CHUNKS * CHUNK_PAIRS) == 0:
+                say(f"{split}: {counts.read:,} pairs encoded so far")
     return counts
 
 

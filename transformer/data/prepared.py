@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformer.data.corpus import file_hash
 from transformer.data.dataset import EncodedCorpus
-from transformer.data.tokenizer import Tokenizer, load_tokenizers
+from transformer.data.tokenizer import Tokenizer, load_tokenizers, tokenizer_hashes
 from transformer.errors import UserError
 from transformer.reading import read_json
 
@@ -50,7 +49,7 @@ def open_prepared(directory: Path) -> Prepared:
     source_tokenizer, target_tokenizer = load_tokenizers(directory / "tokenizer")
     held = {
         "files": {name: file_hash(directory / name) for name in _FILES},
-        "tokenizer_sha256": [hashlib.sha256(t.model).hexdigest() for t in (source_tokenizer, target_tokenizer)],
+        "tokenizer_sha256": tokenizer_hashes(source_tokenizer, target_tokenizer),
     }
     if not isinstance(manifest, dict) or any(manifest.get(key) != value for key, value in held.items()):
         raise UserError(f"{directory}: damaged (a file differs from the manifest); delete it, and prepare runs again")

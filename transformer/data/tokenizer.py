@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -148,6 +149,11 @@ def train_tokenizer(options: TokenizerSection, sentences: Iterator[str], threads
             raise failures[0] from None
         raise UserError(_explain_training(str(error), options)) from None
     return Tokenizer(model.getvalue())
+
+
+def tokenizer_hashes(source: Tokenizer, target: Tokenizer) -> list[str]:
+    """SHA-256 of both models: what tells whether two runs, or a run and its data, have the same tokenizers."""
+    return [hashlib.sha256(tokenizer.model).hexdigest() for tokenizer in (source, target)]
 
 
 def save_tokenizers(directory: Path, source: Tokenizer, target: Tokenizer) -> None:

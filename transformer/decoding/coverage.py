@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from transformer.decoding.step import ModelState, ModelStep
-from transformer.model.attention import CrossAttention
-from transformer.model.attention_kernels import attention_weights
+from transformer.model.attention import recorded_attention
 
 
 class Coverage:
@@ -31,27 +30,17 @@ class Coverage:
         self.step = step
         self.state = state
         self.beta = beta
-        layers = step.model.decoder.layers
-        attention = layers[max(0, len(layers) - 2)].cross_attention
-        assert isinstance(attention, CrossAttention)
-        self.attention = attention
+        decoder = step.model.decoder
+        self.attention = decoder.get_submodule(f"layers.{decoder.aligning_layer}.cross_attention")
         self.attended: Tensor | None = None  # (N, S)
 
     def __call__(self, token_ids: Tensor, state: Any) -> tuple[Tensor, Any]:
         """See `StepFunction`."""
-        kernel, seen = self.attention.kernel, list[Tensor]()
-
-        def recording(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-            weights = attention_weights(query, key, mask)  # (B, H, R, S)
-            seen.append(weights.mean(dim=1).flatten(0, 1))  # (N, S)
-            return weights.to(value.dtype) @ value
-
-        self.attention.kernel = recording
-        try:
+        with recorded_attention(self.attention) as recorded:
             log_probs, self.state = self.step(token_ids, self.state)
-        finally:
-            self.attention.kernel = kernel
-        self.attended = seen[0] if self.attended is None else self.attended + seen[0]
+        ((weights,),) = recorded.values()  # (B, H, R, S)
+        seen = weights.mean(dim=1).flatten(0, 1)  # (N, S)
+        self.attended = seen if self.attended is None else self.attended + seen
         return log_probs, state
 
     def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:

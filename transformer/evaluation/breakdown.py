@@ -37,12 +37,14 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Attributes:
-    by_length: by words of the source.
-    by_rarity: by the share of source words that training never or hardly saw; None where its corpus is not known.
-    faults: what is plainly wrong, and where.
-    sentences: of the test set.
-    signatures: of BLEU and chrF2++.
+    """A test set's scores by kind of sentence, and what is plainly wrong.
+
+    Attributes:
+        by_length: by words of the source.
+        by_rarity: by the share of source words that training never or hardly saw; None where its corpus is not known.
+        faults: what is plainly wrong, and where.
+        sentences: of the test set.
+        signatures: of BLEU and chrF2++.
     """
 
     by_length: list[Bucket]

@@ -6,7 +6,6 @@ and only its JSON comes back.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from transformer.errors import UserError
-from transformer.reading import open_plain, read_json
+from transformer.reading import file_sha256, read_json
 
 PROGRAM = "comet-score"
 _MAX_JSON_BYTES = 2_000_000_000  # it repeats all sentences
@@ -92,7 +91,7 @@ def comet_score(
             raise UserError(
                 f"{program}: gave no score for each sentence ({error}); try another version of it"
             ) from None
-    return CometScore(sum(scores) / len(scores), scores, f"model:{model.name}|sha256:{_hash(model)[:16]}")
+    return CometScore(sum(scores) / len(scores), scores, f"model:{model.name}|sha256:{file_sha256(model)[:16]}")
 
 
 def _scores(found: object, count: int) -> list[float]:
@@ -104,8 +103,3 @@ def _scores(found: object, count: int) -> list[float]:
     if len(scores) != count or not all(map(math.isfinite, scores)):
         raise ValueError(f"{len(scores)} figures for {count} sentences, or not all of them numbers")
     return scores
-
-
-def _hash(model: Path) -> str:
-    with open_plain(model, follow_link=True) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -32,9 +32,6 @@ from transformer.model.recurrent_unit import SimplerSimpleRecurrentUnit
 from transformer.model.residual import RESIDUALS, PostNorm, deep_norm_alpha_and_beta, ends_unnormalised
 from transformer.model.transformer import Transformer
 
-__all__ = ["build_model", "initialise", "model_shapes"]
-
-
 AnyStack = TypeVar("AnyStack", Encoder, Decoder)
 AnyAttention = TypeVar("AnyAttention", SelfAttention, CrossAttention)
 

@@ -93,6 +93,11 @@ class Decoder(Stack):
             x = layer(x, context, memory, source_mask, layer_cache, layout, source_layout)
         return self.norm(x)  # type: ignore[no-any-return]
 
+    @property
+    def aligning_layer(self) -> int:
+        """The layer, from 0, whose cross-attention aligns words best: the last but one (Garg et al. 2019)."""
+        return max(0, len(self.layers) - 2)
+
     def new_cache(self) -> DecoderCache:
         """An empty cache for decoding token by token."""
         return DecoderCache([layer.new_cache() for layer in self.layers])  # type: ignore[operator]

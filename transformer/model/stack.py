@@ -11,9 +11,11 @@ from transformer.model.context import AttentionContext
 
 
 class Stack(nn.Module):
-    """Args:
+    """Layers one after another, and a norm after the last.
+
+    Args:
         layers: in their order.
-        norm: after the last layer.
+        norm: applied to what the last layer gives.
 
     Attributes:
         score_bias: positions that are added to the scores of self-attention, the same in all layers: query positions

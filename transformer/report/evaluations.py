@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
+from transformer.config.decoding_section import without_effect
 from transformer.errors import UserError
 from transformer.reading import read_json
 from transformer.report.records import evenly_spaced, number
@@ -62,11 +63,6 @@ class Evaluation:
     sources: list[str]
     references: list[str]
     hypotheses: list[str]
-
-
-def without_effect(precision: str) -> set[str]:
-    """Decoding options that change no translation; int8 rounds a batch together, so that batches change its."""
-    return {"workers"} if precision == "int8" else {"workers", "batch_size", "batch_tokens"}
 
 
 def evaluation_name(corpus: str, checkpoint: str, run_decoding: Mapping[str, Any], decoding: Mapping[str, Any]) -> str:

@@ -116,6 +116,11 @@ def _multiplies_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(cpu_flags() & {"avx512_bf16", "amx_bf16"})
 
 
+def precision_name(precision: torch.dtype) -> str:
+    """`bfloat16`, without PyTorch's name before it."""
+    return str(precision).removeprefix("torch.")
+
+
 def cpu_flags() -> set[str]:
     """The processor's feature flags as Linux names them; empty elsewhere, where nothing is assumed."""
     try:

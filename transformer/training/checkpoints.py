@@ -97,9 +97,9 @@ class TrainingCheckpoints:
         else:
             shapes = {name: tuple(weight.shape) for name, weight in self.model.named_parameters()}
             checkpoint = read_checkpoint(path, with_optimizer=True, shapes=shapes)
-            state = TrainingState.from_checkpoint(checkpoint)
+            state = TrainingState.from_json(checkpoint.state, path)
             if self.average_of_weights is None:
-                load_model_tensors(self.model, checkpoint)
+                load_model_tensors(self.model, checkpoint.model, path)
             else:
                 self.average_of_weights.set(checkpoint.model)
                 restore_trained(self.model, checkpoint)

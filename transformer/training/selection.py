@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from transformer.checkpoint.run_directory import AVERAGED
 from transformer.checkpoint.state import TrainingState, load_model_tensors
-from transformer.checkpoint.store import Checkpoint
-from transformer.config import Config
+from transformer.config import Config, TrainingSection
 from transformer.model.transformer import Transformer
 from transformer.runtime.distributed import Processes
 from transformer.training.checkpoints import TrainingCheckpoints
@@ -35,6 +34,21 @@ class Averaged:
     is_new: bool
     updates: list[int]
     is_best: bool
+
+
+def updates_to_average(options: TrainingSection, regular: Collection[int], state: TrainingState) -> list[int]:
+    """Whose checkpoints are averaged at the end, ascending; none where no average is wanted.
+
+    Args:
+        options: the run's.
+        regular: the updates that count where the last ones are wanted.
+        state: the run's, which knows those that validated best.
+    """
+    if options.average_checkpoints < 2:
+        return []
+    if options.average_of == "best":
+        return sorted(update for _, update in state.best_updates[: options.average_checkpoints])
+    return sorted(regular)[-options.average_checkpoints :]
 
 
 class Selection:
@@ -71,7 +85,7 @@ class Selection:
     def measure(self, weights: Mapping[str, Tensor]) -> Mapping[str, float]:
         """The metrics of some weights of the model; where `evaluated` is the trained model, they stay in it."""
         self.processes.alive()
-        load_model_tensors(self.evaluated, Checkpoint(self.checkpoints.run.path, dict(weights), {}, {}))
+        load_model_tensors(self.evaluated, weights, self.checkpoints.run.path)
         self.evaluated.eval()
         with uncompiled():
             metrics = self.validation(self.evaluated)
@@ -100,14 +114,8 @@ class Selection:
 
     def average(self, state: TrainingState) -> Averaged | None:
         """Average checkpoints, and make the average the best where the metric prefers it; None: there are none."""
-        count = self.options.average_checkpoints
-        if count < 2:
-            return None
-        if self.options.average_of == "best":
-            updates = sorted(update for _, update in state.best_updates)
-        else:
-            updates = sorted({*self.checkpoints.regular_updates(), state.update})[-count:]
-        updates = self.checkpoints.whole_updates(updates)
+        regular = {*self.checkpoints.regular_updates(), state.update}
+        updates = self.checkpoints.whole_updates(updates_to_average(self.options, regular, state))
         if len(updates) < 2:
             return None
         metrics, is_new = self.checkpoints.average(updates, self.measure)

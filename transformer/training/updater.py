@@ -121,8 +121,10 @@ class Updater:
         return list(itertools.chain(*parts)), len(parts[0]) if len(parts) > 1 else None
 
     def refuse_single(self, micro_batches: list[tuple[Batch, bool]], number: int) -> None:
-        """Raises:
-        UserError: where the micro-batches of no process can be cut any smaller.
+        """Refuse an update whose micro-batches no process can cut any smaller.
+
+        Raises:
+            UserError: where that is so.
         """
         if not self.processes.any(any(len(batch.labels) > 1 for batch, _ in micro_batches)):
             raise UserError(

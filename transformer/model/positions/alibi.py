@@ -16,8 +16,10 @@ def slopes(num_heads: int) -> list[float]:
 
 
 class AlibiBias(nn.Module):
-    """Args:
-    num_heads: H.
+    """Distances times a slope of each head (Press et al. 2022), added to the scores.
+
+    Args:
+        num_heads: H.
     """
 
     slopes: Tensor

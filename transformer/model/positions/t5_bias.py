@@ -30,9 +30,11 @@ def bucket_of(distance: Tensor, bidirectional: bool) -> Tensor:
 
 
 class T5Bias(nn.Module):
-    """Args:
-    num_heads: H.
-    bidirectional: in an encoder; a decoder sees no later keys.
+    """A learned number for each bucket of distances and each head (Raffel et al. 2020), added to the scores.
+
+    Args:
+        num_heads: H.
+        bidirectional: in an encoder; a decoder sees no later keys.
     """
 
     def __init__(self, num_heads: int, bidirectional: bool) -> None:
