@@ -88,7 +88,7 @@ def test_one_that_ran_away_is_translated_again(make_translator: MakeTranslator) 
     again = [index for index, (best, before) in enumerate(zip(found, plain, strict=True)) if best != before]
     assert len(again) > 3
     assert [[t.ids for t in found[index]] for index in again] == [[t.ids for t in without[index]] for index in again]
-    assert guarded.num_run_away == len(heard) == len(again)
+    assert len(heard) == len(again)
     assert heard[0].startswith(f"sentence {5 + again[0]}: its translation ran away; translated again with no 2 tokens")
 
 

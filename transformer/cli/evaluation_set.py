@@ -32,20 +32,28 @@ class EvaluationSet:
     references: list[str]
 
 
-def read_evaluation_set(config: Config, split: str, source: str | None, reference: str | None) -> EvaluationSet:
+def read_evaluation_set(
+    config: Config, split: str, source: str | None, reference: str | None, flag: str = "--reference"
+) -> EvaluationSet:
     """A corpus of a run's config, or two files where they are given.
+
+    Args:
+        config: the run's.
+        split: of the config's data.
+        source, reference: files of the same length.
+        flag: by which the second was given.
 
     Raises:
         UserError: where only one of the files is given, they do not match, or the config names no such corpus.
     """
     if (source is None) != (reference is None):
-        raise UserError("--source and --reference belong together; give both")
+        raise UserError(f"--source and {flag} belong together; give both")
     if source is not None and reference is not None:
         name = f"./{source}" if source in SPLITS else source  # not to be taken for the run's own corpus
         return EvaluationSet(name, *read_matching_lines(source, reference))
     corpora = getattr(config.data, split)
     if not corpora:
-        raise UserError(f"data.{split}: the run's config names no such corpus; give --source and --reference")
+        raise UserError(f"data.{split}: the run's config names no such corpus; give --source and {flag}")
     pairs = list(read_pairs(corpora))
     if not pairs:
         raise UserError(f"data.{split}: the corpus holds no sentence; give one with text in it")

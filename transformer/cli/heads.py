@@ -10,11 +10,9 @@ by tabs."""
 from __future__ import annotations
 
 import argparse
-import itertools
 
+from transformer.cli.evaluation_set import read_evaluation_set
 from transformer.cli.wiring import open_translator, run_config
-from transformer.config import CorpusSection
-from transformer.data.corpus import read_pairs
 from transformer.decoding.attention_maps import HeadStatisticsSum, attention_maps
 from transformer.errors import UserError
 
@@ -28,20 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if (arguments.source is None) != (arguments.target is None):
-        raise UserError("--source and --target belong together; give both")
     if arguments.sentences < 1:
         raise UserError(f"--sentences {arguments.sentences}: must be at least 1")
-    if arguments.source is None:
-        corpora = run_config(arguments.run, arguments.overrides).data.test
-        if not corpora:
-            raise UserError("data.test: the run's config names no such corpus; give --source and --target")
-        pairs = list(itertools.islice(read_pairs(corpora), arguments.sentences))
-    else:
-        corpus = CorpusSection(source=arguments.source, target=arguments.target)
-        pairs = list(itertools.islice(read_pairs([corpus]), arguments.sentences))
+    config = run_config(arguments.run, arguments.overrides)
+    read = read_evaluation_set(config, "test", arguments.source, arguments.target, "--target")
+    sides = read.sources[: arguments.sentences], read.references[: arguments.sentences]
     translator, statistics = open_translator(arguments.run, arguments.overrides, alone=True), HeadStatisticsSum()
-    for source_ids, target_ids in translator.encode_pairs([s for s, _ in pairs], [t for _, t in pairs]):
+    for source_ids, target_ids in translator.encode_pairs(*sides):
         statistics.add(attention_maps(translator.model, source_ids, target_ids))
     print("head", "entropy", "distance", "confidence", sep="\t")
     for name, head in statistics.result().items():

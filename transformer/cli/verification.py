@@ -68,7 +68,7 @@ class Verification:
     scores: list[float]
 
 
-def record_verification(run: RunDirectory, config: Config) -> Verification:
+def record_verification(run: RunDirectory, config: Config) -> None:
     """Translate the first five sentences of the validation corpus with the best checkpoint, and write down what comes.
 
     Raises:
@@ -90,7 +90,6 @@ def record_verification(run: RunDirectory, config: Config) -> Verification:
     content: dict[str, Any] = {"format_version": FORMAT_VERSION, **vars(verification)}
     content["sha256"] = content_hash(content)
     write_file(run.verification, json_bytes(content))
-    return verification
 
 
 def read_verification(run: RunDirectory) -> Verification | None:

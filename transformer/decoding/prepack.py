@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +16,6 @@ from transformer.errors import UserError
 from transformer.model.embedding import OutputProjection
 from transformer.model.feed_forward import FeedForward
 from transformer.model.transformer import Transformer
-
-
-class FrozenLinear(Protocol):
-    """`x @ weight.T + bias` for inference only."""
-
-    def __call__(self, x: Tensor, relu: bool = False) -> Tensor:
-        """(…, in) → (…, out); negative results become 0 where asked."""
-
 
 MakeLinear = Callable[[Tensor, Tensor | None], nn.Module]
 
@@ -46,7 +37,7 @@ class PrepackedLinear(nn.Module):
         self.bias = None if bias is None else bias.detach()
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
-        """See `FrozenLinear`."""
+        """(…, in) → (…, out): `x @ weight.T + bias`, in which negative numbers become 0 where asked."""
         then = "relu" if relu else "none"
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, then, [], "")  # type: ignore[no-any-return]
 
@@ -74,7 +65,7 @@ class Int8Linear(nn.Module):
         torch.backends.quantized.engine = engine
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
-        """See `FrozenLinear`."""
+        """(…, in) → (…, out): `x @ weight.T + bias`, in which negative numbers become 0 where asked."""
         product = torch.ops.quantized.linear_relu_dynamic if relu else torch.ops.quantized.linear_dynamic
         return product(x, self.packed)  # type: ignore[no-any-return]
 

@@ -57,9 +57,6 @@ class Translator:
         shortlist: see `decoding.shortlist`.
         others: models of the same vocabulary and on the same device that make an ensemble with it.
         rerank: chooses among `decoding.candidates`; None: the search's own score does.
-
-    Attributes:
-        num_run_away: how many translations were searched again, see `decoding.repetition_guard`.
     """
 
     def __init__(
@@ -82,7 +79,6 @@ class Translator:
         self.warn = warn
         self.shortlist = shortlist
         self.rerank = rerank
-        self.num_run_away = 0
         self.searched = options.n_best if rerank is None else options.num_candidates
         self.jobs = Jobs(source_tokenizer, target_tokenizer, options, self.max_length, self._say)
         self._workers: Workers[list[Job], list[list[Hypothesis]]] | None = None
@@ -125,7 +121,6 @@ class Translator:
                     f"sentence {first_number + number}: its translation ran away; translated again with no {guard} "
                     "tokens twice (decoding.repetition_guard)"
                 )
-            self.num_run_away += len(again)
             self._fill(results, again)
         return results
 
