@@ -50,7 +50,7 @@ REPORTS := runs/benchmarks
 BENCHMARK := $(BIN)/python scripts/benchmark.py
 against = $(if $(1),--against '$(1)')
 
-bench: install ## measure training, decoding, preparing and start-up on this machine (about 10 minutes)
+bench: install ## measure speeds on this machine, and rewrite the tables of docs/performance.md (about 10 minutes)
 	test -e data/multi30k-en-de || $(BIN)/python scripts/get_corpus.py multi30k-en-de data/multi30k-en-de
 	mkdir -p $(REPORTS)
 	$(BENCHMARK) train $(SMALL) --json $(REPORTS)/train_small.json $(call against,$(PEER_TRAIN))

@@ -49,7 +49,7 @@ def problems(text: str) -> list[str]:
         known = key in Config.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
         module = (ROOT / "transformer" / section / f"{key}.py").is_file()
         found += [] if known or module or key == "safetensors" else [f"unknown option: {option}"]
-    return found + [problem for override in overrides(text) for problem in wrong_value(override)]
+    return found + [problem for together in overrides(text) for problem in wrong_value(together)]
 
 
 def named_verbs(text: str) -> list[str]:
@@ -86,16 +86,16 @@ def named_options(text: str) -> list[str]:
     return [option for line in code(text) for option in re.findall(rf"(?<![\w/.])((?:{sections})\.[a-z_]+)\b", line)]
 
 
-def overrides(text: str) -> list[str]:
-    """`section.key=value`, where a value is given."""
+def overrides(text: str) -> list[list[str]]:
+    """`section.key=value`, where a value is given; those that stand together."""
     sections = "|".join(Config.model_fields)
-    found = [item for line in code(text) for item in re.findall(rf"(?<![\w/.])((?:{sections})\.[a-z_]+=[^\s`]+)", line)]
-    return [override for override in found if "…" not in override and "..." not in override]
+    found = [re.findall(rf"(?<![\w/.])((?:{sections})\.[a-z_]+=[^\s`]+)", line) for line in code(text)]
+    return [[each for each in together if "…" not in each and "..." not in each] for together in found]
 
 
-def wrong_value(override: str) -> list[str]:
+def wrong_value(together: list[str]) -> list[str]:
     try:
-        override_config(load_config(ROOT / "configs" / "demo.yaml"), [override])
+        override_config(load_config(ROOT / "configs" / "demo.yaml"), together)
     except UserError as error:
         return [str(error)]
     return []

@@ -1,6 +1,8 @@
 """Trainings, translations and evaluations that build on one another, as one YAML file says.
 
-    transformer stages configs/distillation.yaml
+    transformer stages configs/plans/multi30k_diversified.yaml
+
+A plan reads:
 
     directory: runs/distillation          # a folder for each stage below it
     stages:
