@@ -106,8 +106,8 @@ def page(found: dict[str, Figures], config: str) -> str:
     lines = [
         "# Variants",
         "",
-        f"Written by `python scripts/variants.py {config} …`: every variant trained for the same updates, one seed each "
-        "but for the default; BLEU is that of the validation corpus at the end.",
+        f"Written by `python scripts/variants.py {config} …`: every variant trained for the same updates, one seed "
+        "each but for the default; BLEU is that of the validation corpus at the end.",
         "",
     ]
     defaults = [figures for name, figures in found.items() if name.startswith("default")]
@@ -121,8 +121,8 @@ def page(found: dict[str, Figures], config: str) -> str:
         lines += [
             f"Noise: {len(scores)} seeds of the default have a validation BLEU of {spread}. Speeds are ratios to the "
             f"default's, measured right before each; measured against itself that way it came out in {against_itself}: "
-            "differences within that mean nothing. Three seeds say little about the spread of BLEU: take differences below "
-            "one point as undecided.",
+            "differences within that mean nothing. Three seeds say little about the spread of BLEU: take differences "
+            "below one point as undecided.",
             "",
         ]
     lines += ["| variant | parameters | training speed | decoding speed | validation BLEU |", "|---|---|---|---|---|"]
