@@ -22,6 +22,8 @@ _ONLY_WITH = {
     **dict.fromkeys(("reverse", "channel_weight", "length_weight"), ("rerank", "noisy_channel")),
 }
 _SAMPLES = 32
+LengthPenalty = Literal["gnmt", "average", "none"]
+LineFields = Literal["sentence", "terms", "prefix", "prefix_terms"]
 RunPath = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 
 
@@ -52,7 +54,7 @@ class DecodingSection(Section):
     searched beside it, or the number of workers; the same sentence has the same samples."""
     gnmt_length_penalty: float = Field(default=0.6, ge=0, le=10)
     """α of ((5+L)/6)^α (Wu et al. 2016), by which a hypothesis' log-probability is divided; 0 means not at all."""
-    length_penalty: Literal["gnmt", "average", "none"] = "gnmt"
+    length_penalty: LengthPenalty = "gnmt"
     """What a hypothesis' log-probability is divided by: `gnmt` with the α above, `average` its length, `none` nothing,
     which prefers short ones. All search options and what they do to BLEU: docs/search.md."""
     ensemble: tuple[RunPath, ...] = Field(default=(), max_length=16)
@@ -108,7 +110,7 @@ class DecodingSection(Section):
     words of those before it. For n-best lists that differ; must divide beam_size."""
     diversity_strength: float = Field(default=0.5, ge=0, le=1000)
     """What a group pays for a token that a hypothesis of an earlier group chose at the same step, in nats."""
-    line_fields: Literal["sentence", "terms", "prefix", "prefix_terms"] = "sentence"
+    line_fields: LineFields = "sentence"
     """What the tabs of an input line separate: nothing, the whole line is the `sentence`; `terms`: the sentence and
     terms that its translation contains, case included; `prefix`: the sentence and what its translation begins with;
     `prefix_terms`: sentence, prefix (or nothing) and terms."""

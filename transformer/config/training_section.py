@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from transformer.config.section import NonNegative, Positive, Probability, Section
 
+Sharding = Literal["none", "full"]
+
 
 class TrainingSection(Section):
     """The optimisation; the defaults are the paper's (section 5)."""
@@ -69,7 +71,7 @@ class TrainingSection(Section):
     start_from: str | None = Field(default=None, min_length=1)
     """A run or a checkpoint whose weights a new run starts from; its optimizer, schedule and place in the data begin
     anew. Its tokenizer must be this run's: name it as tokenizer.source_model."""
-    sharding: Literal["none", "full"] = "none"
+    sharding: Sharding = "none"
     """With several processes: each holds the whole model (DDP), or its part of it (FSDP2), where the whole is too
     large."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

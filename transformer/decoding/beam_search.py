@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from transformer.config.decoding_section import LengthPenalty
 from transformer.decoding.finished import Finished
-from transformer.decoding.length_penalty import Penalty, length_penalty
+from transformer.decoding.length_penalty import length_penalty
 from transformer.decoding.rows import NEVER, forbid, staying
 from transformer.decoding.selection import BestFirst, Selection
 from transformer.decoding.step import StepFunction
@@ -68,7 +69,7 @@ class SearchOptions:
     forbidden_ids: tuple[int, ...] = ()
     early_stopping: bool = True
     patience: float | None = None
-    length_penalty: Penalty = "gnmt"
+    length_penalty: LengthPenalty = "gnmt"
 
     def penalty(self, length: int) -> float:
         """Of a sequence of so many tokens, the end mark included."""

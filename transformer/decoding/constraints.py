@@ -17,10 +17,8 @@ from torch import Tensor
 
 from transformer.decoding.rows import NEVER
 from transformer.decoding.selection import Choice
-from transformer.decoding.terms import Progress
+from transformer.decoding.terms import Progress, States
 from transformer.decoding.top import best_continuations
-
-States = tuple[int, ...]
 
 
 class Candidate(NamedTuple):

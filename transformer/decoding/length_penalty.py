@@ -5,12 +5,10 @@ None ever falls as the length grows, which the early stopping of beam search rel
 
 from __future__ import annotations
 
-from typing import Literal
-
-Penalty = Literal["gnmt", "average", "none"]
+from transformer.config.decoding_section import LengthPenalty
 
 
-def length_penalty(kind: Penalty, length: int, alpha: float) -> float:
+def length_penalty(kind: LengthPenalty, length: int, alpha: float) -> float:
     """`gnmt`: see `gnmt_length_penalty`; `average`: L, which makes the score the mean of the tokens'
     log-probabilities; `none`: 1. L counts tokens, the end mark included."""
     if kind == "gnmt":

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from transformer.config.decoding_section import LineFields
 from transformer.decoding.terms import Progress, Spelling
 from transformer.errors import UserError
 
-LineFields = Literal["sentence", "terms", "prefix", "prefix_terms"]
 MAX_TERMS = 16  # each makes the beam wider
 
 

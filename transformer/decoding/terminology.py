@@ -13,9 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from transformer.decoding.terms import Progress
-
-States = tuple[int, ...]
+from transformer.decoding.terms import Progress, States
 
 
 class TermBonus:

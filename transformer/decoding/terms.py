@@ -15,6 +15,7 @@ from transformer.errors import UserError
 
 MAX_TERM_BYTES = 200
 _KEPT_TERMS = 10_000  # their automata, for whoever translates for days
+States = tuple[int, ...]  # of the automata of a request's terms
 
 
 class Spelling:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Iterator
-from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from transformer.config.training_section import Sharding
 from transformer.model.stack import Stack
 from transformer.runtime.distributed import Processes
 from transformer.training.objective import Objective
 
-Sharding = Literal["none", "full"]
 _DDP_OPTIONS = inspect.signature(DistributedDataParallel).parameters
 # PyTorch's new name for it, and the old one, which the new PyTorch warns of
 _SYNC_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _DDP_OPTIONS else "broadcast_buffers"
