@@ -55,3 +55,15 @@ def test_the_bound_on_micro_batches_may_change(command: Callable[..., Any], run_
     """As the answer to want of memory; the update's gradient stays the same."""
     assert command("train", run_copy, "training.max_updates=62", "training.micro_batch_tokens=200").code == 0
     assert load_config(run_copy).training.micro_batch_tokens == 200
+
+
+def test_a_tokenizer_that_was_given_may_be_gone_when_the_run_goes_on(
+    command: Callable[..., Any], short: list[str | Path], tiny_run: Path, tmp_path: Path
+) -> None:
+    given = tmp_path / "given.model"
+    given.write_bytes((tiny_run / "tokenizer" / "shared.model").read_bytes())
+    assert command("train", *short, f"tokenizer.source_model={given}").code == 0
+    given.unlink()
+    outcome = command("train", tmp_path / "new", "training.max_updates=6", f"data.prepared_directory={tmp_path / 'p'}")
+    assert outcome.code == 0, outcome.err
+    assert "going on from update" in outcome.err

@@ -63,9 +63,9 @@ def train(config: Config) -> Outcome:
         run = RunDirectory(Path(config.run.directory))
         if not processes.is_main:
             processes.wait()  # for the main one to write the run
-            return train_prepared(config, run, prepare(config, lambda text: None), device, processes)
+            return train_prepared(config, run, prepare_for(run, config, lambda text: None), device, processes)
         check_run(run, config)
-        prepared = prepare(config, say, run.tokenizer if run.updates() else None)
+        prepared = prepare_for(run, config, say)
         with locked(run.path):
             precision = choose_precision(config.training.precision, device)
             write_run(run, config, prepared, environment(device, precision, processes))
@@ -75,6 +75,11 @@ def train(config: Config) -> Outcome:
                 verify_later(run, config)
             write_card(run)
             return outcome
+
+
+def prepare_for(run: RunDirectory, config: Config, tell: Say) -> Prepared:
+    """A run's data, by its own tokenizer where it has begun."""
+    return prepare(config, tell, run.tokenizer if run.updates() else None)
 
 
 def verify_later(run: RunDirectory, config: Config) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from transformer.config import Config, CorpusSection
+from transformer.config import Config, CorpusSection, TokenizerSection
 from transformer.data.corpus import Pair, describe, file_hash, read_pairs
 from transformer.data.dataset import CorpusWriter
 from transformer.data.encoded_shards import (
@@ -56,6 +56,8 @@ def prepare(config: Config, say: Say, run_tokenizer: Path | None = None) -> Prep
         UserError: for whatever `read_pairs` refuses, an empty corpus, a corpus that the filters leave empty, or a
             vocabulary larger than the corpus supports.
     """
+    if run_tokenizer is not None:
+        config = config.model_copy(update={"tokenizer": _with_own_models(config.tokenizer, run_tokenizer)})
     directory, inputs = _place(config)
     if (directory / "manifest.json").is_file():
         say(f"prepared data: {directory} (unchanged)")
@@ -73,6 +75,16 @@ def prepare(config: Config, say: Say, run_tokenizer: Path | None = None) -> Prep
             shutil.rmtree(work, ignore_errors=True)
     say(f"prepared data: {directory}")
     return prepared
+
+
+def _with_own_models(options: TokenizerSection, run_tokenizer: Path) -> TokenizerSection:
+    """The options with a run's own copies of the models that they name: those may have moved since it began."""
+    own = {}
+    for key, side in (("source_model", "source"), ("target_model", "target")):
+        if getattr(options, key) is not None:
+            model = run_tokenizer / f"{side}.model"
+            own[key] = str(model if model.is_file() else run_tokenizer / "shared.model")
+    return options.model_copy(update=own)
 
 
 def _encode_all(
