@@ -48,21 +48,19 @@ def main() -> int:
     parser.add_argument("--sentences", type=int, default=1000, help="test sentences to decode (default: 1000)")
     parser.add_argument("--prepare-only", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.prepare_only:
+        print(json.dumps(prepare_once(load_config(arguments.config))))
+        return 0
     try:
-        if arguments.prepare_only:
-            print(json.dumps(prepare_once(load_config(arguments.config))))
-            return 0
         import matplotlib  # noqa: F401 - before hours of measurement
-
-        if min(*arguments.pairs, arguments.sentences) < 1 or not run_config(arguments.run, []).data.test:
-            raise UserError(f"--pairs and --sentences must be at least 1, and {arguments.run} must have a data.test")
-        figures = decoding(arguments.run, arguments.sentences)
-        figures["corpus"] = corpus_sizes(arguments.config, arguments.pairs, arguments.folder)
-        write_file(arguments.folder / "scaling.json", json_bytes(figures))
-        draw(figures, arguments.folder / "scaling.png")
-    except (UserError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except ImportError:
+        raise UserError("matplotlib is not installed; pip install matplotlib") from None
+    if min(*arguments.pairs, arguments.sentences) < 1 or not run_config(arguments.run, []).data.test:
+        raise UserError(f"--pairs and --sentences must be at least 1, and {arguments.run} must have a data.test")
+    figures = decoding(arguments.run, arguments.sentences)
+    figures["corpus"] = corpus_sizes(arguments.config, arguments.pairs, arguments.folder)
+    write_file(arguments.folder / "scaling.json", json_bytes(figures))
+    draw(figures, arguments.folder / "scaling.png")
     return 0
 
 

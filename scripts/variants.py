@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def main() -> int:
     if not arguments.train:
         speeds = {name: recipe.once(name, "speed", partial(speed, recipe)) for name in arguments.only}
         found = {name: scores[name] | speeds[name] for name in arguments.only}
-        write_file(arguments.page, page(found, arguments.config).encode())
+        command = [arguments.config, str(arguments.folder), str(arguments.page), *arguments.overrides]
+        write_file(arguments.page, page(found, command).encode())
     return 0
 
 
@@ -101,13 +103,13 @@ def parameters(run: Path) -> int:
     return sum(parameter.numel() for parameter in load_model(run).model.parameters())
 
 
-def page(found: dict[str, Figures], config: str) -> str:
-    """The Markdown page."""
+def page(found: dict[str, Figures], command: Sequence[str]) -> str:
+    """The Markdown page, by the arguments of this script."""
     lines = [
         "# Variants",
         "",
-        f"Written by `python scripts/variants.py {config} …`: every variant trained for the same updates, one seed "
-        "each but for the default; BLEU is that of the validation corpus at the end.",
+        f"Written by `python scripts/variants.py {' '.join(command)}`: every variant trained for the same updates, one "
+        "seed each but for the default; BLEU is that of the validation corpus at the end.",
         "",
     ]
     defaults = [figures for name, figures in found.items() if name.startswith("default")]
@@ -121,7 +123,7 @@ def page(found: dict[str, Figures], config: str) -> str:
         lines += [
             f"Noise: {len(scores)} seeds of the default have a validation BLEU of {spread}. Speeds are ratios to the "
             f"default's, measured right before each; measured against itself that way it came out in {against_itself}: "
-            "differences within that mean nothing. Three seeds say little about the spread of BLEU: take differences "
+            "differences within that mean nothing. So few seeds say little about the spread of BLEU: take differences "
             "below one point as undecided.",
             "",
         ]

@@ -90,7 +90,8 @@ def overrides(text: str) -> list[list[str]]:
     """`section.key=value`, where a value is given; those that stand together."""
     sections = "|".join(Config.model_fields)
     found = [re.findall(rf"(?<![\w/.])((?:{sections})\.[a-z_]+=[^\s`]+)", line) for line in code(text)]
-    return [[each for each in together if "…" not in each and "..." not in each] for together in found]
+    kept = ([each for each in together if "…" not in each and "..." not in each] for together in found)
+    return [together for together in kept if together]
 
 
 def wrong_value(together: list[str]) -> list[str]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from transformer.checkpoint.run_directory import RunDirectory
-from transformer.checkpoint.store import read_checkpoint
+from transformer.checkpoint.state import TrainingState
+from transformer.checkpoint.store import read_checkpoint, read_state, write_checkpoint
 from transformer.config import load_config
 
 
@@ -36,8 +37,12 @@ def test_the_configs_number_is_the_default(output: Callable[..., str], run_copy:
 
 def test_a_checkpoint_that_a_signal_caused_is_not_averaged(output: Callable[..., str], run_copy: Path) -> None:
     run = RunDirectory(run_copy)
-    shutil.copytree(run.checkpoint(60), run.checkpoint(47))
-    assert "mean of updates 20, 40, 60;" in output("average", run_copy, "training.average_checkpoints=3")
+    state = TrainingState.from_json(read_state(run.checkpoint(60)), run.path)
+    weights = read_checkpoint(run.checkpoint(60)).model
+    write_checkpoint(run.checkpoint(67), weights, {}, replace(state, update=67).to_json())
+    three = ["training.max_updates=80", "training.average_checkpoints=3"]
+    assert "mean of updates 20, 40, 60;" in output("average", run_copy, *three)
+    assert "mean of updates 40, 60, 67;" in output("average", run_copy, *three, "training.max_updates=67")
 
 
 def test_the_last_checkpoint_of_a_finished_run_is_averaged_off_the_grid_too(
@@ -61,6 +66,7 @@ def test_refusals(refusal: Callable[..., str], run_copy: Path, tmp_path: Path) -
     assert "no such run directory" in refusal("average", tmp_path / "absent")
     assert "is no run" in refusal("average", tmp_path)
     assert "averaging needs two checkpoints" in refusal("average", run_copy, "training.average_checkpoints=1")
+    assert "this is one checkpoint; name its run" in refusal("average", run_copy / "checkpoints" / "00000040")
     assert "averaging needs two checkpoints" in refusal("average", run_copy, "training.average_checkpoints=0")
     assert "is more than keep_checkpoints" in refusal("average", run_copy, "training.average_checkpoints=9")
     before = (run_copy / "best").read_bytes()

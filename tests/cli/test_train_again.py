@@ -67,3 +67,24 @@ def test_a_tokenizer_that_was_given_may_be_gone_when_the_run_goes_on(
     outcome = command("train", tmp_path / "new", "training.max_updates=6", f"data.prepared_directory={tmp_path / 'p'}")
     assert outcome.code == 0, outcome.err
     assert "going on from update" in outcome.err
+    assert command("shortlist", tmp_path / "new", "--candidates", "5").code == 0
+    assert command("model", tmp_path / "new").code == 0
+
+
+def test_another_guard_is_refused_and_the_same_elsewhere_is_not(
+    command: Callable[..., Any], refusal: Callable[..., str], short: list[str | Path], run_copy: Path, tmp_path: Path
+) -> None:
+    sides = {side: [f"{side}{number}" for number in range(3)] for side in ("source", "target")}
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        for side, lines in sides.items():
+            (tmp_path / place / side).write_text("".join(f"{line}\n" for line in lines))
+
+    def guard(place: str) -> str:
+        return f"data.guard={{source: {tmp_path / place / 'source'}, target: {tmp_path / place / 'target'}}}"
+
+    begun = [f"training.start_from={run_copy}", f"tokenizer.source_model={run_copy / 'tokenizer' / 'shared.model'}"]
+    assert command("train", *short, *begun, guard("here")).code == 0
+    assert command("train", tmp_path / "new", guard("there"), "training.max_updates=6").code == 0
+    (tmp_path / "there" / "target").write_text("other\n" * 3)
+    assert "the corpora or the tokenizer changed" in refusal("train", tmp_path / "new", "training.max_updates=8")

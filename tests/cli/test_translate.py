@@ -14,6 +14,8 @@ import pytest
 
 import transformer
 from transformer import load
+from transformer.checkpoint.run_directory import RunDirectory
+from transformer.cli import translate
 
 HOSTILE = [
     "",
@@ -56,6 +58,22 @@ def test_the_sentences_differ_enough_to_tell_lines_apart(expected: list[str]) ->
 
 def test_arguments(output: Callable[..., str], tiny_run: Path, sources: list[str], expected: list[str]) -> None:
     assert output("translate", tiny_run, *sources).splitlines() == expected
+
+
+def test_calibration_and_translations_are_of_one_checkpoint_though_best_moves_meanwhile(
+    output: Callable[..., str], run_copy: Path, sources: list[str], expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the run is still training."""
+    opened = translate.open_calibration
+
+    def open_and_move(*arguments: Any) -> Any:
+        found = opened(*arguments)
+        RunDirectory(run_copy).point("best", 20)
+        return found
+
+    monkeypatch.setattr(translate, "open_calibration", open_and_move)
+    assert output("translate", run_copy, *sources).splitlines() == expected
+    assert output("translate", run_copy, *sources).splitlines() != expected
 
 
 @pytest.mark.parametrize("ending", ["plain", "gz", "crlf", "unfinished"])

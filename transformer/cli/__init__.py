@@ -86,7 +86,8 @@ def refusals_in_one_line(work: Callable[Arguments, int]) -> Callable[Arguments, 
             )
         except OSError as error:  # e.g. standard output goes to a disk that is full
             _drop(sys.stdout)
-            return _refuse(f"{error.filename or 'output'}: {error.strerror or error}; free space or mend permissions")
+            advice = "check the path" if isinstance(error, FileNotFoundError) else "free space or mend permissions"
+            return _refuse(f"{error.filename or 'output'}: {error.strerror or error}; {advice}")
 
     return guarded
 

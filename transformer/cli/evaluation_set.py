@@ -1,4 +1,4 @@
-"""What `evaluate` and `compare` score: a test set, and a run's translations of it."""
+"""Sentences with a translation each, of a run's corpora or of files, and a run's own translations of them."""
 
 from __future__ import annotations
 

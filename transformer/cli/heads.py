@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="over the run's")
     parser.add_argument("--source", metavar="FILE", help="source sentences in place of the run's test set")
     parser.add_argument("--target", metavar="FILE", help="their translations")
-    parser.add_argument("--sentences", type=int, default=1000, help="the most pairs to read (default: 1000)")
+    parser.add_argument("--sentences", type=int, default=1000, help="the most pairs to look at (default: 1000)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
+from transformer.checkpoint.run_directory import RunDirectory
 from transformer.config import Config, load_config
-from transformer.data.tokenizer import PAD, Tokenizer
+from transformer.data.tokenizer import PAD, Tokenizer, with_own_models
 from transformer.model.build import build_model
 from transformer.model.summary import costs, weights
 from transformer.runtime.memory import bytes_in_words
@@ -30,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, arguments.overrides)
-    options = config.tokenizer
+    options, path = config.tokenizer, Path(arguments.config)
+    if path.is_dir():
+        options = with_own_models(options, RunDirectory(path).tokenizer)
     given = options.source_model, options.target_model or options.source_model
     source, target = (Tokenizer.load(Path(path)).vocab_size if path else options.vocab_size for path in given)
     with torch.device("meta"):

@@ -14,7 +14,7 @@ from transformer.checkpoint.run_directory import RunDirectory, run_of
 from transformer.cli.wiring import run_config, say
 from transformer.data.lexicon import most_frequent, translation_table
 from transformer.data.prepare import prepare
-from transformer.data.tokenizer import load_tokenizers, tokenizer_hashes
+from transformer.data.tokenizer import load_tokenizers, tokenizer_hashes, with_own_models
 from transformer.decoding.shortlist import Shortlist
 from transformer.errors import UserError
 
@@ -34,8 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name} {getattr(arguments, name)}: must be at least 1")
     run = run_of(arguments.run)
-    prepared = prepare(run_config(arguments.run, arguments.overrides), say)
-    own = tokenizer_hashes(*load_tokenizers(RunDirectory(run).tokenizer))
+    config, folder = run_config(arguments.run, arguments.overrides), RunDirectory(run).tokenizer
+    prepared = prepare(config.model_copy(update={"tokenizer": with_own_models(config.tokenizer, folder)}), say)
+    own = tokenizer_hashes(*load_tokenizers(folder))
     if own != tokenizer_hashes(prepared.source_tokenizer, prepared.target_tokenizer):
         raise UserError(
             f"{arguments.run}: its training corpus is no longer what it was, and gives another tokenizer; name the "

@@ -23,6 +23,7 @@ from transformer.cli.run_card import write_card
 from transformer.cli.verification import record_verification
 from transformer.cli.wiring import say
 from transformer.config import MAY_CHANGE_ON_RESUME, Config, changed_keys, dump_config, load_config, override_config
+from transformer.data.corpus import describe
 from transformer.data.prepare import Say, prepare
 from transformer.data.prepared import MAX_MANIFEST_BYTES, Prepared
 from transformer.data.tokenizer import save_tokenizers
@@ -187,9 +188,10 @@ def write_run(run: RunDirectory, config: Config, prepared: Prepared, where: dict
     Raises:
         UserError: where the corpora have changed since.
     """
+    guard = [describe(corpus) for corpus in config.data.guard]
     if run.manifest.is_file() and run.updates():
         before = _data_of(run)
-        if before["inputs"] != prepared.manifest["inputs"]:
+        if before["inputs"] != prepared.manifest["inputs"] or before.get("guard", guard) != guard:
             raise UserError(
                 f"{run.path}: the corpora or the tokenizer changed since this run began; put them back, "
                 "or give the new ones their own run.directory"
@@ -206,7 +208,7 @@ def write_run(run: RunDirectory, config: Config, prepared: Prepared, where: dict
         "transformer": __version__,
         "seed": config.run.seed,
         "environment": where,
-        "data": prepared.manifest,
+        "data": prepared.manifest | {"guard": guard},
     }
     write_file(run.manifest, json_bytes(manifest))
 
@@ -215,7 +217,8 @@ def _data_of(run: RunDirectory) -> dict[str, Any]:
     """The identity of the data that a run began with, and of its tokenizers."""
     try:
         data = read_json(run.manifest, MAX_MANIFEST_BYTES)["data"]
-        return {name: data[name] for name in ("inputs", "tokenizer_sha256")}
+        # those from before guards were noted have none
+        return {name: data[name] for name in ("inputs", "tokenizer_sha256", "guard") if name in data or name != "guard"}
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{run.manifest}: damaged; delete it if the corpora are still the run's own") from None
 

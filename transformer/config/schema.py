@@ -40,7 +40,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "data.train",  # wherever the corpora lie: their content is compared instead
         "data.validation",
         "data.test",
-        "data.guard",  # it chooses nothing
+        "data.guard",
         "data.prepared_directory",
         "data.licence",
         "validation.patience",

@@ -5,6 +5,7 @@ N is the number of sentence pairs.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -131,8 +132,12 @@ class CorpusWriter:
     def __enter__(self) -> CorpusWriter:
         return self
 
-    def __exit__(self, *raised: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:  # nobody will read the file; what went wrong is not to be hidden by another error
+            with contextlib.suppress(OSError, pa.ArrowException):
+                self._writer.close()
 
     def write(self, sources: Iterable[Sequence[int]], targets: Iterable[Sequence[int]]) -> None:
         """Append pairs."""

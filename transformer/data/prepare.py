@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from transformer.config import Config, CorpusSection, TokenizerSection
+from transformer.config import Config, CorpusSection
 from transformer.data.corpus import Pair, describe, file_hash, read_pairs
 from transformer.data.dataset import CorpusWriter
 from transformer.data.encoded_shards import (
@@ -28,7 +28,14 @@ from transformer.data.encoded_shards import (
 )
 from transformer.data.prepared import Prepared, open_prepared
 from transformer.data.sharding import Shard
-from transformer.data.tokenizer import Tokenizer, load_tokenizers, save_tokenizers, tokenizer_hashes, train_tokenizer
+from transformer.data.tokenizer import (
+    Tokenizer,
+    load_tokenizers,
+    save_tokenizers,
+    tokenizer_hashes,
+    train_tokenizer,
+    with_own_models,
+)
 from transformer.errors import UserError
 from transformer.runtime.atomic import json_bytes, new_directory, write_durably
 from transformer.runtime.device import physical_cores
@@ -50,14 +57,15 @@ def prepare(config: Config, say: Say, run_tokenizer: Path | None = None) -> Prep
         config: the run's options.
         say: hears what is going on, a line at a time.
         run_tokenizer: the tokenizer folder of a run that goes on: a new one may come out otherwise elsewhere, as
-            SentencePiece's unigram model depends on the number of threads that train it.
+            SentencePiece's unigram model depends on the number of threads that train it, and one that was given may
+            have moved.
 
     Raises:
         UserError: for whatever `read_pairs` refuses, an empty corpus, a corpus that the filters leave empty, or a
             vocabulary larger than the corpus supports.
     """
     if run_tokenizer is not None:
-        config = config.model_copy(update={"tokenizer": _with_own_models(config.tokenizer, run_tokenizer)})
+        config = config.model_copy(update={"tokenizer": with_own_models(config.tokenizer, run_tokenizer)})
     directory, inputs = _place(config)
     if (directory / "manifest.json").is_file():
         say(f"prepared data: {directory} (unchanged)")
@@ -75,16 +83,6 @@ def prepare(config: Config, say: Say, run_tokenizer: Path | None = None) -> Prep
             shutil.rmtree(work, ignore_errors=True)
     say(f"prepared data: {directory}")
     return prepared
-
-
-def _with_own_models(options: TokenizerSection, run_tokenizer: Path) -> TokenizerSection:
-    """The options with a run's own copies of the models that they name: those may have moved since it began."""
-    own = {}
-    for key, side in (("source_model", "source"), ("target_model", "target")):
-        if getattr(options, key) is not None:
-            model = run_tokenizer / f"{side}.model"
-            own[key] = str(model if model.is_file() else run_tokenizer / "shared.model")
-    return options.model_copy(update=own)
 
 
 def _encode_all(

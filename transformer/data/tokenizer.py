@@ -174,6 +174,17 @@ def load_tokenizers(directory: Path) -> tuple[Tokenizer, Tokenizer]:
     return source, target
 
 
+def with_own_models(options: TokenizerSection, directory: Path) -> TokenizerSection:
+    """The options of a run with its own copies, which `save_tokenizers` wrote, of the models that they name: those may
+    have moved since the run began."""
+    own = {}
+    for key, side in (("source_model", "source"), ("target_model", "target")):
+        if getattr(options, key) is not None:
+            model = directory / f"{side}.model"
+            own[key] = str(model if model.is_file() else directory / "shared.model")
+    return options.model_copy(update=own)
+
+
 def _explain_training(message: str, options: TokenizerSection) -> str:
     largest = re.search(r"<= (\d+)", message)
     smallest = re.search(r"vocab_size.*?(?:smaller|too small|larger than|>) .*?(\d+)", message)

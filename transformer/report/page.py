@@ -89,7 +89,7 @@ def _groups(runs: Sequence[ReportedRun]) -> list[tuple[str, list[drawing.Drawing
 
 
 def _samples(runs: Sequence[ReportedRun], count: int) -> list[dict[str, Any]]:
-    """Sentences of the first run's evaluation, with what each run made of them."""
+    """Sentences of the first evaluation that there is, with what each run made of them."""
     evaluation = first_evaluation(runs)
     if evaluation is None:
         return []

@@ -30,12 +30,12 @@ def write_file(path: Path, content: bytes) -> None:
             raise
 
 
-def json_bytes(value: object, indent: int | None = 1) -> bytes:
+def json_bytes(value: object) -> bytes:
     """JSON as a file holds it: UTF-8, with the letters themselves where they can be written."""
     try:
-        return f"{json.dumps(value, indent=indent, ensure_ascii=False)}\n".encode()
+        return f"{json.dumps(value, indent=1, ensure_ascii=False)}\n".encode()
     except UnicodeEncodeError:  # a path whose bytes are no UTF-8: escaped, it comes back as it was
-        return f"{json.dumps(value, indent=indent)}\n".encode()
+        return f"{json.dumps(value, indent=1)}\n".encode()
 
 
 @contextlib.contextmanager
