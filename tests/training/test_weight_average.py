@@ -1,5 +1,6 @@
 """The running average of the weights, and the trainings that use it."""
 
+import shutil
 import signal
 from collections.abc import Callable
 
@@ -118,3 +119,15 @@ def test_the_best_are_kept_and_averaged(make_trainer: MakeTrainer, scripted: Cal
         torch.testing.assert_close(weight, (kept[0][name] + kept[1][name]) / 2)
     assert outcome.best == 0.5
     assert trainer.run.pointed("best") == "averaged"
+
+
+def test_the_next_best_takes_the_place_of_one_that_is_lost(
+    make_trainer: MakeTrainer, scripted: Callable[..., object]
+) -> None:
+    options = ["training.average_of=best", "training.average_checkpoints=2", "training.keep_checkpoints=2"]
+    first = make_trainer(*options, "training.max_updates=6", validate=scripted(1.0, 2.0, 3.0))
+    first.fit()
+    shutil.rmtree(first.run.checkpoint(2))
+    again = make_trainer(*options, "training.max_updates=8", validate=scripted(4.0))
+    again.fit()
+    assert [update for _, update in again.state.best_updates] == [4, 8]

@@ -110,6 +110,8 @@ class TrainingCheckpoints:
         )
         if self.processes.any(best_is_gone):
             state.best_value, state.best_update = None, None
+        whole = self.whole_updates([update for _, update in state.best_updates])
+        state.best_updates = [each for each in state.best_updates if each[1] in whole]  # others may take their places
         if self.processes.is_main:
             self._point(state)  # a crash may have come between the checkpoint and its pointers
         return state
