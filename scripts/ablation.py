@@ -36,7 +36,7 @@ CHOICES: dict[str, list[str]] = {
     "R-Drop, α 5": ["training.r_drop=5"],
     "subword sampling 0.5": ["training.subword_sampling=0.5"],
     "EMA 0.999 in place of the mean of 4": ["training.weight_average=ema", "training.average_checkpoints=0"],
-    "the last checkpoint in place of the mean of 4": ["decoding.checkpoint=last"],
+    "always the mean of 4": ["decoding.checkpoint=averaged"],  # not only where validation prefers it
     "Muon": ["training.optimizer=muon"],
     "dropout 0.1": ["model.dropout=0.1"],
     "dropout 0.2": ["model.dropout=0.2"],

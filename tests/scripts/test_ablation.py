@@ -10,7 +10,7 @@ from transformer.errors import UserError
 from transformer.runtime.atomic import write_file
 from trials.recipe import Recipe
 
-LAST = "the last checkpoint in place of the mean of 4"
+AVERAGED = "always the mean of 4"
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "multi30k_en_de.yaml")
 
 
@@ -30,16 +30,16 @@ def test_the_table_compares_each_choice_with_the_recipe_seed_by_seed(tiny_projec
     recipe = Recipe(str(tiny_project / "config.yaml"), tmp_path, [], ablation.CHOICES | ablation.TRIALS)
     references = (tiny_project / "test.en").read_text().splitlines()
     speeds = {"target_tokens_per_second": 1500.0, "updates_per_second": 0.5}
-    for choice, lines in ((ablation.RECIPE, ["x"] * len(references)), ("Muon", references), (LAST, references)):
+    for choice, lines in ((ablation.RECIPE, ["x"] * len(references)), ("Muon", references), (AVERAGED, references)):
         for seed in ablation.SEEDS:
             trial = f"{choice}, seed {seed}"
             write_file(ablation.translations(recipe.run(trial)), "".join(f"{line}\n" for line in lines).encode())
             recipe.once(trial, "10_minutes", lambda name: {"updates": 80})
-        if choice != LAST:
+        if choice != AVERAGED:
             recipe.once(choice, "speed", lambda name: speeds)
-    text = ablation.table(recipe, [ablation.RECIPE, "Muon", LAST], ablation.SEEDS, 10)
+    text = ablation.table(recipe, [ablation.RECIPE, "Muon", AVERAGED], ablation.SEEDS, 10)
     whole = "+100.00 (+100.00 to +100.00)"
-    for choice in ("Muon", LAST):
+    for choice in ("Muon", AVERAGED):
         (row,) = (line for line in text.splitlines() if line.startswith(f"| {choice}"))
         assert row.startswith(f"| {choice} | 1,500 | 80 | 100.00, 100.00 | 100.00 | {whole}, {whole} | 0.00")
     assert "tok:13a" in text
@@ -66,8 +66,8 @@ def test_what_changes_decoding_alone_shares_the_training_of_the_recipe(
     monkeypatch.setattr(Recipe, "train", train)
     monkeypatch.setattr(ablation, "reported", reported)
     recipe = Recipe(CONFIG, tmp_path, [], ablation.CHOICES | ablation.TRIALS)
-    for choice in (LAST, "Muon"):
+    for choice in (AVERAGED, "Muon"):
         assert ablation.train_for(recipe, 80, choice, 2, f"{choice}, seed 2") == {"BLEU": 38.0, "updates": 80}
     assert trained == ["the recipe, seed 2", "Muon, seed 2"]
-    assert [arguments[4:-1] for arguments in evaluated] == [("decoding.checkpoint=last", "--output"), ("--output",)]
+    assert [arguments[4:-1] for arguments in evaluated] == [("decoding.checkpoint=averaged", "--output"), ("--output",)]
     assert evaluated[0][-1] != evaluated[1][-1]
