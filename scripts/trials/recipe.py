@@ -13,7 +13,7 @@ from typing import Any
 
 from transformer.cli.wiring import say
 from transformer.errors import UserError
-from transformer.runtime.atomic import write_file
+from transformer.runtime.atomic import json_bytes, write_file
 
 Figures = dict[str, float]
 BENCHMARK = str(Path(__file__).resolve().parents[1] / "benchmark.py")
@@ -54,7 +54,7 @@ class Recipe:
             return before["figures"]  # type: ignore[no-any-return]
         say(f"{name}: {kind}")
         figures = measure(name)
-        write_file(result, json.dumps({"identity": identity, "figures": figures}).encode())
+        write_file(result, json_bytes({"identity": identity, "figures": figures}))
         return figures
 
     def train(self, name: str, *more: str) -> Path:

@@ -191,7 +191,7 @@ def write_run(run: RunDirectory, config: Config, prepared: Prepared, where: dict
     guard = [describe(corpus) for corpus in config.data.guard]
     if run.manifest.is_file() and run.updates():
         before = _data_of(run)
-        if before["inputs"] != prepared.manifest["inputs"] or before.get("guard", guard) != guard:
+        if before["inputs"] != prepared.manifest["inputs"] or before["guard"] not in (None, guard):
             raise UserError(
                 f"{run.path}: the corpora or the tokenizer changed since this run began; put them back, "
                 "or give the new ones their own run.directory"
@@ -217,8 +217,8 @@ def _data_of(run: RunDirectory) -> dict[str, Any]:
     """The identity of the data that a run began with, and of its tokenizers."""
     try:
         data = read_json(run.manifest, MAX_MANIFEST_BYTES)["data"]
-        # those from before guards were noted have none
-        return {name: data[name] for name in ("inputs", "tokenizer_sha256", "guard") if name in data or name != "guard"}
+        known = {name: data[name] for name in ("inputs", "tokenizer_sha256")}
+        return known | {"guard": data.get("guard")}  # None in a run from before guards were noted
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{run.manifest}: damaged; delete it if the corpora are still the run's own") from None
 
