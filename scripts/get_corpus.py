@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from corpora import hub, libreoffice, tatoeba
-from corpora.parallel import SPLITS, Corpus, CorpusError, first_words
-from corpora.publishing import finished_corpus, prepare_directory, publish
+from corpora.parallel import Corpus, CorpusError, first_words
+from corpora.publishing import finished_corpus, prepare_directory, print_counts, publish
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -72,7 +72,7 @@ def get_corpus(name: str, directory: Path) -> None:
     manifest = finished_corpus(directory, name, languages)
     if manifest:
         print(f"{name} is already complete in {directory}")
-        _print_counts(manifest)
+        print_counts(manifest)
         return
     print(f"fetching {name} ...", flush=True)
     corpus = fetch(directory)
@@ -80,14 +80,7 @@ def get_corpus(name: str, directory: Path) -> None:
         print(note)
     manifest = publish(directory, name, corpus)
     print(f"wrote {name} to {directory}, from {corpus.source}")
-    _print_counts(manifest)
-
-
-def _print_counts(manifest: dict[str, Any]) -> None:
-    for split in SPLITS:
-        print(f"{split:<11}{manifest['pairs'][split]:>10,} pairs")
-    for reason, count in manifest.get("dropped", {}).items():
-        print(f"{'dropped':<11}{count:>10,} ({reason.replace('_', ' ')})")
+    print_counts(manifest)
 
 
 if __name__ == "__main__":

@@ -116,6 +116,14 @@ def publish(directory: Path, name: str, corpus: Corpus) -> dict[str, Any]:
     return manifest
 
 
+def print_counts(manifest: dict[str, Any]) -> None:
+    """Say how many pairs each split of a published corpus has, and how many were dropped, and why."""
+    for split in SPLITS:
+        print(f"{split:<11}{manifest['pairs'][split]:>10,} pairs")
+    for reason, count in manifest.get("dropped", {}).items():
+        print(f"{'dropped':<11}{count:>10,} ({reason.replace('_', ' ')})")
+
+
 def _write(path: Path, text: str) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write(text)
