@@ -47,7 +47,7 @@ check: lint types test ## all that CI checks
 BENCH_RUN := runs/benchmark_small
 SMALL := configs/benchmark_small.yaml
 REPORTS := runs/benchmarks
-BENCHMARK := $(BIN)/python scripts/benchmark.py
+BENCHMARK := $(BIN)/python scripts/lab/benchmark.py
 against = $(if $(1),--against '$(1)')
 
 bench: install ## measure speeds on this machine, and rewrite the tables of docs/performance.md (about 10 minutes)
@@ -62,10 +62,10 @@ bench: install ## measure speeds on this machine, and rewrite the tables of docs
 	$(BENCHMARK) decode $(BENCH_RUN) decoding.patience=1.0 decoding.precision=int8 --json $(REPORTS)/decode_beam_5_int8.json
 	$(BENCHMARK) data $(SMALL) --json $(REPORTS)/data.json
 	$(BENCHMARK) startup $(BENCH_RUN) --json $(REPORTS)/startup.json
-	$(BIN)/python scripts/performance_report.py $(REPORTS) docs/performance.md
+	$(BIN)/python scripts/lab/performance_report.py $(REPORTS) docs/performance.md
 
 fuzz: install ## give every reader 200,000 odd files; findings go to build/fuzz (an hour or more)
-	$(BIN)/python scripts/fuzz.py
+	$(BIN)/python scripts/lab/fuzz.py
 
 # Small updates and many checkpoints, so that a fault comes every second. In all at least 200.
 TORTURE := configs/multi30k_four_minutes.yaml model.d_model=32 model.d_ff=64 model.num_heads=2 model.num_encoder_layers=1 \
@@ -75,8 +75,8 @@ TORTURE := configs/multi30k_four_minutes.yaml model.d_model=32 model.d_ff=64 mod
 torture: install ## do 220 random faults to a training, and compare it with an undisturbed one (about 20 minutes)
 	test -e data/multi30k-en-de || $(BIN)/python scripts/get_corpus.py multi30k-en-de data/multi30k-en-de
 	rm -rf runs/torture
-	$(BIN)/python scripts/torture.py $(TORTURE) --faults 200 --json runs/torture/alone.json runs/torture/alone
-	$(BIN)/python scripts/torture.py $(TORTURE) --faults 20 --ranks 2 --json runs/torture/ranks.json runs/torture/ranks
+	$(BIN)/python scripts/lab/torture.py $(TORTURE) --faults 200 --json runs/torture/alone.json runs/torture/alone
+	$(BIN)/python scripts/lab/torture.py $(TORTURE) --faults 20 --ranks 2 --json runs/torture/ranks.json runs/torture/ranks
 
 clean: ## remove what make made: .venv and caches; corpora and runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -21,12 +21,13 @@ ROOMS: dict[str, set[str]] = {
     "evaluation": set(),
     "data": {"config", "runtime"},
     "model": set(),
-    "checkpoint": {"config", "runtime", "model", "data.tokenizer"},
+    "run": {"config", "runtime", "model", "data.tokenizer"},
+    "training": {"config", "runtime", "data", "model", "run"},
     "decoding": {"config", "runtime", "model", "data.tokenizer", "data.batching", "data.batch"},
-    "training": {"config", "runtime", "data", "model", "checkpoint"},
-    "report": {"config", "runtime", "evaluation"},
-    "cli": {"", "config", "runtime", "evaluation", "data", "model", "checkpoint", "decoding", "training", "report"},
-    "": {"cli", "decoding"},  # the package's own two files; decoding only for a type
+    "report": {"config", "runtime", "evaluation", "run"},
+    "tasks": {"", "config", "runtime", "evaluation", "data", "model", "run", "training", "decoding", "report", "cli"},
+    "cli": {"", "config", "runtime", "evaluation", "data", "model", "run", "training", "decoding", "report", "tasks"},
+    "": {"cli", "tasks", "decoding"},  # the package's own two files; decoding only for a type
     "errors": set(),
     "reading": set(),
 }
@@ -36,7 +37,7 @@ MODULES: dict[str, set[str]] = {
 }
 # Rooms from which only some modules may be taken.
 ENTRANCES: dict[tuple[str, str], set[str]] = {
-    ("checkpoint", "model"): {"model.build", "model.transformer"},  # the second only for a type
+    ("run", "model"): {"model.build", "model.transformer"},  # the second only for a type
 }
 # Packages that a room must not import, and those that are extras for the whole package.
 FOREIGN: dict[str, set[str]] = {
@@ -56,7 +57,7 @@ UNSAFE_ATTRIBUTES = {
     ),
 }
 UNSAFE_KEYWORDS = {"trust_remote_code", "allow_pickle"}
-MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_DEPTH = 300, 50, 3
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_DEPTH = 400, 50, 3
 BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match)
 
 Found = list[str]
@@ -218,8 +219,8 @@ def test_the_command_line_starts_without_torch(arguments: list[str]) -> None:
         ("transformer/model/masks.py", "from transformer.config import Config"),
         ("transformer/model/x.py", "import torch.distributed as dist"),
         ("transformer/model/x.py", "from torch import distributed"),
-        ("transformer/checkpoint/x.py", "from transformer.model.masks import padding"),
-        ("transformer/checkpoint/x.py", "from transformer.data.corpus import read_pairs"),
+        ("transformer/run/x.py", "from transformer.model.masks import padding"),
+        ("transformer/run/x.py", "from transformer.data.corpus import read_pairs"),
         ("transformer/decoding/x.py", "from transformer.data.dataset import EncodedCorpus"),
         ("transformer/training/x.py", "from transformer.decoding import translator"),
         ("transformer/training/x.py", "from transformer.evaluation.metrics import Score"),
@@ -238,7 +239,7 @@ def test_the_check_sees_a_forbidden_import(path: str, line: str) -> None:
         ("transformer/model/build.py", "from transformer.config import ModelSection"),
         ("transformer/model/positions/x.py", "from ..masks import causal"),
         ("transformer/data/x.py", "from transformer.errors import UserError"),
-        ("transformer/checkpoint/x.py", "from transformer.model.build import build_model"),
+        ("transformer/run/x.py", "from transformer.model.build import build_model"),
         ("transformer/__main__.py", "from transformer.cli import main"),
         ("transformer/cli/train.py", "from transformer import __version__"),
     ],
@@ -253,7 +254,7 @@ def test_the_other_checks_see_what_they_look_for() -> None:
     assert len(deep_blocks("x.py", ast.parse(deep))) == 2  # the innermost loop and what it holds
     assert deep_blocks("x.py", ast.parse(flat)) == []
     assert too_large("x.py", ast.parse("def f():\n" + " pass\n" * 50), 51) == ["x.py:1 f has 51 lines"]
-    assert too_large("x.py", ast.parse(""), 301) == ["x.py has 301 lines"]
+    assert too_large("x.py", ast.parse(""), 401) == ["x.py has 401 lines"]
     assert vague_names("transformer/data/batch_utils.py", ast.parse("class CacheManager: pass\ndef helper(): pass"))
     for line in ("torch.load(f)", "import pickle", "from torch import load", "eval('1')", "exec(s)", "yaml.load(f)"):
         assert dangerous_calls("x.py", ast.parse(line)), line

@@ -29,6 +29,6 @@ def load(run: str | Path, *overrides: str) -> Translator:
     Raises:
         UserError: where `run` is no run, or a file in it is damaged; the message names it.
     """
-    from transformer.cli.wiring import open_translator  # imports torch: only when a model is wanted
+    from transformer.tasks.translators import open_translator  # imports torch: only when a model is wanted
 
     return open_translator(run, overrides)

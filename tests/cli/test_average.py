@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from transformer.checkpoint.run_directory import RunDirectory
-from transformer.checkpoint.state import TrainingState
-from transformer.checkpoint.store import read_checkpoint, read_state, write_checkpoint
 from transformer.config import load_config
+from transformer.run.directory import RunDirectory
+from transformer.run.state import TrainingState
+from transformer.run.store import read_checkpoint, read_state, write_checkpoint
 
 
 def test_the_last_checkpoints_are_averaged_and_usable(output: Callable[..., str], run_copy: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from transformer.checkpoint.run_directory import RunDirectory
 from transformer.reading import content_hash
+from transformer.run.directory import RunDirectory
 
 Refusal = Callable[..., str]
 Arguments = list[str | Path]
@@ -191,7 +191,7 @@ def test_a_full_disk_while_saving(
         path.write_bytes(content[: len(content) // 2])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("transformer.checkpoint.store.write_durably", full)
+    monkeypatch.setattr("transformer.run.store.write_durably", full)
     message = refusal("train", *short, "run.preflight=false")  # which would have found it before
     new = RunDirectory(tmp_path / "new")
     assert f"{new.checkpoint(4)}: cannot be written (No space left on device); free space" in message

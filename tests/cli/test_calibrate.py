@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from transformer import load
-from transformer.decoding.confidence import log_prob_per_token
-from transformer.evaluation.calibration import isotonic_fit
+from transformer.evaluation.confidence import isotonic_fit
 from transformer.evaluation.metrics import sentence_chrf
+from transformer.run.calibration import log_prob_per_token
 
 CONFIDENT = "decoding.confidence=true"
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from transformer.cli import doctor
-from transformer.cli.smoke import Smoke, smoke_training
 from transformer.errors import UserError
+from transformer.tasks.smoke import Smoke, smoke_training
 
 Command = Callable[..., Any]
 SMOKE = Smoke(200, 2.0, 5.0, 1.0, "der Hund", "the dog")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from transformer.cli.report import cross_attention, run_names
-from transformer.report.evaluations import read_evaluations
+from transformer.run.evaluations import read_evaluations
 
 Command = Callable[..., Any]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from transformer.checkpoint.run_directory import RunDirectory
 from transformer.cli import stages
 from transformer.config import load_config
 from transformer.config.plan import load_plan
+from transformer.run.directory import RunDirectory
 
 PLAN = """
 directory: FOLDER/plan

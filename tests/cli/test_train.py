@@ -16,11 +16,11 @@ import pytest
 import torch
 
 import transformer
-from transformer.checkpoint.load import load_model
-from transformer.checkpoint.run_directory import RunDirectory
 from transformer.cli import main
 from transformer.config import load_config
 from transformer.reading import content_hash
+from transformer.run.directory import RunDirectory
+from transformer.run.loading import load_model
 from transformer.runtime.lock import locked
 
 Arguments = list[str | Path]

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from transformer import load
-from transformer.checkpoint.run_directory import RunDirectory
-from transformer.checkpoint.store import read_checkpoint, write_checkpoint
 from transformer.reading import content_hash
+from transformer.run.directory import RunDirectory
+from transformer.run.store import read_checkpoint, write_checkpoint
 from transformer.training.trainer import Outcome, Trainer
 
 Command = Callable[..., Any]

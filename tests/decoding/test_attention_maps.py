@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from transformer.decoding.attention_maps import HeadStatisticsSum, attention_maps, mask_heads, word_alignment
-from transformer.decoding.prepack import prepack
+from transformer.decoding.speed.prepack import prepack
 from transformer.model.transformer import Transformer
 
 SOURCE, TARGET = [5, 6, 7], [12, 13, 14, 15]

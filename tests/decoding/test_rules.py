@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from transformer.decoding.beam_search import Hypothesis, SearchOptions, beam_search
-from transformer.decoding.diverse import DiverseGroups
+from transformer.decoding.candidates.diverse import DiverseGroups
 from transformer.decoding.repetition import has_run_away
 from transformer.decoding.rules import MinLength, NoRepeat, Prefix, Rule, RuledState, RuledStep, padded
 

@@ -8,8 +8,8 @@ from torch import nn
 from transformer.config import DecodingSection, ModelSection
 from transformer.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from transformer.decoding.score import score_pairs
+from transformer.decoding.speed.workers import can_fork
 from transformer.decoding.translator import Translator
-from transformer.decoding.workers import can_fork
 from transformer.model.build import build_model
 from transformer.model.transformer import Transformer
 

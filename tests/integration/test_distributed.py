@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from transformer.checkpoint.run_directory import RunDirectory
+from transformer.run.directory import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
-INJECTION = ROOT / "scripts" / "faults" / "injection.py"
+INJECTION = ROOT / "scripts" / "lab" / "faults" / "injection.py"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the processes of a job in /proc")
 # no dropout: each process draws its own
 OPTIONS = ["model.dropout=0", "training.max_updates=20", "training.log_every=10", "validation.every=10"]
@@ -30,7 +30,7 @@ OPTIONS += ["training.average_checkpoints=0", "training.keep_checkpoints=9", "va
 def torchrun(
     size: int, *arguments: str | Path, restarts: int = 0, faults: str = "none"
 ) -> Iterator[subprocess.Popen[str]]:
-    """Train in some processes, with faults as `scripts/faults/injection.py` plans them."""
+    """Train in some processes, with faults as `scripts/lab/faults/injection.py` plans them."""
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}", f"--max-restarts={restarts}"]
     program = ["-m", "transformer"] if faults == "none" else [str(INJECTION), faults]
     command = [sys.executable, *launch, *program, "train", *map(str, arguments)]

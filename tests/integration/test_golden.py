@@ -1,6 +1,6 @@
 """Old models are a promise: what a release wrote is read by every later one, gives its exact lines, and trains on.
 
-`scripts/make_golden.py` made each folder of `tests/golden/`, once.
+`scripts/lab/make_golden.py` made each folder of `tests/golden/`, once.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from transformer import load
-from transformer.checkpoint.run_directory import RunDirectory
-from transformer.checkpoint.store import FORMAT_VERSION
 from transformer.cli import main
+from transformer.run.directory import RunDirectory
+from transformer.run.store import FORMAT_VERSION
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 FORMATS = sorted(path.name for path in GOLDEN.iterdir())

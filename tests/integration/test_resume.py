@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "scripts" / "kill_and_resume.py"
+SCRIPT = ROOT / "scripts" / "lab" / "kill_and_resume.py"
 
 
 def kill_and_resume(config: Path, directory: Path, *more: str) -> subprocess.CompletedProcess[str]:

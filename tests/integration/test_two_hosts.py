@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from transformer.checkpoint.run_directory import RunDirectory
+from transformer.run.directory import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = {"transformer-a": "10.77.0.1", "transformer-b": "10.77.0.2"}

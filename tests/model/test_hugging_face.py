@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from transformer.model.attention_kernels import reference
 from transformer.model.context import AttentionContext
 from transformer.model.feed_forward import GATES, GatedFeedForward
-from transformer.model.grouped_query import GroupedSelfAttention
 from transformer.model.masks import causal_mask
 from transformer.model.normalization import rms_norm
 from transformer.model.positions.rotary import RotaryPositions
 from transformer.model.transformer import Transformer
+from transformer.model.variants.grouped_query import GroupedSelfAttention
 
 transformers = pytest.importorskip("transformers")
 MakeModel = Callable[..., Transformer]

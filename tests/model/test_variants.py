@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from transformer.config import ModelSection
-from transformer.decoding.prepack import prepack, prepack_int8
+from transformer.decoding.speed.prepack import prepack, prepack_int8
 from transformer.model.build import build_model
 from transformer.model.transformer import EncoderOutput, Transformer
 

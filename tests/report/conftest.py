@@ -9,8 +9,8 @@ import pytest
 
 from transformer.config import Config, parse_config
 from transformer.report.card import card_of
-from transformer.report.evaluations import Evaluation, new_evaluation
 from transformer.report.reported import AttentionMap, ReportedRun, sentence_scores
+from transformer.run.evaluations import Evaluation, new_evaluation
 
 CONFIG = """
 run: {directory: runs/x}

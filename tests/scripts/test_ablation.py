@@ -1,4 +1,4 @@
-"""scripts/ablation.py: what it computes itself."""
+"""scripts/lab/ablation.py: what it computes itself."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 import ablation
 from transformer.config import load_config
 from transformer.errors import UserError
-from transformer.runtime.atomic import write_file
+from transformer.runtime.files import write_file
 from trials.recipe import Recipe
 
 AVERAGED = "always the mean of 4"

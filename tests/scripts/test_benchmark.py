@@ -1,4 +1,4 @@
-"""scripts/benchmark.py: each kind of work on a tiny project, operations as PyTorch counts them, peers in turn."""
+"""scripts/lab/benchmark.py: each kind of work on a tiny project, operations as PyTorch counts them, peers in turn."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from transformer.data.batch import collate
 from transformer.errors import UserError
 from transformer.model.build import build_model
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "benchmark.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "lab" / "benchmark.py"
 
 
 def benchmark(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

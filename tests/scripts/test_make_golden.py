@@ -1,4 +1,4 @@
-"""scripts/make_golden.py: what it refuses, and how it finds the lines that are sure."""
+"""scripts/lab/make_golden.py: what it refuses, and how it finds the lines that are sure."""
 
 from __future__ import annotations
 

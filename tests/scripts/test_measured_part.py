@@ -1,4 +1,4 @@
-"""scripts/trials/measured_part.py: what is measured is written anew, what people wrote around it stays."""
+"""scripts/lab/trials/measured_part.py: what is measured is written anew, what people wrote around it stays."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""scripts/paper_bleu.py: its figure is BLEU of Moses' tokens, and it says so."""
+"""scripts/lab/paper_bleu.py: its figure is BLEU of Moses' tokens, and it says so."""
 
 import sys
 from pathlib import Path

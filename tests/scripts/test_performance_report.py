@@ -1,4 +1,4 @@
-"""scripts/performance_report.py: the measured part of a page is made anew, the rest stays."""
+"""scripts/lab/performance_report.py: the measured part of a page is made anew, the rest stays."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "performance_report.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "lab" / "performance_report.py"
 TRAIN = {
     "work": "train",
     "median": {"target_tokens_per_second": 8000.4, "mfu": 0.5, "ceiling_gigaflops": 780},

@@ -1,4 +1,4 @@
-"""scripts/time_to_quality.py: curves from checkpoints and files, and what is read off them."""
+"""scripts/lab/time_to_quality.py: curves from checkpoints and files, and what is read off them."""
 
 import sys
 from pathlib import Path

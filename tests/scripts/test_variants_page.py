@@ -1,4 +1,4 @@
-"""scripts/variants.py and scripts/scaling.py: what they compute themselves."""
+"""scripts/lab/variants.py and scripts/lab/scaling.py: what they compute themselves."""
 
 import random
 from pathlib import Path

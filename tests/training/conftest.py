@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from transformer.checkpoint.run_directory import RunDirectory
-from transformer.checkpoint.state import TrainingState
 from transformer.config import Config, parse_config
 from transformer.data.batching import Position, UpdateStream
 from transformer.data.dataset import CorpusWriter, EncodedCorpus
 from transformer.model.build import build_model
 from transformer.model.transformer import Transformer
+from transformer.run.directory import RunDirectory
+from transformer.run.state import TrainingState
 from transformer.runtime.distributed import Processes
-from transformer.runtime.logging import Record
+from transformer.runtime.records import Record
 from transformer.training.checkpoints import TrainingCheckpoints
+from transformer.training.methods.weight_average import build_weight_average
 from transformer.training.objective import Objective
 from transformer.training.optimizer import build_optimizer
 from transformer.training.selection import Validate
 from transformer.training.trainer import Trainer
 from transformer.training.updater import Updater
-from transformer.training.weight_average import build_weight_average
 
 VOCABULARY = 24
 CONFIG = """

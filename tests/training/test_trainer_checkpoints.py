@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from transformer.checkpoint.store import read_checkpoint
 from transformer.model.transformer import Transformer
+from transformer.run.store import read_checkpoint
 from transformer.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]

@@ -11,11 +11,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from transformer.cli.wiring import check_counts, open_translator, read_matching_lines, say
 from transformer.data.corpus import read_lines
 from transformer.decoding.attention_maps import attention_maps, word_alignment
 from transformer.errors import UserError
 from transformer.evaluation.alignment import GoldAlignment, alignment_error_rate, in_pharaoh_format, parse_gold
+from transformer.tasks.translators import check_counts, open_translator, read_matching_lines, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from transformer.checkpoint.average import write_average
-from transformer.checkpoint.run_directory import AVERAGED, RunDirectory, run_of
-from transformer.checkpoint.state import TrainingState
-from transformer.checkpoint.store import CheckpointError, read_state
 from transformer.config import Config, load_config
 from transformer.errors import UserError
+from transformer.run.averages import write_average
+from transformer.run.directory import AVERAGED, RunDirectory, run_of
+from transformer.run.state import TrainingState
+from transformer.run.store import CheckpointError, read_state
 from transformer.training.limits import is_finished
 from transformer.training.selection import updates_to_average
 

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import argparse
 
-from transformer.checkpoint.run_directory import run_of
-from transformer.cli.confidences import model_hash
-from transformer.cli.evaluation_set import read_evaluation_set, translate_set
-from transformer.cli.wiring import pinned, run_config, say
-from transformer.decoding.confidence import CONFIDENCE_FILE, Calibration, log_prob_per_token
 from transformer.errors import UserError
-from transformer.evaluation.calibration import isotonic_fit, spearman
+from transformer.evaluation.confidence import isotonic_fit, spearman
 from transformer.evaluation.metrics import sentence_chrf
-from transformer.runtime.atomic import check_writable
+from transformer.run.calibration import CONFIDENCE_FILE, Calibration, log_prob_per_token
+from transformer.run.directory import run_of
+from transformer.runtime.files import check_writable
+from transformer.tasks.confidences import model_hash
+from transformer.tasks.evaluation_set import read_evaluation_set, translate_set
+from transformer.tasks.translators import pinned, run_config, say
 
 _MIN_SENTENCES = 10
 _MANY = 500  # sentences; fewer make a coarse curve

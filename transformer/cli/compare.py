@@ -17,13 +17,13 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformer.cli.evaluation_set import EvaluationSet, known_resamples, read_evaluation_set, translate_set
-from transformer.cli.wiring import check_counts, run_config, say
 from transformer.config import SPLITS, Config, is_override
 from transformer.data.corpus import read_lines
 from transformer.errors import UserError
 from transformer.evaluation.significance import RESAMPLES, TRIALS, Comparison, SystemScore, compare_systems
-from transformer.runtime.atomic import check_writable, json_bytes, write_file
+from transformer.runtime.files import check_writable, json_bytes, write_file
+from transformer.tasks.evaluation_set import EvaluationSet, known_resamples, read_evaluation_set, translate_set
+from transformer.tasks.translators import check_counts, run_config, say
 
 
 @dataclass

@@ -21,12 +21,12 @@ from pathlib import Path
 import torch
 
 from transformer import __version__
-from transformer.cli.smoke import smoke_training
 from transformer.config import SPLITS, Config, load_config
 from transformer.data.corpus import read_pairs
 from transformer.errors import UserError
 from transformer.runtime.device import choose_device, choose_precision, cpu_flags, physical_cores, precision_name
 from transformer.runtime.memory import available_memory
+from transformer.tasks.smoke import smoke_training
 
 _PACKAGES = ("torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pyarrow", "pydantic", "datasets")
 # what matrix products in fp32, bf16 and int8 are made of

@@ -20,11 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformer.cli.confidences import open_calibration
-from transformer.cli.evaluation_set import EvaluationSet, known_resamples, read_evaluation_set, translate_set
-from transformer.cli.further_figures import broken_down, by_comet, worth_of_confidences
-from transformer.cli.run_card import record_evaluation
-from transformer.cli.wiring import pinned, run_config
 from transformer.config import SPLITS, Config
 from transformer.data.corpus import read_lines
 from transformer.decoding.translator import Translation
@@ -32,8 +27,13 @@ from transformer.errors import UserError
 from transformer.evaluation.comet import check_comet
 from transformer.evaluation.metrics import Score, check_hypotheses, evaluate_corpus
 from transformer.evaluation.significance import RESAMPLES
-from transformer.report.records import evenly_spaced
-from transformer.runtime.atomic import check_writable, json_bytes, write_file
+from transformer.run.evaluations import evenly_spaced
+from transformer.runtime.files import check_writable, json_bytes, write_file
+from transformer.tasks.confidences import open_calibration
+from transformer.tasks.evaluation_set import EvaluationSet, known_resamples, read_evaluation_set, translate_set
+from transformer.tasks.further_figures import broken_down, by_comet, worth_of_confidences
+from transformer.tasks.run_card import record_evaluation
+from transformer.tasks.translators import pinned, run_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

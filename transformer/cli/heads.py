@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 
-from transformer.cli.evaluation_set import read_evaluation_set
-from transformer.cli.wiring import open_translator, run_config
 from transformer.decoding.attention_maps import HeadStatisticsSum, attention_maps
 from transformer.errors import UserError
+from transformer.tasks.evaluation_set import read_evaluation_set
+from transformer.tasks.translators import open_translator, run_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

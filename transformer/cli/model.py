@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from transformer.checkpoint.run_directory import RunDirectory
 from transformer.config import Config, load_config
 from transformer.data.tokenizer import PAD, Tokenizer, with_own_models
 from transformer.model.build import build_model
 from transformer.model.summary import costs, weights
+from transformer.run.directory import RunDirectory
 from transformer.runtime.memory import bytes_in_words
 
 _BYTES = 4  # of a number in fp32

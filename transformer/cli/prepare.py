@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import argparse
 
-from transformer.cli.wiring import say
 from transformer.config import load_config
+from transformer.data.parts import Shard
 from transformer.data.prepare import prepare, prepare_shard
-from transformer.data.sharding import Shard
+from transformer.tasks.translators import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,16 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from transformer import __version__
-from transformer.checkpoint.run_directory import RunDirectory, run_of
-from transformer.cli.run_card import run_card
-from transformer.cli.wiring import open_translator, say
 from transformer.decoding.attention_maps import attention_maps
 from transformer.errors import UserError
 from transformer.report.charts import sentence_charts, training_charts, validation_charts
-from transformer.report.evaluations import Evaluation, read_evaluations
 from transformer.report.page import render_page
 from transformer.report.plots import check_matplotlib, write_plots
-from transformer.report.records import evenly_spaced, read_records
 from transformer.report.reported import (
     AttentionMap,
     ReportedRun,
@@ -34,7 +29,12 @@ from transformer.report.reported import (
     same_sentences,
     sentence_scores,
 )
-from transformer.runtime.atomic import check_writable, write_file
+from transformer.run.directory import RunDirectory, run_of
+from transformer.run.evaluations import Evaluation, evenly_spaced, read_evaluations
+from transformer.runtime.files import check_writable, write_file
+from transformer.runtime.records import read_records
+from transformer.tasks.run_card import run_card
+from transformer.tasks.translators import open_translator, say
 
 MAX_RUNS = 8  # as many as there are colours that can be told apart
 MAX_SAMPLES = 100

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from transformer.cli.wiring import open_translator, read_matching_lines
+from transformer.tasks.translators import open_translator, read_matching_lines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

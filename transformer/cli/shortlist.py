@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 
-from transformer.checkpoint.run_directory import RunDirectory, run_of
-from transformer.cli.wiring import run_config, say
 from transformer.data.lexicon import most_frequent, translation_table
 from transformer.data.prepare import prepare
 from transformer.data.tokenizer import load_tokenizers, tokenizer_hashes, with_own_models
-from transformer.decoding.shortlist import Shortlist
+from transformer.decoding.speed.shortlist import Shortlist
 from transformer.errors import UserError
+from transformer.run.directory import RunDirectory, run_of
+from transformer.tasks.translators import run_config, say
 
 _ITERATIONS = 5
 

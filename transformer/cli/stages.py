@@ -36,12 +36,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from transformer.cli.wiring import say
 from transformer.config.plan import Stage, load_plan
 from transformer.errors import UserError
 from transformer.reading import read_json
-from transformer.runtime.atomic import json_bytes, write_file
+from transformer.runtime.files import json_bytes, write_file
 from transformer.runtime.lock import locked
+from transformer.tasks.translators import say
 
 _RECORD = "finished.json"
 _MAX_RECORD_BYTES = 1_000_000

@@ -16,12 +16,6 @@ from typing import Any
 import torch
 
 from transformer import __version__
-from transformer.checkpoint.run_directory import RunDirectory
-from transformer.cli.assembly import build_trainer, probe_micro_batches
-from transformer.cli.preflight import preflight
-from transformer.cli.run_card import write_card
-from transformer.cli.verification import record_verification
-from transformer.cli.wiring import say
 from transformer.config import MAY_CHANGE_ON_RESUME, Config, changed_keys, dump_config, load_config, override_config
 from transformer.data.corpus import describe
 from transformer.data.prepare import Say, prepare
@@ -29,13 +23,20 @@ from transformer.data.prepared import MAX_MANIFEST_BYTES, Prepared
 from transformer.data.tokenizer import save_tokenizers
 from transformer.errors import UserError
 from transformer.reading import read_json
-from transformer.runtime.atomic import json_bytes, write_file
+from transformer.run.directory import RunDirectory
 from transformer.runtime.device import choose_device, choose_precision, configure_process, precision_name
 from transformer.runtime.distributed import Processes, join_processes
 from transformer.runtime.energy import EnergyMeter, energy_counters
+from transformer.runtime.files import json_bytes, write_file
 from transformer.runtime.lock import locked
-from transformer.runtime.logging import Console, JsonLines, RecordListener, clock
+from transformer.runtime.records import JsonLines, RecordListener
+from transformer.runtime.reporting import Console, clock
 from transformer.runtime.tensorboard import TensorBoard
+from transformer.tasks.assembly import build_trainer, probe_micro_batches
+from transformer.tasks.preflight import preflight
+from transformer.tasks.run_card import write_card
+from transformer.tasks.translators import say
+from transformer.tasks.verification import record_verification
 from transformer.training.limits import nearest_limit
 from transformer.training.schedule import hangs_on_end
 from transformer.training.trainer import Outcome, Trainer

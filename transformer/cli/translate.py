@@ -35,17 +35,17 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from transformer.cli.confidences import open_calibration
-from transformer.cli.translated_files import printed, translate_files
-from transformer.cli.wiring import open_translator, pinned, run_config
 from transformer.config import Config, is_override
 from transformer.data.corpus import decode_lines, read_lines
-from transformer.data.sharding import Shard
+from transformer.data.parts import Shard
 from transformer.data.tokenizer import EOS
 from transformer.decoding.attention_maps import attention_maps
 from transformer.decoding.translator import Translator
 from transformer.errors import UserError
-from transformer.runtime.atomic import check_writable, write_file
+from transformer.runtime.files import check_writable, write_file
+from transformer.tasks.confidences import open_calibration
+from transformer.tasks.translated_files import printed, translate_files
+from transformer.tasks.translators import open_translator, pinned, run_config
 
 # a word before = and no space around it: a mistyped option sooner than a sentence
 _LIKE_AN_OPTION = re.compile(r"[A-Za-z_]+(\.[A-Za-z_0-9]+)*=\S*$")

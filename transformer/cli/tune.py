@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from transformer.cli.evaluation_set import read_evaluation_set, search_set
-from transformer.cli.wiring import described, run_config
 from transformer.config import SPLITS
 from transformer.decoding.plan import search_options
 from transformer.decoding.translator import Translation
 from transformer.evaluation.metrics import Score, corpus_bleu
 from transformer.evaluation.sentence_metrics import ChosenBleu
+from transformer.tasks.evaluation_set import read_evaluation_set, search_set
+from transformer.tasks.translators import described, run_config
 
 _CHANNEL_WEIGHTS = tuple(step / 10 for step in range(21))
 _LENGTH_WEIGHTS = tuple(step / 4 for step in range(-4, 9))

@@ -15,13 +15,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from transformer.checkpoint.run_directory import AVERAGED, RunDirectory, run_of
-from transformer.checkpoint.store import verify_checkpoint
-from transformer.cli.verification import compare_translations, read_verification, record_verification
-from transformer.cli.wiring import run_config
 from transformer.data.tokenizer import load_tokenizers
 from transformer.errors import UserError
+from transformer.run.directory import AVERAGED, RunDirectory, run_of
+from transformer.run.store import verify_checkpoint
 from transformer.runtime.device import choose_device, configure_process
+from transformer.tasks.translators import run_config
+from transformer.tasks.verification import compare_translations, read_verification, record_verification
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from transformer.errors import UserError
-from transformer.runtime.atomic import flush_file
+from transformer.runtime.files import flush_file
 
 Ids = np.ndarray[tuple[int], np.dtype[np.int32]]
 

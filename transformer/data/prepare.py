@@ -18,7 +18,7 @@ import numpy as np
 from transformer.config import Config, CorpusSection
 from transformer.data.corpus import Pair, describe, file_hash, read_pairs
 from transformer.data.dataset import CorpusWriter
-from transformer.data.encoded_shards import (
+from transformer.data.encoded_parts import (
     SplitCounts,
     check_count,
     finished_shards,
@@ -26,8 +26,8 @@ from transformer.data.encoded_shards import (
     work_directory,
     write_counts,
 )
+from transformer.data.parts import Shard
 from transformer.data.prepared import Prepared, open_prepared
-from transformer.data.sharding import Shard
 from transformer.data.tokenizer import (
     Tokenizer,
     load_tokenizers,
@@ -37,8 +37,8 @@ from transformer.data.tokenizer import (
     with_own_models,
 )
 from transformer.errors import UserError
-from transformer.runtime.atomic import json_bytes, new_directory, write_durably
 from transformer.runtime.device import physical_cores
+from transformer.runtime.files import json_bytes, new_directory, write_durably
 from transformer.runtime.lock import locked
 
 FORMAT_VERSION = 1

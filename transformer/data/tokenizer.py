@@ -13,7 +13,7 @@ import sentencepiece
 from transformer.config import TokenizerSection
 from transformer.errors import UserError
 from transformer.reading import read_whole
-from transformer.runtime.atomic import write_file
+from transformer.runtime.files import write_file
 
 MAX_BYTES = 100_000_000  # a vocabulary of a million pieces is a quarter of it
 

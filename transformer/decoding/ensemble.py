@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transformer.decoding.shortlist import BatchShortlist
+from transformer.decoding.speed.shortlist import BatchShortlist
 from transformer.decoding.step import ModelState, ModelStep, State, StepFunction
 from transformer.model.transformer import Transformer
 

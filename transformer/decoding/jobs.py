@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from transformer.config import DecodingSection
 from transformer.data.tokenizer import UNK, Tokenizer
 from transformer.decoding.request import Job, Request, parse_line, progress_of
-from transformer.decoding.terms import Spelling
+from transformer.decoding.terms.automaton import Spelling
 from transformer.errors import UserError
 
 

@@ -11,17 +11,17 @@ from torch import Tensor
 from transformer.config import DecodingSection
 from transformer.data.tokenizer import BOS, EOS, PAD, UNK
 from transformer.decoding.beam_search import Hypothesis, SearchOptions, beam_search
-from transformer.decoding.constraints import RequiredTerms
+from transformer.decoding.candidates.diverse import DiverseGroups
 from transformer.decoding.coverage import Coverage
-from transformer.decoding.diverse import DiverseGroups
-from transformer.decoding.noise import sentence_key
 from transformer.decoding.request import Job
 from transformer.decoding.rules import MinLength, NoRepeat, Prefix, Rule, RuledState, RuledStep, padded
-from transformer.decoding.sampling import SamplingOptions, sample
+from transformer.decoding.sampling.random_numbers import sentence_key
+from transformer.decoding.sampling.sample import SamplingOptions, sample
 from transformer.decoding.selection import Selection
 from transformer.decoding.step import ModelState, ModelStep, State, StepFunction
-from transformer.decoding.terminology import TermBonus
-from transformer.decoding.terms import Progress
+from transformer.decoding.terms.automaton import Progress
+from transformer.decoding.terms.preferred import TermBonus
+from transformer.decoding.terms.required import RequiredTerms
 
 
 def search_options(options: DecodingSection, searched: int) -> SearchOptions:

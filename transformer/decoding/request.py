@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transformer.config.decoding_section import LineFields
-from transformer.decoding.terms import Progress, Spelling
+from transformer.decoding.terms.automaton import Progress, Spelling
 from transformer.errors import UserError
 
 MAX_TERMS = 16  # each makes the beam wider

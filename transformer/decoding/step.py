@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from transformer.decoding.shortlist import BatchShortlist
+from transformer.decoding.speed.shortlist import BatchShortlist
 from transformer.model.transformer import Transformer
 
 

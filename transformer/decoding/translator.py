@@ -13,15 +13,15 @@ from transformer.data.batch import pad_rows
 from transformer.data.batching import batch_by_length
 from transformer.data.tokenizer import EOS, PAD, Tokenizer
 from transformer.decoding.beam_search import Hypothesis, not_numbers
+from transformer.decoding.candidates.reranking import Rerank
 from transformer.decoding.ensemble import begin
 from transformer.decoding.jobs import Jobs
 from transformer.decoding.plan import Kind, Plan, kind_of, search_options
 from transformer.decoding.repetition import has_run_away
 from transformer.decoding.request import Job, Request
-from transformer.decoding.reranking import Rerank
 from transformer.decoding.score import score_tokens
-from transformer.decoding.shortlist import Shortlist
-from transformer.decoding.workers import Workers, can_fork
+from transformer.decoding.speed.shortlist import Shortlist
+from transformer.decoding.speed.workers import Workers, can_fork
 from transformer.model.transformer import Transformer
 
 _SAMPLES_TOGETHER = 512  # each is a row of its own; more of them take memory and are no faster

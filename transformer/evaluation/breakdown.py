@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from transformer.evaluation.faults import Fault, find_faults
+from transformer.evaluation.defects import Fault, find_faults
 from transformer.evaluation.metrics import bleu_and_chrf, check_hypotheses, evaluate_corpus
 from transformer.evaluation.words import split_words
 

@@ -13,13 +13,11 @@ from transformer.config import ModelSection
 from transformer.errors import UserError
 from transformer.model.attention import CrossAttention, SelfAttention
 from transformer.model.attention_kernels import KERNELS, AttentionKernel, fastest_with_mask
-from transformer.model.average_attention import AverageAttention
 from transformer.model.decoder import Decoder, DecoderLayer, TargetAttention
 from transformer.model.dropout import Dropout
 from transformer.model.embedding import OutputProjection, TokenEmbedding
 from transformer.model.encoder import Encoder, EncoderLayer
 from transformer.model.feed_forward import ACTIVATIONS, GATES, FeedForward, GatedFeedForward
-from transformer.model.grouped_query import GroupedCrossAttention, GroupedSelfAttention
 from transformer.model.initialise import initialise
 from transformer.model.normalization import NORMS
 from transformer.model.positions.alibi import AlibiBias
@@ -28,9 +26,11 @@ from transformer.model.positions.rotary import RotaryPositions
 from transformer.model.positions.shaw import ShawSelfAttention
 from transformer.model.positions.sinusoidal import SinusoidalPositions
 from transformer.model.positions.t5_bias import T5Bias
-from transformer.model.recurrent_unit import SimplerSimpleRecurrentUnit
 from transformer.model.residual import RESIDUALS, PostNorm, deep_norm_alpha_and_beta, ends_unnormalised
 from transformer.model.transformer import Transformer
+from transformer.model.variants.average_attention import AverageAttention
+from transformer.model.variants.grouped_query import GroupedCrossAttention, GroupedSelfAttention
+from transformer.model.variants.recurrent_unit import SimplerSimpleRecurrentUnit
 
 AnyStack = TypeVar("AnyStack", Encoder, Decoder)
 AnyAttention = TypeVar("AnyAttention", SelfAttention, CrossAttention)

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformer.config import Config, CorpusSection
-from transformer.report.evaluations import Evaluation
-from transformer.report.records import Record, evenly_spaced, number, points
+from transformer.run.evaluations import Evaluation, evenly_spaced
+from transformer.runtime.records import Record, number, points
 
 FORMAT_VERSION = 1
 SAMPLES = 10

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from transformer.report.records import evenly_spaced, number
 from transformer.report.scores import score_text
+from transformer.run.evaluations import evenly_spaced
+from transformer.runtime.records import number
 
 _CURVE_ROWS = 30
 _METRICS = {"loss": "loss", "perplexity": "perplexity", "bleu": "BLEU", "chrf": "chrF2++"}

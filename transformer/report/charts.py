@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from transformer.report.records import Point, points
 from transformer.report.reported import ReportedRun
+from transformer.runtime.records import Point, points
 
 _LENGTH_GROUPS = 10
 _RATIO_STEP, _MOST_RATIO = 0.1, 2.0

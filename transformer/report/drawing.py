@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transformer.report.charts import Chart, Series
-from transformer.report.records import Point, evenly_spaced
+from transformer.run.evaluations import evenly_spaced
+from transformer.runtime.records import Point
 
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 76, 16, 12, 44  # margins around the plot

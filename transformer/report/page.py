@@ -20,10 +20,10 @@ from markupsafe import Markup
 from transformer.evaluation.metrics import sentence_chrf_signature
 from transformer.report import drawing
 from transformer.report.charts import Chart, sentence_charts, training_charts, validation_charts
-from transformer.report.records import evenly_spaced
 from transformer.report.reported import AttentionMap, ReportedRun, first_evaluation, same_sentences
 from transformer.report.scores import value_text
 from transformer.report.sentences import Change, most_changed, worst
+from transformer.run.evaluations import evenly_spaced
 
 WORST = 20  # sentences of a run
 CHANGED = 10  # gains of a pair of runs, and as many losses

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from transformer.errors import UserError
 from transformer.report.charts import Chart, Series
-from transformer.runtime.atomic import write_file
+from transformer.runtime.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from typing import Any
 
 from transformer.errors import UserError
 from transformer.evaluation.metrics import sentence_chrf
-from transformer.report.evaluations import Evaluation
-from transformer.report.records import Record
+from transformer.run.evaluations import Evaluation
+from transformer.runtime.records import Record
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from transformer.report.records import number
+from transformer.runtime.records import number
 
 
 def score_text(score: Mapping[str, Any]) -> str:

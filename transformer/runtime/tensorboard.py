@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from transformer.errors import UserError
-from transformer.runtime.logging import Record
+from transformer.runtime.records import Record
 
 # of a record; what places it is no figure
 _NO_FIGURES = {"kind", "update", "epoch", "seconds", "target_tokens", "seconds_left", "best"}

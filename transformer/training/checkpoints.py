@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from transformer.checkpoint.average import average_metrics, write_average
-from transformer.checkpoint.run_directory import RunDirectory
-from transformer.checkpoint.state import (
+from transformer.model.transformer import Transformer
+from transformer.run.averages import average_metrics, write_average
+from transformer.run.directory import RunDirectory
+from transformer.run.state import (
     TrainingState,
     has_moments,
     load_model_tensors,
@@ -20,16 +21,15 @@ from transformer.checkpoint.state import (
     restore_trained,
     trained_tensors,
 )
-from transformer.checkpoint.store import (
+from transformer.run.store import (
     CheckpointError,
     LaterFormatError,
     read_checkpoint,
     verify_checkpoint,
     write_checkpoint,
 )
-from transformer.model.transformer import Transformer
 from transformer.runtime.distributed import Processes
-from transformer.training.weight_average import WeightAverage
+from transformer.training.methods.weight_average import WeightAverage
 
 
 class TrainingCheckpoints:
@@ -90,7 +90,7 @@ class TrainingCheckpoints:
             return None
         path = self.run.checkpoint(update)
         if self.sharded:
-            from transformer.checkpoint.sharded import read_shards  # two seconds of import
+            from transformer.run.sharded import read_shards  # two seconds of import
 
             besides = {} if self.average_of_weights is None else trained_tensors(self.model)
             state = read_shards(path, self.model, self.optimizer, self.weights() | besides)
@@ -154,7 +154,7 @@ class TrainingCheckpoints:
         path = self.run.checkpoint(state.update)
         model, optimizer = self.weights(), self.optimizer_tensors()
         if self.sharded:
-            from transformer.checkpoint.sharded import write_sharded_checkpoint
+            from transformer.run.sharded import write_sharded_checkpoint
 
             write_sharded_checkpoint(path, model, optimizer, state.to_json(), self.processes)
         elif self.processes.is_main:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from transformer.checkpoint.state import TrainingState
+from transformer.run.state import TrainingState
 from transformer.runtime.distributed import Processes
-from transformer.training.parallelize import whole
+from transformer.training.machine.parallelize import whole
 from transformer.training.updater import UpdateOutcome
 
 

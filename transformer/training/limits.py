@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from transformer.checkpoint.state import TrainingState
 from transformer.config import Config
+from transformer.run.state import TrainingState
 
 
 def used_shares(config: Config, state: TrainingState, epoch_share: float = 0.0) -> dict[str, float]:

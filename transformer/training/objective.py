@@ -12,7 +12,7 @@ from transformer.model.transformer import Transformer
 from transformer.runtime.device import autocast
 from transformer.training.linear_cross_entropy import linear_cross_entropy
 from transformer.training.loss import LossSums
-from transformer.training.r_drop import r_drop_cross_entropy
+from transformer.training.methods.r_drop import r_drop_cross_entropy
 
 
 class Objective(nn.Module):

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from transformer.checkpoint.run_directory import AVERAGED
-from transformer.checkpoint.state import TrainingState, load_model_tensors
 from transformer.config import Config, TrainingSection
 from transformer.model.transformer import Transformer
+from transformer.run.directory import AVERAGED
+from transformer.run.state import TrainingState, load_model_tensors
 from transformer.runtime.distributed import Processes
 from transformer.training.checkpoints import TrainingCheckpoints
-from transformer.training.compilation import uncompiled
-from transformer.training.parallelize import whole
+from transformer.training.machine.compilation import uncompiled
+from transformer.training.machine.parallelize import whole
 
 Validate = Callable[[Transformer], Mapping[str, float]]
 

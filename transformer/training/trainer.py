@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from transformer.checkpoint.run_directory import AVERAGED
-from transformer.checkpoint.state import TrainingState
 from transformer.config import Config
 from transformer.data.batching import Position, Update, UpdateStream
 from transformer.errors import UserError
 from transformer.model.transformer import Transformer
+from transformer.run.directory import AVERAGED
+from transformer.run.state import TrainingState
 from transformer.runtime.distributed import Processes
 from transformer.runtime.interrupt import Interrupt
-from transformer.runtime.logging import Record, RecordListener
+from transformer.runtime.records import Record, RecordListener
 from transformer.training.checkpoints import TrainingCheckpoints
 from transformer.training.faults import count_faults, weights_are_finite
 from transformer.training.limits import is_finished, out_of_patience, progress

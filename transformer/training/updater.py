@@ -20,8 +20,8 @@ from transformer.model.stack import Stack
 from transformer.runtime.distributed import Processes
 from transformer.runtime.seeding import update_seed
 from transformer.training.loss import LossSums
+from transformer.training.machine.parallelize import gradients_stay_local, is_sharded, unwrapped, whole
 from transformer.training.noise_scale import Measured, noise_terms
-from transformer.training.parallelize import gradients_stay_local, is_sharded, unwrapped, whole
 
 _ANY_TOKEN = 4  # the first that is not special
 

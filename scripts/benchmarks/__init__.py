@@ -1,1 +1,0 @@
-"""What `scripts/benchmark.py` measures, one module a kind of work."""

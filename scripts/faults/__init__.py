@@ -1,1 +1,0 @@
-"""What `scripts/torture.py` does to a training, one module a kind of harm."""

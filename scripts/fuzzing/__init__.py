@@ -1,1 +1,0 @@
-"""What scripts/fuzz.py feeds to the readers, and how it watches them."""

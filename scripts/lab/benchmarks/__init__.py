@@ -1,0 +1,1 @@
+"""What `scripts/lab/benchmark.py` measures, one module a kind of work."""

@@ -1,0 +1,1 @@
+"""What `scripts/lab/torture.py` does to a training, one module a kind of harm."""

@@ -1,0 +1,123 @@
+"""How many minutes of training each BLEU on the test corpus takes, from the checkpoints of runs.
+
+    python scripts/lab/time_to_quality.py PICTURE.png RUN [RUN …] [--peer NAME=FILE …] [--levels 30 35 38]
+
+Each RUN is a finished run that kept its checkpoints (training.keep_checkpoints=100 with average_checkpoints=0); each of
+them translates the run's test corpus, and its minutes are the run's own, validations and checkpoints included. A peer's
+FILE has a line for each of its checkpoints: minutes and BLEU on the same test set, separated by a tab; a line that
+begins with # says how they were measured. Prints a Markdown table; what lies between two checkpoints is interpolated.
+Run nothing else while the runs train.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformer.cli import refusals_in_one_line
+from transformer.errors import UserError
+from transformer.evaluation.metrics import corpus_bleu
+from transformer.run.directory import RunDirectory
+from transformer.runtime.records import points, read_records
+from transformer.tasks.evaluation_set import read_evaluation_set, translate_set
+from transformer.tasks.translators import run_config, say
+
+Point = tuple[float, float]  # minutes, BLEU
+
+
+@refusals_in_one_line
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--levels", nargs="+", type=float, default=[30.0, 35.0, 38.0], metavar="BLEU")
+    arguments = parser.parse_args()
+    curves = {run.name: curve_of(run) for run in arguments.runs}
+    curves |= dict(map(peer_curve, arguments.peer))
+    draw(curves, arguments.levels, arguments.picture)
+    print(table(curves, arguments.levels), end="")
+    return 0
+
+
+def curve_of(run: Path) -> list[Point]:
+    """The minutes and the test BLEU of each checkpoint of a run.
+
+    Raises:
+        UserError: where it holds no checkpoint whose time is known, or no test corpus.
+    """
+    config = run_config(run, [])
+    corpus = read_evaluation_set(config, "test", None, None)
+    minutes = minutes_of(run)
+    curve = []
+    for update in RunDirectory(run).updates():
+        if update in minutes:
+            found = translate_set(str(run), [f"decoding.checkpoint={update}"], corpus.sources)
+            bleu = corpus_bleu([each.text for each in found], corpus.references, config.data.target_language)
+            curve.append((minutes[update], bleu.value))
+            say(f"{run.name}, update {update}: {minutes[update]:.1f} minutes, {bleu}")
+    if not curve:
+        raise UserError(f"{run}: holds no checkpoint whose minutes its metrics.jsonl tells; train it anew")
+    return curve
+
+
+def minutes_of(run: Path) -> dict[int, float]:
+    """The minutes that a run had taken when it validated, by update."""
+    validations = points(read_records(RunDirectory(run).metrics), "validation", "update", "seconds")
+    return {round(update): seconds / 60 for update, seconds in validations}
+
+
+def peer_curve(argument: str) -> tuple[str, list[Point]]:
+    """NAME=FILE → the name, and the points of the file."""
+    name, _, file = argument.partition("=")
+    try:
+        lines = [line for line in Path(file).read_text("utf-8").splitlines() if line and not line.startswith("#")]
+        curve = [(float(minutes), float(bleu)) for minutes, bleu in (line.split("\t") for line in lines)]
+    except (OSError, ValueError) as error:
+        raise UserError(f"--peer {argument}: {error}; give NAME=FILE, with minutes, a tab and BLEU a line") from None
+    return name, sorted(curve)
+
+
+def minutes_to(level: float, curve: Sequence[Point]) -> float | None:
+    """When a curve first reaches a BLEU, between checkpoints along a straight line; None: never."""
+    before: Point = (0.0, 0.0)
+    for minutes, bleu in curve:
+        if bleu >= level:
+            return before[0] + (minutes - before[0]) * (level - before[1]) / (bleu - before[1])
+        before = minutes, bleu
+    return None
+
+
+def table(curves: dict[str, list[Point]], levels: Sequence[float]) -> str:
+    """Markdown: a row a system, a column a level."""
+    lines = ["| system | " + " | ".join(f"minutes to {level:g}" for level in levels) + " | best, at minute |"]
+    lines.append("|---" * (len(levels) + 2) + "|")
+    for name, curve in curves.items():
+        reached = [minutes_to(level, curve) for level in levels]
+        cells = ["not reached" if minutes is None else f"{minutes:.1f}" for minutes in reached]
+        at, best = max(curve, key=lambda point: point[1])
+        lines.append(f"| {name} | {' | '.join(cells)} | {best:.2f}, {at:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(curves: dict[str, list[Point]], levels: Sequence[float], picture: Path) -> None:
+    """BLEU over minutes, a line a system."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UserError("matplotlib is not installed; pip install matplotlib") from None
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, curve in curves.items():
+        axes.plot(*zip(*curve, strict=True), marker="o", markersize=3, linewidth=1.2, label=name)
+    for level in levels:
+        axes.axhline(level, color="gray", linewidth=0.5, linestyle=":")
+    axes.set(xlabel="minutes of training", ylabel="BLEU on the test corpus")
+    axes.legend()
+    figure.savefig(picture, dpi=110)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

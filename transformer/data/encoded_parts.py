@@ -1,0 +1,118 @@
+"""Parts of a training corpus that several processes encode, and the whole that they make.
+
+They lie beside the prepared folder that they will become, in `NAME.shards`: `tokenizer/`, and a folder for each part
+that is finished, with its pairs and their counts. Chunks of pairs are dealt to the shards in turn, so that the whole is
+what a single process writes, to the byte.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformer.data.corpus import file_hash
+from transformer.data.dataset import interleave
+from transformer.data.parts import Shard
+from transformer.errors import UserError
+from transformer.reading import read_json
+from transformer.runtime.files import write_durably
+
+_MAX_COUNTS_BYTES = 100_000
+_NAME = re.compile(r"(\d+)-of-(\d+)")
+
+
+@dataclass
+class SplitCounts:
+    """What became of a split's pairs."""
+
+    read: int = 0
+    kept: int = 0
+    source_tokens: int = 0
+    target_tokens: int = 0
+    dropped: dict[str, int] = field(default_factory=lambda: {"empty": 0, "too_long": 0, "ratio": 0})
+
+    def add(self, other: SplitCounts) -> None:
+        """Count another part's pairs too."""
+        self.read += other.read
+        self.kept += other.kept
+        self.source_tokens += other.source_tokens
+        self.target_tokens += other.target_tokens
+        for reason, count in other.dropped.items():
+            self.dropped[reason] += count
+
+    def in_words(self) -> str:
+        reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in self.dropped.items() if count)
+        return f"{self.kept:,} of {self.read:,} pairs kept" + (f" (dropped: {reasons})" if reasons else "")
+
+
+def work_directory(prepared: Path) -> Path:
+    """Where the parts of a prepared folder lie until they are put together."""
+    return prepared.with_name(f"{prepared.name}.shards")
+
+
+def check_count(work: Path, shard: Shard) -> None:
+    """Refuse a shard of another number than those that are finished.
+
+    Raises:
+        UserError: where there are such.
+    """
+    if others := {count for _, count in _finished(work)} - {shard.count}:
+        raise UserError(
+            f"--shard {shard.number}/{shard.count}: {work} holds parts of {min(others)}; go on with those, or delete it"
+        )
+
+
+def finished_shards(work: Path) -> list[Path]:
+    """The folders of all parts in order; none where no shard was ever finished.
+
+    Raises:
+        UserError: where some are finished and others are not.
+    """
+    finished = _finished(work)
+    if not finished:
+        return []
+    count = max(count for _, count in finished)
+    shards = [Shard(number, count) for number in range(1, count + 1)]
+    missing = [f"{shard.number}/{count}" for shard in shards if (shard.number, count) not in finished]
+    if missing:
+        shown = ", ".join(missing[:10]) + (" …" if len(missing) > 10 else "")
+        raise UserError(
+            f"{work}: shards are not finished: {shown}; run transformer prepare with --shard for each of them, or "
+            "delete the folder to prepare in one go"
+        )
+    return [work / shard.name for shard in shards]
+
+
+def write_counts(part: Path, counts: SplitCounts) -> None:
+    """Write down what is in a part."""
+    content = {"counts": vars(counts), "sha256": file_hash(part / "train.arrow")}
+    write_durably(part / "counts.json", json.dumps(content).encode())
+
+
+def merge(parts: Sequence[Path], path: Path) -> SplitCounts:
+    """Put all parts together into one corpus.
+
+    Raises:
+        UserError: where one is damaged.
+    """
+    total = SplitCounts()
+    for part in parts:
+        try:
+            content = read_json(part / "counts.json", _MAX_COUNTS_BYTES)
+            counts, whole = SplitCounts(**content["counts"]), content["sha256"] == file_hash(part / "train.arrow")
+        except (OSError, ValueError, KeyError, TypeError):
+            counts, whole = SplitCounts(), False
+        if not whole:
+            raise UserError(f"{part}: damaged; delete it, and run its shard again")
+        total.add(counts)
+    interleave([part / "train.arrow" for part in parts], path)
+    return total
+
+
+def _finished(work: Path) -> set[tuple[int, int]]:
+    """Number and count of each part that is there."""
+    names = [path.name for path in work.iterdir()] if work.is_dir() else []
+    return {(int(match[1]), int(match[2])) for match in map(_NAME.fullmatch, names) if match}

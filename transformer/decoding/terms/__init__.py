@@ -1,0 +1,1 @@
+"""Terms that translations must or should contain."""

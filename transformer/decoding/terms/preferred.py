@@ -1,0 +1,76 @@
+"""Soft terminology: terms that a translation should contain, where the model can be talked into them.
+
+A bonus is paid for each token on the way of a term and taken back where the way is left, so that a whole term is worth
+its tokens and a part of one nothing, as the shallow fusion of speech recognition does with its phrases (Zhao et al.
+2019, section 2.2).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from transformer.decoding.terms.automaton import Progress, States
+
+
+class TermBonus:
+    """The rule.
+
+    Args:
+        progress: of each sentence of the batch.
+        bonus: for a token, in nats.
+    """
+
+    def __init__(self, progress: Sequence[Progress], bonus: float) -> None:
+        self.bonus = bonus
+        # of each row: its sentence's terms, their states, and what it was paid so far
+        self.rows = [(each, each.start, 0.0) for each in progress]
+        self.headroom = [bonus * sum(term.left[0] for term in each.terms) for each in progress]
+
+    def apply(self, log_probs: Tensor, history: Tensor) -> None:
+        """See `Rule.apply`."""
+        if history.shape[1]:
+            newest = history[:, -1].tolist()
+            self.rows = [self._after(*row, token) for row, token in zip(self.rows, newest, strict=True)]
+        others = [self._elsewhere(progress, states) - paid for progress, states, paid in self.rows]
+        places = [
+            (row, token, self._paid(progress, states, token) - paid)
+            for row, (progress, states, paid) in enumerate(self.rows)
+            for token in progress.next_tokens(states)
+        ]
+        rows, tokens = [row for row, _, _ in places], [token for _, token, _ in places]
+        own = log_probs[rows, tokens]  # before the others' change
+        log_probs += torch.tensor(others, dtype=log_probs.dtype, device=log_probs.device)[:, None]  # (N, 1)
+        log_probs[rows, tokens] = own + own.new_tensor([paid for _, _, paid in places])
+
+    def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
+        """See `Rule.reorder`."""
+        self.rows = [self.rows[row] for row in rows.tolist()]
+
+    def given(self, progress: Progress, ids: Sequence[int], eos_id: int) -> list[float]:
+        """What each token of a hypothesis, and its end mark, was given."""
+        row, sums = (progress, progress.start, 0.0), [0.0]
+        for token in [*ids, eos_id]:
+            row = self._after(*row, token)
+            sums.append(row[2])
+        return [after - before for before, after in itertools.pairwise(sums)]
+
+    def _after(self, progress: Progress, states: States, _: float, token: int) -> tuple[Progress, States, float]:
+        return progress, progress.after(states, token), self._paid(progress, states, token)
+
+    def _paid(self, progress: Progress, states: States, token: int) -> float:
+        """All that a hypothesis has got after one more token: for whole terms, and where the token leads on, for those
+        that are under way."""
+        if token not in progress.next_tokens(states):
+            return self._elsewhere(progress, states)
+        after = progress.after(states, token)
+        pairs = zip(progress.terms, after, strict=True)
+        return self.bonus * sum(max(term.left[0] - term.left[state], 0) for term, state in pairs)
+
+    def _elsewhere(self, progress: Progress, states: States) -> float:
+        """The same for any other token, which leads nowhere; what it completes by chance is paid with the next one."""
+        pairs = zip(progress.terms, states, strict=True)
+        return self.bonus * sum(term.left[0] for term, state in pairs if state == term.end)

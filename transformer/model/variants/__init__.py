@@ -1,0 +1,1 @@
+"""Other mechanisms in the place of the paper's, one file each."""

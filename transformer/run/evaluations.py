@@ -1,0 +1,173 @@
+"""What `transformer evaluate` found out about a run, kept in it: `evaluations/NAME.json`.
+
+The name says what was translated and which decoding options were not the run's own: `test`, `test,beam_size=1`. The
+same evaluation done again takes the place of the one before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
+
+from transformer.config.decoding_section import without_effect
+from transformer.errors import UserError
+from transformer.reading import read_json
+from transformer.runtime.files import json_bytes, write_file
+from transformer.runtime.records import number
+
+FORMAT_VERSION = 1
+MAX_KEPT = 5000  # sentences of an evaluation; the scores are those of all
+_MAX_BYTES = 100_000_000
+_MAX_FILES = 1000
+_MAX_TOTAL = 500_000_000
+_MAX_NAME = 100  # characters
+_ODD = re.compile(r"[^\w.,=+-]+")
+_SPARED = {"checkpoint", "confidence", "token_scores"}  # the first is told apart, the others only add to a translation
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
+class Evaluation:
+    """An evaluation.
+
+    Attributes:
+        name: what it is called; its file's name without the ending.
+        written: when, as in `2026-01-31T12:00:00+00:00`.
+        transformer: the program's version.
+        corpus: a split of the run's config, or the file of the sources.
+        corpus_sha256: of sources and references: evaluations are comparable sentence by sentence where it is the same.
+        checkpoint: the name of the one that translated.
+        decoding: options of the search, by name.
+        sentences: how many were scored.
+        scores: `name`, `value`, `signature`, and whatever else a score has.
+        rows: the places of the sentences that are kept, of all that were scored, counted from 0.
+        sources, references, hypotheses: those sentences.
+    """
+
+    name: str
+    written: str
+    transformer: str
+    corpus: str
+    corpus_sha256: str
+    checkpoint: str
+    decoding: dict[str, Any]
+    sentences: int
+    scores: list[dict[str, Any]]
+    rows: list[int]
+    sources: list[str]
+    references: list[str]
+    hypotheses: list[str]
+
+
+def evaluation_name(corpus: str, checkpoint: str, run_decoding: Mapping[str, Any], decoding: Mapping[str, Any]) -> str:
+    """`test`, `test,beam_size=1`, `test,checkpoint=last`: a name that is a file's name too.
+
+    Args:
+        corpus: a split, or what else tells it from others.
+        checkpoint: as asked for: `best`, or a checkpoint's name.
+        run_decoding, decoding: the run's own options, and those of this evaluation.
+    """
+    parts = [corpus]
+    parts += [f"checkpoint={checkpoint}"] if checkpoint != run_decoding["checkpoint"] else []
+    spared = _SPARED | without_effect(decoding["precision"])
+    parts += [f"{key}={value}" for key, value in decoding.items() if key not in spared and value != run_decoding[key]]
+    whole = ",".join(parts)
+    name = _ODD.sub("-", whole).lstrip(".")
+    return name if name == whole and len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 9]}-{_hash(whole)[:8]}"
+
+
+def corpus_hash(sources: Sequence[str], references: Sequence[str]) -> str:
+    """SHA-256 of a corpus."""
+    return _hash("\n".join([*sources, *references]))
+
+
+def new_evaluation(
+    sources: Sequence[str], references: Sequence[str], hypotheses: Sequence[str], **facts: Any
+) -> Evaluation:
+    """An evaluation written now, of which at most `MAX_KEPT` evenly spaced sentences are kept.
+
+    Args:
+        sources, references, hypotheses: all that were scored.
+        facts: the other attributes of `Evaluation`.
+    """
+    rows = evenly_spaced(len(sources), MAX_KEPT)
+    return Evaluation(
+        written=datetime.now(UTC).isoformat(timespec="seconds"),
+        corpus_sha256=corpus_hash(sources, references),
+        sentences=len(sources),
+        rows=rows,
+        sources=[sources[row] for row in rows],
+        references=[references[row] for row in rows],
+        hypotheses=[hypotheses[row] for row in rows],
+        **facts,
+    )
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:
+    """Keep an evaluation in a run's folder of evaluations; returns its file.
+
+    Raises:
+        UserError: where it cannot be written.
+    """
+    path = folder / f"{evaluation.name}.json"
+    content = {"format_version": FORMAT_VERSION, **vars(evaluation)}
+    write_file(path, json_bytes(content))
+    return path
+
+
+def read_evaluations(folder: Path) -> list[Evaluation]:
+    """A run's evaluations, the latest last; none where there is no such folder.
+
+    Raises:
+        UserError: where a file of them is damaged, of a later format, or larger than what `write_evaluation` writes.
+    """
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".json" and path.name[0] != ".")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror}); mend it or delete it") from None
+    if len(paths) > _MAX_FILES or sum(path.lstat().st_size for path in paths) > _MAX_TOTAL:
+        raise UserError(
+            f"{folder}: more than {_MAX_FILES:,} evaluations, or {_MAX_TOTAL / 1e6:,.0f} MB of them; delete those that "
+            "are of no use"
+        )
+    return sorted(map(_read, paths), key=lambda evaluation: evaluation.written)
+
+
+def _read(path: Path) -> Evaluation:
+    try:
+        content = read_json(path, _MAX_BYTES)
+        version = content.pop("format_version")
+        if version > FORMAT_VERSION:
+            raise UserError(f"{path}: written in format {version}; update transformer")
+        found = Evaluation(**content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); mend or delete it") from None
+    except (ValidationError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: damaged; delete it, and evaluate again") from None
+    counts = {len(each) for each in (found.rows, found.sources, found.references, found.hypotheses)}
+    if len(counts) > 1 or len(found.rows) > MAX_KEPT or not all(map(_is_score, found.scores)):
+        raise UserError(f"{path}: damaged; delete it, and evaluate again")
+    return found
+
+
+def _is_score(score: Mapping[str, Any]) -> bool:
+    named = all(isinstance(score.get(key), str) for key in ("name", "signature"))
+    return named and number(score, "value") is not None
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def evenly_spaced(size: int, count: int) -> list[int]:
+    """At most `count` of the places 0 to size - 1, ascending, the first among them."""
+    count = min(size, count)
+    return [index * size // count for index in range(count)]

@@ -1,0 +1,109 @@
+"""Checkpoints of a model that lies in pieces over several processes (FSDP2).
+
+Every process writes its pieces and the main one joins them, file by file, without holding the whole model: the result
+is a checkpoint like any other. PyTorch's distributed checkpoints do the work, through their safetensors storage; their
+default storage keeps its metadata in a pickle.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from transformer.reading import file_sha256
+from transformer.run.state import TrainingState, optimizer_tensors
+from transformer.run.store import MODEL_FILE, OPTIMIZER_FILE, read_state, write_state
+from transformer.runtime.distributed import Processes
+from transformer.runtime.files import flush_file, new_directory
+
+_JOINED = "model-00001-of-00001.safetensors"  # what the writer calls its one joined file
+
+
+def write_sharded_checkpoint(
+    directory: Path,
+    model: Mapping[str, Tensor],
+    optimizer: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    processes: Processes,
+) -> None:
+    """`store.write_checkpoint` for tensors of which each process holds a part; all processes call it.
+
+    Raises:
+        UserError: where the disk is full or not writable; whatever was there before is untouched.
+    """
+    parts = directory.with_name(f".{directory.name}.parts.tmp")
+    if processes.is_main:
+        shutil.rmtree(parts, ignore_errors=True)  # of a killed job
+    processes.wait()
+    files = {name: tensors for name, tensors in ((MODEL_FILE, model), (OPTIMIZER_FILE, optimizer)) if tensors}
+    for name, tensors in files.items():
+        writer = HuggingFaceStorageWriter(str(parts / name), save_distributed=True, enable_consolidation=True)
+        # joining loses numbers without a dimension (PyTorch 2.13); `restore_optimizer` takes them with one as well
+        save(
+            {key: value.reshape(1) if not value.dim() else value for key, value in tensors.items()},
+            storage_writer=writer,
+        )
+    if processes.is_main:
+        with new_directory(directory) as temporary:
+            checksums = {name: _take(parts / name / _JOINED, temporary / name) for name in files}
+            write_state(temporary, checksums, state)
+        shutil.rmtree(parts)
+    processes.wait()
+
+
+def _take(joined: Path, path: Path) -> str:
+    """Move a joined file to where it belongs, flush it to the disk, and return its SHA-256."""
+    joined.replace(path)
+    flush_file(path)
+    return file_sha256(path)
+
+
+def read_shards(
+    directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]
+) -> TrainingState:
+    """Read this process' pieces of a whole checkpoint, and return its counters.
+
+    Args:
+        directory: the checkpoint's.
+        model: whose parameters the optimizer has.
+        optimizer: takes its moments.
+        weights: take what the checkpoint holds under their names.
+
+    Raises:
+        CheckpointError: where the counters are damaged; the tensors' files are to be verified before.
+    """
+    for parameter in model.parameters():
+        optimizer.state[parameter] = {
+            "step": torch.zeros((), device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+    stored = _names_in(directory / OPTIMIZER_FILE)
+    for name, parameter in model.named_parameters():
+        if f"optimizer.step.{name}" not in stored:  # a layer that no update has drawn yet
+            del optimizer.state[parameter]
+    tensors = {**weights, **optimizer_tensors(model, optimizer)}
+    pieces = {name: tensor for name, tensor in tensors.items() if tensor.dim()}
+    load(pieces, storage_reader=HuggingFaceStorageReader(str(directory)))
+    if stored:
+        with safe_open(directory / OPTIMIZER_FILE, framework="pt") as file:
+            for name in tensors.keys() - pieces.keys():
+                tensors[name].copy_(file.get_tensor(name).reshape(()))
+    return TrainingState.from_json(read_state(directory), directory)
+
+
+def _names_in(path: Path) -> set[str]:
+    """The tensors of a file; none where it is not there, as before the first update that changed anything."""
+    if not path.is_file():
+        return set()
+    with safe_open(path, framework="pt") as file:
+        return set(file.keys())

@@ -1,0 +1,179 @@
+"""Everything a run needs to go on exactly where it was: counters and positions, weights, optimizer.
+
+Random numbers need no state: each update is seeded anew (`runtime.seeding`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from torch import Tensor, nn
+
+from transformer.run.store import Checkpoint, CheckpointError, check_fit
+
+Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+
+
+@dataclass
+class TrainingState:
+    """Counters of a run.
+
+    Attributes:
+        update: optimizer steps done.
+        epoch, batch: place in the data: passes done, and updates done of the next one.
+        target_tokens: target tokens trained on, padding not counted.
+        seconds: wall-clock time in training, validation included.
+        best_value, best_update: of the validation metric; None before the first validation.
+        validations_without_gain: in a row.
+        best_updates: metric and update of those that validated best, best first (`training.average_of: best`).
+        guard_at_start, guard_at_best: BLEU on `data.guard` before the first update, and of the best checkpoint.
+        interval: sums since the last log line.
+        learning_rate_factor: what the scheduled learning rate is multiplied by: halved by each rewind.
+        rewinds: how often the run went back to a checkpoint after gradients that were not finite.
+        skipped: updates that changed nothing, because their gradients were not finite.
+        skipped_in_a_row: those without another between them.
+        out_of_memory: updates that were done again after they did not fit into memory.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    update: Count = 0
+    epoch: Count = 0
+    batch: Count = 0
+    target_tokens: Count = 0
+    seconds: float = 0.0
+    best_value: float | None = None
+    best_update: Count | None = None
+    validations_without_gain: Count = 0
+    best_updates: list[tuple[float, Count]] = field(default_factory=list)
+    guard_at_start: float | None = None
+    guard_at_best: float | None = None
+    interval: dict[str, float] = field(default_factory=dict)
+    learning_rate_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    rewinds: Count = 0
+    skipped: Count = 0
+    skipped_in_a_row: Count = 0
+    out_of_memory: Count = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any], directory: Path) -> TrainingState:
+        """Read back what `to_json` gave, from the checkpoint in a directory.
+
+        Raises:
+            CheckpointError: where the checkpoint has none, e.g. an averaged one, or counters that cannot be.
+        """
+        try:
+            return TypeAdapter(cls).validate_python(content)
+        except ValidationError:
+            raise CheckpointError(f"{directory}: holds no training state; nothing can go on from it") from None
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The weights by name; a tied matrix comes once, under its first name."""
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def load_model_tensors(model: nn.Module, weights: Mapping[str, Tensor], directory: Path) -> None:
+    """Copy weights, by parameter name, into a model.
+
+    Args:
+        model: whose parameters they become.
+        weights: all of the model's.
+        directory: where they are from, for messages.
+
+    Raises:
+        MisfitError: where names or shapes differ; the message names the first.
+        CheckpointError: where a weight is no finite number.
+    """
+    own = dict(model.named_parameters())
+    shapes = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (own, weights))
+    check_fit(directory, *shapes)
+    with torch.no_grad():
+        for name, parameter in own.items():
+            if not parameter.copy_(weights[name]).isfinite().all():
+                raise CheckpointError(f"{directory}: {name} holds NaN or infinity; use another checkpoint")
+
+
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's moments as `optimizer.exp_avg.NAME`."""
+    return {
+        f"optimizer.{key}.{name}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def has_moments(checkpoint: Checkpoint) -> bool:
+    """Whether it holds what `optimizer_tensors` gave, which is nothing before the first update."""
+    return any(name.startswith("optimizer.") for name in checkpoint.optimizer)
+
+
+def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The weights as `trained.NAME`: what training goes on with where the checkpoint's model is an average of them."""
+    return {f"trained.{name}": weight for name, weight in model_tensors(model).items()}
+
+
+def restore_trained(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Put back what `trained_tensors` gave.
+
+    Raises:
+        CheckpointError: as `load_model_tensors`.
+    """
+    prefix = "trained."
+    weights = {
+        name.removeprefix(prefix): weight for name, weight in checkpoint.optimizer.items() if name.startswith(prefix)
+    }
+    load_model_tensors(model, weights, checkpoint.directory)
+
+
+def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
+    """Put back what `optimizer_tensors` gave.
+
+    Raises:
+        CheckpointError: where the checkpoint holds no or another optimizer's state.
+    """
+    moments: dict[str, dict[str, Tensor]] = {}
+    for full_name, value in checkpoint.optimizer.items():
+        kind, _, rest = full_name.partition(".")
+        key, _, name = rest.partition(".")
+        if kind == "optimizer":
+            moments.setdefault(name, {})[key] = value.squeeze() if key == "step" else value
+    # a layer that no update has drawn yet has no moments
+    may_be_missing = any(getattr(module, "layer_drop", 0) for module in model.modules())
+    kept = {
+        parameter: _MUON if "momentum" in group else _ADAM
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    for name, parameter in model.named_parameters():
+        stored = moments.get(name)
+        if stored is None and may_be_missing:
+            optimizer.state.pop(parameter, None)
+            continue
+        if stored is None or not _are_moments(stored, parameter, kept[parameter]):
+            raise CheckpointError(
+                f"{checkpoint.directory}: holds no optimizer state for {name}; nothing can go on from it"
+            )
+        optimizer.state[parameter] = {
+            # a fused optimizer counts its steps on the parameter's device, the others on the CPU
+            key: value.to(parameter.device) if value.dim() or optimizer.defaults.get("fused") else value
+            for key, value in stored.items()
+        }
+
+
+# what an optimizer keeps of a weight, in the weight's shape, and Adam its count of steps
+_ADAM, _MUON = ("step", "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
+
+
+def _are_moments(stored: dict[str, Tensor], parameter: Tensor, names: tuple[str, ...]) -> bool:
+    """Whether these are what the optimizer keeps of a weight, so that no step stumbles over them."""
+    found = {key: (value.shape, value.dtype) for key, value in stored.items()}
+    return found == {key: (() if key == "step" else parameter.shape, torch.float32) for key in names}

@@ -1,0 +1,114 @@
+"""What a run records: one stream of measurements, kept as JSON lines and read back for cards and curves."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from transformer.errors import UserError
+from transformer.reading import read_whole, without_links
+from transformer.runtime.files import write_file
+
+Record = Mapping[str, Any]
+Point = tuple[float, float]
+
+MAX_METRICS_BYTES = 2**30  # some million records
+
+
+class RecordListener(Protocol):
+    """Hears each record of a run; `kind` says which: train, validation, fault, energy"""
+
+    def record(self, record: Record) -> None: ...
+
+    def forget_after(self, update: int) -> None:
+        """Training goes on from an earlier update than the last."""
+
+    def close(self) -> None:
+        """There will be no more records."""
+
+
+class JsonLines:
+    """The source of truth: `metrics.jsonl`, one object a line, flushed as it comes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def record(self, record: Record) -> None:
+        try:
+            with open(self.path, "a", encoding="utf-8", opener=without_links) as file:
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"{self.path}: cannot be written ({reason}); free space or mend permissions") from error
+
+    def forget_after(self, update: int) -> None:
+        """Drop records of updates that a resumed run will do again, and a line that a crash cut short."""
+        try:
+            content = read_whole(self.path, MAX_METRICS_BYTES)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read ({error.strerror}); move it away") from None
+        # as bytes: a crash may cut a character in two, and text may hold what str.splitlines takes for a line's end
+        kept = [line for line in content.splitlines() if _update_of(line) <= update]
+        write_file(self.path, b"".join(line + b"\n" for line in kept))
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _update_of(line: bytes) -> float:
+    try:
+        return float(json.loads(line)["update"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return float("inf")
+
+
+def read_records(path: Path) -> list[Record]:
+    """The records of a run in order, none where it has no such file; a line that a crash cut short is passed over.
+
+    Raises:
+        UserError: where the file cannot be read or is no plain file.
+    """
+    try:
+        content = read_whole(path, MAX_METRICS_BYTES)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); put the run's own back") from None
+    parsed = map(_parsed, content.splitlines())
+    return [record for record in parsed if record is not None and number(record, "update") is not None]
+
+
+def number(record: Record, key: str) -> float | None:
+    """A field of a record, None where it is not there or no finite number."""
+    value = record.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 1e300 and math.isfinite(value) else None
+
+
+def points(records: Sequence[Record], kind: str, x: str, y: str) -> list[Point]:
+    """(x, y) of the records of a kind that have both; measurements of averaged weights are left out of curves."""
+    found = [
+        (number(record, x), number(record, y))
+        for record in records
+        if record.get("kind") == kind and "checkpoint" not in record
+    ]
+    return [(x_value, y_value) for x_value, y_value in found if x_value is not None and y_value is not None]
+
+
+def _parsed(line: bytes) -> Record | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return {key: value for key, value in record.items() if _is_flat(value)} if isinstance(record, dict) else None
+
+
+def _is_flat(value: object) -> bool:
+    """What a record of training holds: numbers and texts, and lists of them."""
+    return not any(isinstance(each, dict | list) for each in (value if isinstance(value, list) else [value]))

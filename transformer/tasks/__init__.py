@@ -1,0 +1,1 @@
+"""What each verb does, as functions: no arguments of a command line, no printing, no exit codes."""

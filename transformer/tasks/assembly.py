@@ -1,0 +1,176 @@
+"""A config, prepared data and a run directory put together into a trainer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from transformer.config import Config
+from transformer.data.batching import Position, UpdateStream
+from transformer.data.prepare import Say
+from transformer.data.prepared import Prepared
+from transformer.data.subword_sampling import SubwordSampling
+from transformer.data.tokenizer import PAD, tokenizer_hashes
+from transformer.errors import UserError
+from transformer.model.build import build_model, model_shapes
+from transformer.model.transformer import Transformer
+from transformer.run.directory import RunDirectory
+from transformer.run.loading import load_model
+from transformer.run.state import TrainingState, load_model_tensors, model_tensors
+from transformer.run.store import MisfitError
+from transformer.runtime.device import choose_precision
+from transformer.runtime.distributed import Processes
+from transformer.runtime.memory import physical_memory
+from transformer.runtime.seeding import seed_everything
+from transformer.tasks.validation import Validation
+from transformer.training.checkpoints import TrainingCheckpoints
+from transformer.training.machine.compilation import compile_layers
+from transformer.training.machine.parallelize import parallelize
+from transformer.training.machine.probe import micro_batch_tokens_that_fit
+from transformer.training.methods.weight_average import build_weight_average
+from transformer.training.objective import Objective
+from transformer.training.optimizer import build_optimizer
+from transformer.training.trainer import Trainer
+from transformer.training.updater import Updater
+
+_BYTES = 4  # of a weight in fp32
+
+
+def build_trainer(
+    config: Config, run: RunDirectory, prepared: Prepared, device: torch.device, processes: Processes, tell: Say
+) -> Trainer:
+    """Everything that trains, at the newest checkpoint of the run, or at its beginning."""
+    seed_everything(config.run.seed)
+    source_size, target_size = prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size
+    options = config.training
+    sharded = options.sharding == "full" and processes.size > 1
+    refuse_more_than_memory(model_shapes(config.model, source_size, target_size, PAD))
+    model = build_model(config.model, source_size, target_size, PAD).to(device)
+    apart = sharded or options.weight_average != "none"  # what is validated is not what is trained
+    evaluated = build_model(config.model, source_size, target_size, PAD).to(device) if apart else model
+    if options.start_from is not None and not run.updates():
+        start_from(options.start_from, model, prepared)
+        tell(f"weights of {options.start_from}")
+    updater = build_updater(config, model, processes, tell)
+    average = build_weight_average(model, options)
+    checkpoints = TrainingCheckpoints(
+        run,
+        model,
+        updater.optimizer,
+        config.checkpoint_every,
+        options.keep_checkpoints,
+        processes,
+        sharded,
+        tell,
+        average,
+    )
+    state = checkpoints.restore()
+    if state is not None:
+        tell(f"going on from update {state.update:,} of {run.path}")
+    state = state or TrainingState()
+    stream = build_stream(config, prepared, state, processes)
+    return Trainer(
+        config=config,
+        model=model,
+        updater=updater,
+        stream=stream,
+        checkpoints=checkpoints,
+        state=state,
+        validate=Validation(config, prepared, stream, processes),
+        processes=processes,
+        evaluated=evaluated,
+    )
+
+
+def build_updater(config: Config, model: Transformer, processes: Processes, tell: Say) -> Updater:
+    """What computes and makes the updates of a model on its device."""
+    options, device = config.training, model.device
+    if options.compile:
+        compile_layers(model, device, tell)
+    precision = choose_precision(options.precision, device)
+    objective = Objective(model, options.label_smoothing, precision, options.r_drop)
+    parallel = parallelize(objective, options.sharding, processes)
+    return Updater(
+        *(parallel, build_optimizer(model, options), options.max_gradient_norm, config.run.seed, processes, device),
+        noise_scale_every=options.noise_scale_every,
+    )
+
+
+def build_stream(config: Config, prepared: Prepared, state: TrainingState, processes: Processes) -> UpdateStream:
+    """The updates from where a run stands."""
+    return UpdateStream(
+        prepared.corpus("train"),
+        config.training.batch_tokens,
+        config.training.known_micro_batch_tokens,
+        config.data.bucket_window,
+        config.run.seed,
+        Position(state.epoch, state.batch),
+        processes.rank,
+        processes.size,
+        build_sampling(config, prepared),
+    )
+
+
+def build_sampling(config: Config, prepared: Prepared) -> SubwordSampling | None:
+    """What `training.subword_sampling` asks for."""
+    strength = config.training.subword_sampling
+    if strength is None:
+        return None
+    tokenizers = prepared.source_tokenizer, prepared.target_tokenizer
+    return SubwordSampling(*tokenizers, strength, config.data.max_length, config.run.seed)
+
+
+def refuse_more_than_memory(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse weights of these shapes where they could not be allocated.
+
+    Raises:
+        UserError: where they are more than this machine's memory.
+    """
+    parameters, memory = sum(map(math.prod, shapes.values())), physical_memory()
+    if memory is not None and _BYTES * parameters > memory:
+        raise UserError(
+            f"model: {parameters:,} parameters are {_BYTES * parameters / 1e9:,.0f} GB, and this machine has "
+            f"{memory / 1e9:,.0f} GB of memory; lower model.d_model, model.d_ff, the layers or tokenizer.vocab_size"
+        )
+
+
+def start_from(source: str, model: Transformer, prepared: Prepared) -> None:
+    """Put another run's weights into a model.
+
+    Raises:
+        UserError: where its tokenizer is another, or its model.
+    """
+    other = load_model(source)
+    if other.tokenizer_hashes != tokenizer_hashes(prepared.source_tokenizer, prepared.target_tokenizer):
+        raise UserError(
+            f"training.start_from={source}: that run has another tokenizer; give its own as tokenizer.source_model, "
+            "e.g. RUN/tokenizer/shared.model"
+        )
+    try:
+        load_model_tensors(model, model_tensors(other.model), other.checkpoint)
+    except MisfitError as error:
+        first = str(error).split(";")[0]
+        raise UserError(f"training.start_from={source}: {first}; give this run that one's model section") from None
+
+
+def probe_micro_batches(trainer: Trainer, prepared: Prepared, tell: Say) -> None:
+    """Find `training.micro_batch_tokens: auto`."""
+    config, processes = trainer.config, trainer.processes
+    if trainer.checkpoints.sharded:
+        raise UserError(
+            "training.micro_batch_tokens=auto: a model in pieces cannot be tried by one process; give a number"
+        )
+    found = None
+    if processes.is_main:
+        found = micro_batch_tokens_that_fit(
+            trainer.model,
+            trainer.updater.optimizer,
+            trainer.updater.rehearse,
+            config.training.batch_tokens,
+            config.data.max_length,
+            token_id=prepared.target_tokenizer.vocab_size - 1,
+        )
+    trainer.stream.micro_batch_tokens = int(processes.of_main(found or 0)) or None
+    tell(f"micro-batches: {found or 'a whole update of'} padded tokens a side fit into memory")

@@ -1,0 +1,1 @@
+"""How training uses the machine: processes, compiler, memory."""

@@ -1,0 +1,1 @@
+"""Methods beside the paper's, one file each."""
