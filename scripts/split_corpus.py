@@ -19,11 +19,11 @@ from pathlib import Path
 from corpora.parallel import Corpus, CorpusError, clean_line
 from corpora.publishing import MANIFEST, prepare_directory, print_counts, publish, text_files
 from corpora.splitting import split_pairs
-from transformer.cli import Parser, refusals_in_one_line
 from transformer.config.corpora import CorpusSection
 from transformer.config.loading import validated
 from transformer.data.corpus import read_pairs
 from transformer.errors import UserError
+from transformer.runtime.command import Parser, refusals_in_one_line
 
 TEXT_OPTIONS = ("source", "target", "table", "hub", "hub_config", "hub_split", "source_field", "target_field")
 ORDER = "split_corpus/1"  # what the pairs are ordered by, beside their text: another one makes another split

@@ -1,34 +1,68 @@
 """Encoder-decoder Transformers for translation: *Attention Is All You Need* (Vaswani et al. 2017) in PyTorch.
 
-from transformer import load
-load("runs/demo").translate(["你能让它变得更安全吗？"])
+    from transformer import load
+    load("runs/demo").translate(["你能让它变得更安全吗？"])
+
+What the command line does is there as functions: `train`, `prepare`, `evaluate`, `translate_file`, … They take paths,
+`Config` objects or mappings, return values, print nothing, and tell a `Reporter` how they get on.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from transformer.config import Config
+    from transformer.decoding.request import Request
     from transformer.decoding.translator import Translator
+    from transformer.errors import UserError
+    from transformer.run.run import Run
+    from transformer.tasks.compare import compare
+    from transformer.tasks.evaluate import evaluate
+    from transformer.tasks.prepare import prepare
+    from transformer.tasks.train import train
+    from transformer.tasks.translated_files import translate_file
+    from transformer.tasks.translators import load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = [
+    "Config",
+    "Request",
+    "Run",
+    "Translator",
+    "UserError",
+    "__version__",
+    "compare",
+    "evaluate",
+    "load",
+    "prepare",
+    "train",
+    "translate_file",
+]
+
+# where each name lives: imported when it is asked for, since most of them bring PyTorch along
+_HOMES = {
+    "Config": "config",
+    "Request": "decoding.request",
+    "Run": "run.run",
+    "Translator": "decoding.translator",
+    "UserError": "errors",
+    "compare": "tasks.compare",
+    "evaluate": "tasks.evaluate",
+    "load": "tasks.translators",
+    "prepare": "tasks.prepare",
+    "train": "tasks.train",
+    "translate_file": "tasks.translated_files",
+}
 
 
-def load(run: str | Path, *overrides: str) -> Translator:
-    """Load a trained run and return its translator.
+def __getattr__(name: str) -> object:
+    """The names of `_HOMES`."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'transformer' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"transformer.{_HOMES[name]}"), name)
 
-    Sets PyTorch's threads (`run.threads`), its fp32 matrix products and glibc's allocator for the whole process.
 
-    Args:
-        run: a run directory, or one checkpoint directory inside it.
-        overrides: `section.key=value` strings, e.g. `"decoding.beam_size=1"`, `"run.device=cpu"`.
-
-    Raises:
-        UserError: where `run` is no run, or a file in it is damaged; the message names it.
-    """
-    from transformer.tasks.translators import open_translator  # imports torch: only when a model is wanted
-
-    return open_translator(run, overrides)
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -19,13 +19,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from transformer.cli import refusals_in_one_line
 from transformer.config import load_config
 from transformer.data.batching import SAMPLED_WINDOW
 from transformer.data.corpus import read_lines, read_pairs
 from transformer.errors import UserError
 from transformer.evaluation.significance import Comparison, compare_systems
-from transformer.tasks.translators import say
+from transformer.runtime.command import refusals_in_one_line
+from transformer.runtime.reporting import TerminalReporter
 from trials.measured_part import MeasuredPart
 from trials.recipe import Figures, Recipe, reported
 
@@ -137,7 +137,7 @@ def table(recipe: Recipe, choices: Sequence[str], seeds: Sequence[int], minutes:
     for seed in seeds:
         files = {choice: translations(recipe.run(f"{choice}, seed {seed}")) for choice in choices}
         systems = [(choice, list(read_lines(file))) for choice, file in files.items()]
-        say(f"seed {seed}: comparing {len(systems)} systems")
+        TerminalReporter().info(f"seed {seed}: comparing {len(systems)} systems")
         compared.append(compare_systems(systems, references, data.target_language)[0])
     lines = [
         f"Written by `scripts/lab/ablation.py {recipe.config}`: {minutes:g} minutes of training each, by each choice's "

@@ -31,9 +31,9 @@ from benchmarks.peer import SPEEDS, peer_speed
 from benchmarks.preparing import preparing
 from benchmarks.startup import startup
 from benchmarks.training import training
-from transformer.cli import refusals_in_one_line
 from transformer.config import load_config
 from transformer.errors import UserError
+from transformer.runtime.command import refusals_in_one_line
 from transformer.runtime.device import choose_device, configure_process
 from transformer.runtime.files import write_file
 

@@ -16,11 +16,11 @@ import time
 from collections.abc import Sequence
 
 from transformer import load
-from transformer.cli import refusals_in_one_line
 from transformer.data.corpus import read_pairs
 from transformer.decoding.request import Request
 from transformer.evaluation.metrics import corpus_bleu
-from transformer.tasks.translators import run_config
+from transformer.run.run import Run
+from transformer.runtime.command import refusals_in_one_line
 
 _WORD = re.compile(r"\w{5,}")
 
@@ -39,7 +39,7 @@ def main() -> int:
 
 def measure(run: str, overrides: Sequence[str], seed: int, most: int) -> None:
     """Print a line for the free search, one for required terms, and one for each bonus."""
-    config = run_config(run, overrides)
+    config = Run(run, overrides).config
     pairs = list(read_pairs(config.data.test))
     references = [target for _, target in pairs]
     terms = drawn(references, seed, most)
@@ -49,7 +49,7 @@ def measure(run: str, overrides: Sequence[str], seed: int, most: int) -> None:
     settings += [(f"bonus {bonus}", asked, [f"decoding.term_bonus={bonus}"]) for bonus in (1.0, 2.0, 4.0, 8.0)]
     print(f"{len(pairs):,} sentences, {sum(map(len, terms)):,} terms")
     for name, requests, options in settings:
-        translator = load(run, *overrides, "decoding.workers=1", *options)
+        translator = load(run, *overrides, "decoding.workers=1", *options, configure=True)
         start = time.process_time()
         found = translator.translate(requests)
         speed = len(found) / (time.process_time() - start)

@@ -18,9 +18,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformer.cli import refusals_in_one_line
 from transformer.config import load_config
 from transformer.errors import UserError
+from transformer.runtime.command import refusals_in_one_line
 
 
 @refusals_in_one_line

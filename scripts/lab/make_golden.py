@@ -22,10 +22,10 @@ import torch
 
 from transformer import load
 from transformer.cli import main as command
-from transformer.cli import refusals_in_one_line
 from transformer.data.corpus import read_lines
 from transformer.decoding.translator import Translator
 from transformer.errors import UserError
+from transformer.runtime.command import refusals_in_one_line
 from transformer.tasks.smoke import write_corpus
 
 CONFIG = """\

@@ -22,10 +22,10 @@ from pathlib import Path
 import sacrebleu
 from sacrebleu.metrics.bleu import BLEU
 
-from transformer.cli import refusals_in_one_line
 from transformer.data.corpus import read_lines
 from transformer.errors import UserError
 from transformer.evaluation.metrics import check_hypotheses
+from transformer.runtime.command import refusals_in_one_line
 
 
 @refusals_in_one_line

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformer.cli import refusals_in_one_line
 from transformer.errors import UserError
+from transformer.runtime.command import refusals_in_one_line
 from trials.measured_part import MeasuredPart
 
 SPEEDS = {"train": ("target_tokens_per_second", "target tokens/s"), "decode": ("sentences_per_second", "sentences/s")}

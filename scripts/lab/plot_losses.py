@@ -12,9 +12,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from transformer.cli import refusals_in_one_line
 from transformer.errors import UserError
 from transformer.run.directory import RunDirectory
+from transformer.runtime.command import refusals_in_one_line
 from transformer.runtime.records import points, read_records
 
 

@@ -24,13 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.preparing import tokenizer_files
-from transformer.cli import refusals_in_one_line
 from transformer.config import Config, load_config
 from transformer.data.corpus import read_pairs
 from transformer.data.prepare import prepare
 from transformer.errors import UserError
+from transformer.run.run import Run
+from transformer.runtime.command import refusals_in_one_line
 from transformer.runtime.files import json_bytes, write_file
-from transformer.tasks.translators import open_translator, run_config, say
+from transformer.runtime.reporting import TerminalReporter
+from transformer.tasks.translators import configured, load_translator
 
 BATCH_SIZES = (1, 4, 16, 64, 256)
 JOINED = (1, 2, 4, 8)  # sentences that make one long one
@@ -55,7 +57,7 @@ def main() -> int:
         import matplotlib  # noqa: F401 - before hours of measurement
     except ImportError:
         raise UserError("matplotlib is not installed; pip install matplotlib") from None
-    if min(*arguments.pairs, arguments.sentences) < 1 or not run_config(arguments.run, []).data.test:
+    if min(*arguments.pairs, arguments.sentences) < 1 or not Run(arguments.run).config.data.test:
         raise UserError(f"--pairs and --sentences must be at least 1, and {arguments.run} must have a data.test")
     figures = decoding(arguments.run, arguments.sentences)
     figures["corpus"] = corpus_sizes(arguments.config, arguments.pairs, arguments.folder)
@@ -84,7 +86,7 @@ def corpus_sizes(config_path: str, sizes: Sequence[int], folder: Path) -> list[F
             "train_loader_share": training["median"]["loader_share"],
             "train_peak_megabytes": training["peak_memory_megabytes"],
         }
-        say(json.dumps(figures))
+        TerminalReporter().info(json.dumps(figures))
         found.append(figures)
     return found
 
@@ -100,7 +102,7 @@ def child(arguments: Sequence[str]) -> Any:
 def prepare_once(config: Config) -> Figures:
     """Seconds and memory of preparing a corpus with a given tokenizer."""
     start = time.perf_counter()
-    prepare(config, say)
+    prepare(config, TerminalReporter().info)
     seconds = time.perf_counter() - start
     return {"seconds": seconds, "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
@@ -108,7 +110,7 @@ def prepare_once(config: Config) -> Figures:
 def write_corpus(config: Config, pairs: Sequence[tuple[str, str]], size: int, folder: Path) -> Path:
     """Write `size` pairs and a config for them; returns the config. The tokenizer is the same for all sizes."""
     generator = random.Random(size)
-    prepared = prepare(config, say)
+    prepared = prepare(config, TerminalReporter().info)
     with (folder / "train.source").open("w") as sources, (folder / "train.target").open("w") as targets:
         for source, target in itertools.islice(itertools.cycle(pairs), size):
             sources.write(perturbed(source, generator) + "\n")
@@ -134,7 +136,7 @@ def perturbed(sentence: str, generator: random.Random) -> str:
 
 def decoding(run: Path, count: int) -> Figures:
     """Sentences a second for batches of each size, and target tokens a second for sentences of each length."""
-    pairs = itertools.islice(read_pairs(run_config(run, []).data.test), count)
+    pairs = itertools.islice(read_pairs(Run(run).config.data.test), count)
     sources = [source for source, _ in pairs]
     by_batch, by_length = list[Figures](), list[Figures]()
     for size in BATCH_SIZES:
@@ -147,18 +149,20 @@ def decoding(run: Path, count: int) -> Figures:
 
 
 def decode(run: Path, sources: Sequence[str], overrides: Sequence[str]) -> Figures:
-    translator = open_translator(run, overrides, use_all_cores=True)
-    tokens = translator.source_tokenizer.encode(sources)
-    translator.translate(sources[: len(sources) // 4])  # warm-up
-    start = time.perf_counter()
-    found = translator.translate_n_best(sources)
-    seconds = time.perf_counter() - start
+    opened = Run(run, overrides)
+    with configured(opened):
+        translator = load_translator(opened, TerminalReporter(), use_all_cores=True)
+        tokens = translator.source_tokenizer.encode(sources)
+        translator.translate(sources[: len(sources) // 4])  # warm-up
+        start = time.perf_counter()
+        found = translator.translate_n_best(sources)
+        seconds = time.perf_counter() - start
     figures = {
         "source_tokens_per_sentence": sum(map(len, tokens)) / len(tokens),
         "sentences_per_second": len(sources) / seconds,
         "target_tokens_per_second": sum(len(best[0].ids) + 1 for best in found) / seconds,
     }
-    say(json.dumps(figures))
+    TerminalReporter().info(json.dumps(figures))
     return figures
 
 

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transformer import load
-from transformer.cli import refusals_in_one_line
 from transformer.data.corpus import read_pairs
 from transformer.evaluation.metrics import Score, evaluate_corpus
-from transformer.tasks.translators import run_config, say
+from transformer.run.run import Run
+from transformer.runtime.command import refusals_in_one_line
+from transformer.runtime.reporting import TerminalReporter
 from trials.measured_part import MeasuredPart
 
 DEFAULT = "the run's own"
@@ -68,13 +69,13 @@ def main() -> int:
 
 def table(run: str, overrides: Sequence[str], names: Sequence[str]) -> str:
     """A row of Markdown for each setting, and the signature of all scores."""
-    config = run_config(run, overrides)
+    config = Run(run, overrides).config
     pairs = list(read_pairs(config.data.test))
     found = {}
     fastest = measure(run, [*overrides, *_ALONE], pairs, config.data.target_language)
     for number, name in enumerate(names, 1):
         found[name] = measure(run, [*overrides, *_ALONE, *SETTINGS[name]], pairs, config.data.target_language)
-        say(f"{name}: {found[name].bleu}, {found[name].speed:.1f} sentences/s")
+        TerminalReporter().info(f"{name}: {found[name].bleu}, {found[name].speed:.1f} sentences/s")
         if number % _AGAIN_AFTER == 0:
             again = measure(run, [*overrides, *_ALONE], pairs, config.data.target_language)
             fastest = max(fastest, again, key=lambda figures: figures.speed)
@@ -98,7 +99,7 @@ def _row(name: str, figures: Figures, default: Figures) -> str:
 
 def measure(run: str, options: Sequence[str], pairs: Sequence[tuple[str, str]], language: str) -> Figures:
     """Translate and score the pairs."""
-    translator = load(run, *options)
+    translator = load(run, *options, configure=True)
     start = time.process_time()
     found = translator.translate([source for source, _ in pairs])
     speed = len(found) / (time.process_time() - start)

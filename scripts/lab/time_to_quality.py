@@ -16,13 +16,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformer.cli import refusals_in_one_line
 from transformer.errors import UserError
 from transformer.evaluation.metrics import corpus_bleu
 from transformer.run.directory import RunDirectory
+from transformer.run.run import Run
+from transformer.runtime.command import refusals_in_one_line
 from transformer.runtime.records import points, read_records
+from transformer.runtime.reporting import TerminalReporter
 from transformer.tasks.evaluation_set import read_evaluation_set, translate_set
-from transformer.tasks.translators import run_config, say
 
 Point = tuple[float, float]  # minutes, BLEU
 
@@ -48,16 +49,17 @@ def curve_of(run: Path) -> list[Point]:
     Raises:
         UserError: where it holds no checkpoint whose time is known, or no test corpus.
     """
-    config = run_config(run, [])
-    corpus = read_evaluation_set(config, "test", None, None)
+    opened, reporter = Run(run), TerminalReporter()
+    corpus = read_evaluation_set(opened.config, "test", None, None)
     minutes = minutes_of(run)
     curve = []
     for update in RunDirectory(run).updates():
         if update in minutes:
-            found = translate_set(str(run), [f"decoding.checkpoint={update}"], corpus.sources)
-            bleu = corpus_bleu([each.text for each in found], corpus.references, config.data.target_language)
+            of_update = opened.changed([f"decoding.checkpoint={update}"])
+            found = translate_set(of_update, corpus.sources, reporter)
+            bleu = corpus_bleu([each.text for each in found], corpus.references, opened.languages[1])
             curve.append((minutes[update], bleu.value))
-            say(f"{run.name}, update {update}: {minutes[update]:.1f} minutes, {bleu}")
+            reporter.info(f"{run.name}, update {update}: {minutes[update]:.1f} minutes, {bleu}")
     if not curve:
         raise UserError(f"{run}: holds no checkpoint whose minutes its metrics.jsonl tells; train it anew")
     return curve

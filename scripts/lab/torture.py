@@ -25,8 +25,8 @@ from faults.damage import FILES, damage_newest_checkpoint, full, small_disk
 from faults.injection import KINDS
 from faults.life import Training, end
 from kill_and_resume import check_comparable, differences
-from transformer.cli import refusals_in_one_line
 from transformer.errors import UserError
+from transformer.runtime.command import refusals_in_one_line
 from transformer.runtime.files import json_bytes, write_file
 
 NAMES = {

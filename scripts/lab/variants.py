@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from transformer.cli import refusals_in_one_line
 from transformer.config import load_config
+from transformer.runtime.command import refusals_in_one_line
 from transformer.runtime.files import write_file
 from trials.recipe import BENCHMARK, Figures, Recipe, reported
 
@@ -98,9 +98,9 @@ def speed(recipe: Recipe, name: str) -> Figures:
 
 
 def parameters(run: Path) -> int:
-    from transformer.run.loading import load_model
+    from transformer.run.run import Run
 
-    return sum(parameter.numel() for parameter in load_model(run).model.parameters())
+    return sum(parameter.numel() for parameter in Run(run).load_model().parameters())
 
 
 def page(found: dict[str, Figures], command: Sequence[str]) -> str:

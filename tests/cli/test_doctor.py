@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from transformer.cli import doctor
 from transformer.errors import UserError
+from transformer.tasks import doctor
 from transformer.tasks.smoke import Smoke, smoke_training
 
 Command = Callable[..., Any]

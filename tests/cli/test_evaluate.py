@@ -14,8 +14,8 @@ import pytest
 import sacrebleu
 
 from transformer import load
-from transformer.cli import evaluate
 from transformer.run.directory import RunDirectory
+from transformer.tasks import evaluate
 
 # as the real one is called; a quarter for each sentence
 COMET_SCORE = """

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from transformer.cli.report import cross_attention, run_names
 from transformer.run.evaluations import read_evaluations
+from transformer.run.run import Run
+from transformer.runtime.reporting import SilentReporter
+from transformer.tasks.report import cross_attention, run_names
 
 Command = Callable[..., Any]
 
@@ -67,7 +69,7 @@ def test_plots(command: Command, evaluated: list[Path], tmp_path: Path) -> None:
 
 def test_attention_is_that_of_the_translation(evaluated: list[Path]) -> None:
     (evaluation,) = read_evaluations(evaluated[0] / "evaluations")
-    maps = cross_attention(str(evaluated[0]), evaluation, [0, 5])
+    maps = cross_attention(Run(evaluated[0]), evaluation, [0, 5], SilentReporter())
     assert maps.keys() == {0, 5}
     for place, found in maps.items():
         assert "".join(found.source).replace("▁", " ").strip(" ⏎") == evaluation.sources[place]

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from transformer.cli import stages
 from transformer.config import load_config
 from transformer.config.plan import load_plan
 from transformer.run.directory import RunDirectory
+from transformer.tasks import stages
 
 PLAN = """
 directory: FOLDER/plan

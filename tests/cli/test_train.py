@@ -20,7 +20,7 @@ from transformer.cli import main
 from transformer.config import load_config
 from transformer.reading import content_hash
 from transformer.run.directory import RunDirectory
-from transformer.run.loading import load_model
+from transformer.run.run import Run
 from transformer.runtime.lock import locked
 
 Arguments = list[str | Path]
@@ -230,7 +230,7 @@ def test_a_new_run_starts_from_another_ones_weights(
     started, first = records(tmp_path / "new", "train")[0], records(run_copy, "train")[0]
     assert (started["update"], started["epoch"]) == (1, 0)
     assert started["loss"] < first["loss"] - 1
-    ours, theirs = (load_model(run).model for run in (tmp_path / "new", run_copy))
+    ours, theirs = (Run(run).load_model() for run in (tmp_path / "new", run_copy))
     assert all(map(partial(torch.allclose, atol=1e-6), ours.parameters(), theirs.parameters()))
 
 

@@ -14,8 +14,8 @@ import pytest
 
 import transformer
 from transformer import load
-from transformer.cli import translate
 from transformer.run.directory import RunDirectory
+from transformer.tasks import translate
 
 HOSTILE = [
     "",

@@ -11,7 +11,7 @@ import pytest
 
 from transformer import load
 from transformer.cli import main
-from transformer.cli.tune import best_weights, ranked_first
+from transformer.tasks.tune import best_weights, ranked_first
 
 
 @pytest.fixture(scope="module")

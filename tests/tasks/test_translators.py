@@ -1,32 +1,35 @@
-"""What several verbs share: the config of a run, with overrides that make sense for a trained one."""
+"""Runs loaded for translating: what their options ask for, and what of the process stays as it was."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
+import torch
 
+from transformer import Run, load
 from transformer.config import load_config
-from transformer.errors import UserError
-from transformer.tasks.translators import open_translator, run_config
-
-
-def test_the_config_of_a_run_and_of_its_checkpoint_are_one(tiny_run: Path) -> None:
-    assert run_config(tiny_run, []) == run_config(tiny_run / "checkpoints" / "00000020", []) == load_config(tiny_run)
-
-
-@pytest.mark.parametrize("override", ["run.threads=2", "data.test=[]", "decoding.beam_size=7"])
-def test_what_does_not_touch_the_model_may_change(tiny_run: Path, override: str) -> None:
-    assert run_config(tiny_run, [override]) == load_config(tiny_run, [override]) != load_config(tiny_run)
-
-
-@pytest.mark.parametrize("override", ["model.norm=post", "training.max_updates=7", "tokenizer.vocab_size=400"])
-def test_what_a_run_was_trained_with_may_not_change(tiny_run: Path, override: str) -> None:
-    with pytest.raises(UserError, match=f"{override}: a trained run cannot change this"):
-        run_config(tiny_run, [override])
+from transformer.runtime.reporting import SilentReporter
+from transformer.tasks.translators import configured, load_translator
 
 
 def test_a_translator_uses_the_overridden_options(tiny_run: Path) -> None:
-    translator = open_translator(tiny_run, ["decoding.beam_size=3"])
+    translator = load_translator(Run(tiny_run, ["decoding.beam_size=3"]), SilentReporter())
     assert translator.options == load_config(tiny_run, ["decoding.beam_size=3"]).decoding
     assert not translator.model.training
+
+
+def test_loading_changes_nothing_of_the_process_unless_asked(tiny_run: Path) -> None:
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(2)
+    try:
+        load(tiny_run, "run.threads=1").translate(["Hund"])
+        assert torch.get_num_threads() == 2
+        assert torch.get_float32_matmul_precision() == before[1]
+        load(tiny_run, "run.threads=1", configure=True)
+        assert torch.get_num_threads() == 1
+        with configured(Run(tiny_run, ["run.threads=2"])):
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_float32_matmul_precision(before[1])

@@ -1,95 +1,59 @@
-"""The command line: one file a verb, and the only place where the rooms are wired together."""
+"""The command line: one file a verb, which parses its arguments, calls a task and prints what comes back."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import functools
 import importlib
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, ParamSpec, TextIO
 
 from transformer import __version__
-from transformer.errors import UserError, is_out_of_memory, printable
+from transformer.errors import UserError
+from transformer.runtime.command import Parser, refusals_in_one_line
 
-VERBS = {
-    "prepare": "train the tokenizer and encode the corpora of a config",
-    "train": "train a config, or go on with a run",
-    "stages": "train, translate and evaluate in stages that build on one another",
-    "translate": "translate sentences, a file or standard input with a run",
-    "evaluate": "score a run, or a file of translations, with BLEU, chrF2++ and TER",
-    "compare": "tell which differences between systems are more than chance",
-    "score": "print a run's own log-probability of given translations",
-    "report": "explain runs on an HTML page, and in plots",
-    "tune": "find the weights of a noisy channel on the validation corpus",
-    "align": "align the words of given translations",
-    "heads": "print how each attention head of a run attends",
-    "verify": "check that a run is whole and still translates as it did",
-    "average": "average the last checkpoints of a run",
-    "shortlist": "learn which words a run's translations can need, to decode faster",
-    "calibrate": "learn how far a run's translations can be trusted, for a confidence beside each",
-    "model": "print what a config's model consists of and costs",
-    "doctor": "look at this machine and try a ten-second training on it",
-    "config": "print the JSON Schema of configs, or a resolved config",
+GROUPS = {
+    "train": {
+        "prepare": "train the tokenizer and encode the corpora of a config",
+        "train": "train a config, or go on with a run",
+        "stages": "train, translate and evaluate in stages that build on one another",
+        "average": "average the last checkpoints of a run",
+    },
+    "translate": {
+        "translate": "translate sentences, a file or standard input with a run",
+        "shortlist": "learn which words a run's translations can need, to decode faster",
+        "calibrate": "learn how far a run's translations can be trusted, for a confidence beside each",
+        "tune": "find the weights of a noisy channel on the validation corpus",
+    },
+    "measure": {
+        "evaluate": "score a run, or a file of translations, with BLEU, chrF2++ and TER",
+        "compare": "tell which differences between systems are more than chance",
+        "score": "print a run's own log-probability of given translations",
+    },
+    "inspect": {
+        "report": "explain runs on an HTML page, and in plots",
+        "align": "align the words of given translations",
+        "heads": "print how each attention head of a run attends",
+        "model": "print what a config's model consists of and costs",
+        "config": "print the JSON Schema of configs, or a resolved config",
+        "doctor": "look at this machine and try a ten-second training on it",
+    },
+    "ship": {
+        "verify": "check that a run is whole and still translates as it did",
+    },
 }
-
-_MAX_MESSAGE = 2000  # characters
-Arguments = ParamSpec("Arguments")
+VERBS = {verb: purpose for verbs in GROUPS.values() for verb, purpose in verbs.items()}
 
 _USAGE = """usage: transformer VERB CONFIG_OR_RUN [section.key=value ...]
 
 Encoder-decoder Transformers for translation.
 
-verbs:
-{verbs}
+{groups}
 
 transformer VERB --help tells a verb's arguments. Every option of a config can be set as section.key=value.
 """
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose refusals are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        hint = "put sentences after --, or " if "unrecognized" in message and "translate" in self.prog else ""
-        raise UserError(f"{self.prog}: {message}; {hint}see {self.prog} --help")
-
-
-def refusals_in_one_line(work: Callable[Arguments, int]) -> Callable[Arguments, int]:
-    """A function that returns an exit code, but that what the user can mend ends in one line and exit code 2; Ctrl-C in
-    130, and a reader that has gone in 141."""
-
-    @functools.wraps(work)
-    def guarded(*positional: Arguments.args, **named: Arguments.kwargs) -> int:
-        try:
-            code = work(*positional, **named)
-            sys.stdout.flush()
-            return code
-        except UserError as error:
-            return _refuse(str(error))
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return 130
-        except BrokenPipeError:  # the reader, e.g. head, has what it wanted
-            _drop(sys.stdout)
-            return 141
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return _refuse(
-                "out of memory; lower training.micro_batch_tokens to train, decoding.batch_size or decoding.beam_size "
-                "to translate, or model.d_model for both"
-            )
-        except OSError as error:  # e.g. standard output goes to a disk that is full
-            _drop(sys.stdout)
-            advice = "check the path" if isinstance(error, FileNotFoundError) else "free space or mend permissions"
-            return _refuse(f"{error.filename or 'output'}: {error.strerror or error}; {advice}")
-
-    return guarded
 
 
 @refusals_in_one_line
@@ -105,26 +69,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _run(sys.argv[1:] if arguments is None else list(arguments))
 
 
-def _drop(stream: TextIO) -> None:
-    """Let what is still buffered for a stream that takes no more vanish, or Python complains at exit."""
-    with contextlib.suppress(io.UnsupportedOperation):  # a stream in memory, as in a notebook
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _refuse(message: str) -> int:
-    """Say why in one line, whatever the names in it contain."""
-    line = " ".join(message.splitlines())
-    line = line if len(line) <= _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} …"
-    try:
-        print("error:", printable(line), file=sys.stderr)
-    except OSError:  # standard error may go to the disk that is full
-        _drop(sys.stderr)
-    return 2
+def usage() -> str:
+    """What `transformer --help` prints."""
+    groups = [
+        "\n".join([f"{group}:", *(f"  {verb:<10} {purpose}" for verb, purpose in verbs.items())])
+        for group, verbs in GROUPS.items()
+    ]
+    return _USAGE.format(groups="\n\n".join(groups))
 
 
 def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
-        print(_USAGE.format(verbs="\n".join(f"  {verb:<10} {purpose}" for verb, purpose in VERBS.items())), end="")
+        print(usage(), end="")
         return 0
     if arguments[0] == "--version":
         print(__version__)

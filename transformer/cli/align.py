@@ -9,51 +9,26 @@ for a sure link, 1p2 for a possible one) the alignment error rate goes to standa
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from transformer.data.corpus import read_lines
-from transformer.decoding.attention_maps import attention_maps, word_alignment
-from transformer.errors import UserError
-from transformer.evaluation.alignment import GoldAlignment, alignment_error_rate, in_pharaoh_format, parse_gold
-from transformer.tasks.translators import check_counts, open_translator, read_matching_lines, say
+from transformer.cli.arguments import add_pair_of_files, add_run
+from transformer.runtime.reporting import TerminalReporter
+from transformer.tasks.align import align_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", help="a run directory, or one of its checkpoints")
-    parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="over the run's")
-    parser.add_argument("--source", required=True, metavar="FILE", help="source sentences")
-    parser.add_argument("--target", required=True, metavar="FILE", help="their translations")
+    add_run(parser)
+    add_pair_of_files(parser, "target", required=True)
     parser.add_argument("--layer", type=int, metavar="N", help="decoder layer, from 0 (default: the last but one)")
     parser.add_argument("--gold", metavar="FILE", help="alignments to compare with")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    sources, targets = read_matching_lines(arguments.source, arguments.target)
-    gold = None if arguments.gold is None else _gold(arguments.gold, len(sources), arguments.source)
-    translator = open_translator(arguments.run, arguments.overrides, alone=True)
-    decoder = translator.model.decoder
-    layers = len(decoder.layers)
-    layer = decoder.aligning_layer if arguments.layer is None else arguments.layer
-    if not 0 <= layer < layers:
-        raise UserError(f"--layer {layer}: the decoder has layers 0 to {layers - 1}")
-    found = []
-    for source_ids, target_ids in translator.encode_pairs(sources, targets):
-        cross = attention_maps(translator.model, source_ids, target_ids)[f"cross.{layer}"]
-        pieces = translator.source_tokenizer.pieces(source_ids), translator.target_tokenizer.pieces(target_ids)
-        found.append(word_alignment(cross, *pieces))
-        print(in_pharaoh_format(found[-1]))
-    if gold is not None:
-        say(f"alignment error rate {alignment_error_rate(found, gold):.4f}, {len(found):,} sentences, layer {layer}")
+    reporter = TerminalReporter()
+    files = arguments.source, arguments.target
+    found = align_files(arguments.run, *files, arguments.overrides, arguments.layer, arguments.gold, reporter)
+    for line in found.lines():
+        print(line)
+    if found.error_rate is not None:
+        rate = f"alignment error rate {found.error_rate:.4f}"
+        reporter.info(f"{rate}, {len(found.links):,} sentences, layer {found.layer}")
     return 0
-
-
-def _gold(path: str, count: int, source: str) -> list[GoldAlignment]:
-    lines = list(read_lines(Path(path)))
-    check_counts(path, len(lines), source, count)
-    gold = []
-    for number, line in enumerate(lines, 1):
-        try:
-            gold.append(parse_gold(line))
-        except ValueError as error:
-            raise UserError(f"{path}:{number}: {error}") from None
-    return gold

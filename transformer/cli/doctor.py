@@ -9,30 +9,9 @@ that its run directory lies on, and whether its corpora are there. The exit code
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from importlib import metadata
-from pathlib import Path
 
-import torch
-
-from transformer import __version__
-from transformer.config import SPLITS, Config, load_config
-from transformer.data.corpus import read_pairs
-from transformer.errors import UserError
-from transformer.runtime.device import choose_device, choose_precision, cpu_flags, physical_cores, precision_name
-from transformer.runtime.memory import available_memory
-from transformer.tasks.smoke import smoke_training
-
-_PACKAGES = ("torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pyarrow", "pydantic", "datasets")
-# what matrix products in fp32, bf16 and int8 are made of
-_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm", "sve")
-_FALLS_TO = 0.9  # of the first update's loss at most
-_GB = 1e9
+from transformer.config import load_config
+from transformer.tasks.doctor import diagnose
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,112 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    config = None if arguments.config is None else load_config(arguments.config, arguments.overrides)
-    checks: dict[str, Callable[[], str]] = {
-        "python": lambda: f"{platform.python_version()}, {platform.platform()}, transformer {__version__}",
-        "packages": _packages,
-        "processor": lambda: _processor(config),
-        "memory": _memory,
-        "disk": lambda: _disk(config),
-        "devices": lambda: ", ".join(_devices()),
-        "precision": lambda: _precision(config),
-        "compiler": _compiler,
-        "distributed": _distributed,
-        **({} if config is None else {"corpora": lambda: _corpora(config)}),
-        "training": lambda: _training(config),
-    }
-    wrong = [name for name, check in checks.items() if not _report(name, check)]
+    wrong = []
+    for check in diagnose(None if arguments.config is None else load_config(arguments.config, arguments.overrides)):
+        print(f"{check.name:<12} {'' if check.held else 'WRONG: '}{check.found}", flush=True)
+        wrong += [] if check.held else [check.name]
     print("OK" if not wrong else f"wrong: {', '.join(wrong)}")
     return 1 if wrong else 0
-
-
-def _report(name: str, check: Callable[[], str]) -> bool:
-    """Print a check's line; returns whether nothing is wrong."""
-    try:
-        print(f"{name:<12} {check()}", flush=True)
-    except (UserError, RuntimeError, OSError) as error:  # PyTorch and the system say in these what does not work
-        print(f"{name:<12} WRONG: {' '.join(str(error).split()) or type(error).__name__}", flush=True)
-        return False
-    return True
-
-
-def _packages() -> str:
-    installed = {distribution.name for distribution in metadata.distributions()}
-    missing = [name for name in _PACKAGES if name not in installed]
-    if missing:
-        raise UserError(f"{', '.join(missing)} not installed; pip install {' '.join(missing)}")
-    return ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
-
-
-def _processor(config: Config | None) -> str:
-    flags = cpu_flags()
-    known = ", ".join(flag for flag in _FLAGS if flag in flags) or "features unknown"
-    cores, threads = physical_cores(), config.run.threads if config is not None else None
-    return f"{platform.machine()} ({known}), cores for this process: {cores}, threads: {threads or cores}"
-
-
-def _memory() -> str:
-    free = available_memory()
-    return "not told by this system" if free is None else f"{free / _GB:.1f} GB free"
-
-
-def _disk(config: Config | None) -> str:
-    wanted = Path() if config is None else Path(config.run.directory)
-    place = next(path for path in (wanted.absolute(), *wanted.absolute().parents) if path.is_dir())
-    if not os.access(place, os.W_OK):
-        raise UserError(f"{place} cannot be written to; name another run.directory or mend permissions")
-    return f"{shutil.disk_usage(place).free / _GB:.1f} GB free at {place}"
-
-
-def _devices() -> Iterator[str]:
-    for index in range(torch.cuda.device_count()):
-        properties = torch.cuda.get_device_properties(index)
-        yield f"cuda:{index} {properties.name}, {properties.total_memory / _GB:.1f} GB"
-    if torch.backends.mps.is_available():
-        yield "mps"
-    yield "cpu"
-
-
-def _precision(config: Config | None) -> str:
-    device = choose_device("auto" if config is None else config.run.device)
-    precision = choose_precision("auto" if config is None else config.training.precision, device)
-    multiplies = choose_precision("auto", device) == torch.bfloat16
-    can = "multiplies" if multiplies else "does not multiply"
-    return f"{device.type} {can} in bf16; trains in {precision_name(precision)}"
-
-
-def _compiler() -> str:
-    found = next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++", "c++"))), None)
-    return (
-        f"{found}, which torch.compile needs on a CPU" if found else "none for C++: torch.compile cannot work on a CPU"
-    )
-
-
-def _distributed() -> str:
-    if not torch.distributed.is_available():
-        return "not in this build of PyTorch"
-    backends = [name for name in ("nccl", "gloo", "mpi", "ucc") if torch.distributed.is_backend_available(name)]
-    return ", ".join(backends) or "no backend"
-
-
-def _corpora(config: Config) -> str:
-    """Read the first pair of each corpus that is a file; those of the hub would have to be fetched."""
-    corpora = [corpus for split in (*SPLITS, "guard") for corpus in getattr(config.data, split)]
-    files = [corpus for corpus in corpora if corpus.hub is None]
-    for corpus in files:
-        next(read_pairs([corpus]), None)
-    there = f"{len(files)} there"
-    return there if len(files) == len(corpora) else f"{there}, {len(corpora) - len(files)} of the hub not looked for"
-
-
-def _training(config: Config | None) -> str:
-    overrides = []
-    if config is not None:
-        overrides = [f"run.device={config.run.device}", f"training.precision={config.training.precision}"]
-        overrides += [f"run.threads={json.dumps(config.run.threads)}"]
-    with tempfile.TemporaryDirectory() as directory:
-        smoke = smoke_training(Path(directory), overrides)
-    losses = f"loss {smoke.first_loss:.2f} → {smoke.last_loss:.2f} in {smoke.updates} updates and {smoke.seconds:.1f} s"
-    if not smoke.last_loss < _FALLS_TO * smoke.first_loss:
-        raise UserError(f"{losses}: it does not learn; another device (run.device) or precision may")
-    return f"{losses}; {smoke.source!r} → {smoke.translation!r}"

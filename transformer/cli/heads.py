@@ -11,30 +11,21 @@ from __future__ import annotations
 
 import argparse
 
-from transformer.decoding.attention_maps import HeadStatisticsSum, attention_maps
-from transformer.errors import UserError
-from transformer.tasks.evaluation_set import read_evaluation_set
-from transformer.tasks.translators import open_translator, run_config
+from transformer.cli.arguments import add_pair_of_files, add_run
+from transformer.runtime.reporting import TerminalReporter
+from transformer.tasks.heads import head_statistics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", help="a run directory, or one of its checkpoints")
-    parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="over the run's")
-    parser.add_argument("--source", metavar="FILE", help="source sentences in place of the run's test set")
-    parser.add_argument("--target", metavar="FILE", help="their translations")
+    add_run(parser)
+    add_pair_of_files(parser, "target")
     parser.add_argument("--sentences", type=int, default=1000, help="the most pairs to look at (default: 1000)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.sentences < 1:
-        raise UserError(f"--sentences {arguments.sentences}: must be at least 1")
-    config = run_config(arguments.run, arguments.overrides)
-    read = read_evaluation_set(config, "test", arguments.source, arguments.target, "--target")
-    sides = read.sources[: arguments.sentences], read.references[: arguments.sentences]
-    translator, statistics = open_translator(arguments.run, arguments.overrides, alone=True), HeadStatisticsSum()
-    for source_ids, target_ids in translator.encode_pairs(*sides):
-        statistics.add(attention_maps(translator.model, source_ids, target_ids))
+    files = arguments.source, arguments.target
+    found = head_statistics(arguments.run, *files, arguments.overrides, arguments.sentences, TerminalReporter())
     print("head", "entropy", "distance", "confidence", sep="\t")
-    for name, head in statistics.result().items():
+    for name, head in found.items():
         print(name, f"{head.entropy:.3f}", f"{head.distance:.2f}", f"{head.confidence:.3f}", sep="\t")
     return 0

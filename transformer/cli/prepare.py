@@ -10,22 +10,20 @@ from __future__ import annotations
 
 import argparse
 
-from transformer.config import load_config
-from transformer.data.parts import Shard
-from transformer.data.prepare import prepare, prepare_shard
-from transformer.tasks.translators import say
+from transformer.cli.arguments import add_config
+from transformer.runtime.reporting import TerminalReporter
+from transformer.tasks.prepare import prepare, prepare_part
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", help="a YAML config, or a run directory")
-    parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="over the config's")
+    add_config(parser)
     parser.add_argument("--shard", metavar="I/N", help="encode the I-th of N parts of the training corpus alone")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    config = load_config(arguments.config, arguments.overrides)
+    config, reporter = (arguments.config, arguments.overrides), TerminalReporter()
     if arguments.shard is not None:
-        print(prepare_shard(config, Shard.parse(arguments.shard), say))
+        print(prepare_part(*config, arguments.shard, reporter))
     else:
-        print(prepare(config, say).directory)
+        print(prepare(*config, reporter).directory)
     return 0

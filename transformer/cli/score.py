@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import argparse
 
-from transformer.tasks.translators import open_translator, read_matching_lines
+from transformer.cli.arguments import add_pair_of_files, add_run
+from transformer.runtime.reporting import TerminalReporter
+from transformer.tasks.score import score_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", help="a run directory, or one of its checkpoints")
-    parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="over the run's")
-    parser.add_argument("--source", required=True, metavar="FILE", help="source sentences")
-    parser.add_argument("--target", required=True, metavar="FILE", help="their translations")
+    add_run(parser)
+    add_pair_of_files(parser, "target", required=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    sources, targets = read_matching_lines(arguments.source, arguments.target)
-    for scored in open_translator(arguments.run, arguments.overrides).score(sources, targets):
-        print(f"{scored.score:.6f}", f"{scored.log_prob:.6f}", len(scored.ids) + 1, sep="\t")
+    scored = score_files(arguments.run, arguments.source, arguments.target, arguments.overrides, TerminalReporter())
+    for each in scored:
+        print(f"{each.score:.6f}", f"{each.log_prob:.6f}", len(each.ids) + 1, sep="\t")
     return 0

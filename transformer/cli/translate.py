@@ -27,25 +27,18 @@ An argument that reads section.key=value is an option; sentences after -- never 
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from transformer.config import Config, is_override
-from transformer.data.corpus import decode_lines, read_lines
-from transformer.data.parts import Shard
-from transformer.data.tokenizer import EOS
-from transformer.decoding.attention_maps import attention_maps
-from transformer.decoding.translator import Translator
 from transformer.errors import UserError
 from transformer.runtime.files import check_writable, write_file
-from transformer.tasks.confidences import open_calibration
-from transformer.tasks.translated_files import printed, translate_files
-from transformer.tasks.translators import open_translator, pinned, run_config
+from transformer.runtime.reporting import TerminalReporter
+from transformer.tasks.translate import translate_lines
+from transformer.tasks.translated_files import translate_into
 
 # a word before = and no space around it: a mistyped option sooner than a sentence
 _LIKE_AN_OPTION = re.compile(r"[A-Za-z_]+(\.[A-Za-z_0-9]+)*=\S*$")
@@ -87,26 +80,20 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("nothing to translate: standard input is closed; give sentences or --input FILE")
     if arguments.attention is not None:
         check_writable(Path(arguments.attention))
-    overrides = pinned(arguments.run, overrides)
-    config = run_config(arguments.run, overrides)
-    if arguments.attention is not None and config.decoding.ensemble:
-        raise UserError("--attention shows that of one model; leave it or decoding.ensemble out")
-    calibration = open_calibration(arguments.run, config)
-    maps = list[str]()
-    translator = open_translator(arguments.run, overrides, use_all_cores=True)
+    lines: Iterable[bytes] | Path = [os.fsencode(sentence.replace("\n", " ")) for sentence in sentences]
+    name = "command line"
+    if not sentences:
+        lines, name = (sys.stdin.buffer, "standard input") if path is None else (Path(path), path)
     interactive = not sentences and path is None and sys.stdin.isatty()
-    # sentences of like length are searched together, so a large chunk is fast; a person at a terminal waits for one
-    chunk_size = 1 if interactive else 16 * translator.options.batch_size * (translator.options.workers or 1)
-    number = 0
-    for chunk in _chunks(_lines(sentences, path), chunk_size):
-        first = number
-        for translations in translator.translate_n_best(chunk, first_number=number + 1):
-            number += 1
-            if arguments.attention is not None:
-                maps.append(_maps(translator, chunk[number - 1 - first], translations[0].ids))
-            print(*printed(number, translations, translator, calibration), sep="\n")
+    maps = list[str]()
+    wants_maps = arguments.attention is not None
+    for chunk in translate_lines(arguments.run, lines, name, overrides, wants_maps, interactive, TerminalReporter()):
+        for translated in chunk:
+            print(*translated.lines, sep="\n")
+            if wants_maps:
+                maps.append(translated.attention)
         sys.stdout.flush()
-    if arguments.attention is not None:
+    if wants_maps:
         write_file(Path(arguments.attention), "".join(maps).encode())
     return 0
 
@@ -116,30 +103,6 @@ def _into_directory(arguments: argparse.Namespace, overrides: list[str]) -> int:
         raise UserError("--output-directory needs --input FILE: its file takes the input's name")
     if arguments.attention is not None:
         raise UserError("--attention and --output-directory do not go together; give one of them")
-    shard = None if arguments.shard is None else Shard.parse(arguments.shard)
-    translate_files(arguments.run, overrides, arguments.input, Path(arguments.output_directory), shard)
+    directory = Path(arguments.output_directory)
+    translate_into(arguments.run, arguments.input, directory, overrides, arguments.shard, TerminalReporter())
     return 0
-
-
-def _maps(translator: Translator, sentence: str, target_ids: list[int]) -> str:
-    """A line of JSON: the pieces, end marks included, and the weights of every head."""
-    source_ids = translator.source_ids(sentence)
-    found = attention_maps(translator.model, source_ids, target_ids)
-    sides = (translator.source_tokenizer, source_ids), (translator.target_tokenizer, target_ids)
-    source, target = (tokenizer.pieces([*ids, EOS]) for tokenizer, ids in sides)
-    maps = {
-        name: [[[round(w, 4) for w in row] for row in head] for head in map_.tolist()] for name, map_ in found.items()
-    }
-    return json.dumps({"source": source, "target": target, "maps": maps}, ensure_ascii=False) + "\n"
-
-
-def _lines(sentences: list[str], path: str | None) -> Iterable[str]:
-    if sentences:
-        return decode_lines([os.fsencode(sentence.replace("\n", " ")) for sentence in sentences], "command line")
-    return read_lines(Path(path)) if path is not None else decode_lines(sys.stdin.buffer, "standard input")
-
-
-def _chunks(lines: Iterable[str], size: int) -> Iterator[list[str]]:
-    iterator = iter(lines)
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -23,6 +23,8 @@ MAX_DEPTH = 16
 _MAX_SHOWN = 200  # characters of a wrong value
 
 Key = tuple[str | int, ...]
+Sections = Mapping[str, Any]  # {"decoding": {"beam_size": 1}}
+Overrides = Sequence[str | Sections] | Sections  # texts are `section.key=value`
 Kind = TypeVar("Kind", bound=Section)
 
 # where pydantic speaks of Python
@@ -55,7 +57,27 @@ def is_override(argument: str) -> bool:
     return _OVERRIDE.match(argument) is not None
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def overridden_sections(overrides: Overrides) -> list[tuple[str, str]]:
+    """Each override as it can be shown, and the section that it names."""
+    return [(shown, path[0]) for shown, path, _ in _assignments(overrides)]
+
+
+def as_config(config: Config | Mapping[str, Any] | str | Path, overrides: Overrides = ()) -> Config:
+    """A config from whatever stands for one in Python: itself, its sections, a file or a run directory.
+
+    Raises:
+        UserError: as `load_config`.
+    """
+    if isinstance(config, Config):
+        return override_config(config, overrides)
+    if isinstance(config, Mapping):
+        tree: dict[str, Any] = {section: dict(options) for section, options in config.items()}
+        origins: dict[Key, str] = {}
+        return validated(Config, _with_overrides(tree, origins, overrides), origins, "config")
+    return load_config(config, overrides)
+
+
+def load_config(path: str | Path, overrides: Overrides = ()) -> Config:
     """Read a config file, or the config of a run directory, and lay overrides over it.
 
     Raises:
@@ -92,14 +114,14 @@ def _read_text(path: Path, follow_link: bool) -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
 
 
-def parse_config(text: str, name: str, overrides: Sequence[str] = ()) -> Config:
+def parse_config(text: str, name: str, overrides: Overrides = ()) -> Config:
     """Build a `Config` from YAML text; `name` stands for the file in messages."""
     tree, lines = _read_yaml(text, name)
     origins = {key: f"{name}:{line}" for key, line in lines.items()}
     return validated(Config, _with_overrides(tree, origins, overrides), origins, name)
 
 
-def override_config(config: Config, overrides: Sequence[str]) -> Config:
+def override_config(config: Config, overrides: Overrides) -> Config:
     """The same config with overrides laid over it."""
     if not overrides:
         return config
@@ -183,18 +205,35 @@ def _construct(loader: yaml.SafeLoader, node: yaml.Node, key: Key, lines: dict[K
     return loader.construct_object(node, deep=True)
 
 
-def _with_overrides(tree: dict[str, Any], origins: dict[Key, str], overrides: Sequence[str]) -> dict[str, Any]:
-    # a preset stands for options of the file, and yields to those that are given beside it
-    for override in sorted(overrides, key=lambda override: not override.startswith("model.preset=")):
+def _assignments(overrides: Overrides) -> Iterator[tuple[str, list[str], Any]]:
+    """Of each override how it can be shown, the path of its key, and its value."""
+    for override in [overrides] if isinstance(overrides, Mapping) else overrides:
+        if isinstance(override, Mapping):
+            yield from _assigned(override)
+            continue
         match = _OVERRIDE.match(override)
         if match is None:
             sections = ", ".join(Config.model_fields)
             raise UserError(f"{override}: an override reads section.key=value, with a section of {sections}")
-        path = [match[1], *match[2].removeprefix(".").split(".")]
         try:
             value = _Loader(match[3]).get_single_data()
         except (yaml.YAMLError, ValueError, RecursionError):
             value = match[3]
+        yield override, [match[1], *match[2].removeprefix(".").split(".")], value
+
+
+def _assigned(sections: Sections) -> Iterator[tuple[str, list[str], Any]]:
+    """The same of sections."""
+    for section, options in sections.items():
+        if not isinstance(options, Mapping):
+            raise UserError(f"{section}={_shown(options)}: give a section's options as a mapping")
+        for key, value in options.items():
+            yield f"{section}.{key}={_shown(value)}", [section, str(key)], value
+
+
+def _with_overrides(tree: dict[str, Any], origins: dict[Key, str], overrides: Overrides) -> dict[str, Any]:
+    # a preset stands for options of the file, and yields to those that are given beside it
+    for override, path, value in sorted(_assignments(overrides), key=lambda each: each[1] != ["model", "preset"]):
         branch: Any = tree
         for step in path[:-1]:
             branch = branch.setdefault(step, {}) if isinstance(branch, dict) else None

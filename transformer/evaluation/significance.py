@@ -82,6 +82,16 @@ class Comparison:
     def to_json(self) -> dict[str, object]:
         return asdict(self)
 
+    def lines(self) -> list[str]:
+        """An aligned table, and the signatures."""
+        metric = self.metric + ("" if self.higher_is_better else " (lower is better)")
+        heads = metric, "", "μ ± 95 %", "Δ", "95 % of Δ", "p bootstrap", "p randomisation", "sentences"
+        rows = [heads, *(_row(system) for system in self.systems)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+        aligned = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+        signatures = self.bootstrap_signature, self.randomisation_signature
+        return [*aligned, *(f"signature  {signature}" for signature in signatures)]
+
 
 def compare_systems(
     systems: Sequence[tuple[str, Sequence[str]]],
@@ -169,3 +179,13 @@ def _difference_intervals(
     cut = resamples // 40  # as sacreBLEU cuts its own intervals
     ordered = [np.sort(other - figures[0]) for other in figures[1:]]
     return [(float(values[cut]), float(values[-cut - 1])) for values in ordered]
+
+
+def _row(system: SystemScore) -> tuple[str, ...]:
+    interval = f"{system.bootstrap_mean:.2f} ± {system.bootstrap_half_width:.2f}"
+    figure = system.system, f"{system.value:.2f}", interval
+    if system.difference is None:
+        return *figure, *[""] * 5
+    d = system.difference
+    p_values = f"{d.p_bootstrap:.4f}", f"{d.p_randomisation:.4f}"
+    return *figure, f"{d.delta:+.2f}", f"{d.low:+.2f} to {d.high:+.2f}", *p_values, f"{d.sentences:,}"

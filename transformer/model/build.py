@@ -32,6 +32,8 @@ from transformer.model.variants.average_attention import AverageAttention
 from transformer.model.variants.grouped_query import GroupedCrossAttention, GroupedSelfAttention
 from transformer.model.variants.recurrent_unit import SimplerSimpleRecurrentUnit
 
+# options, source and target vocabulary, id of the padding → a model with its initial weights
+ModelBuilder = Callable[[ModelSection, int, int, int], Transformer]
 AnyStack = TypeVar("AnyStack", Encoder, Decoder)
 AnyAttention = TypeVar("AnyAttention", SelfAttention, CrossAttention)
 
@@ -68,11 +70,16 @@ def _assemble(options: ModelSection, source_vocab_size: int, target_vocab_size: 
 
 
 def model_shapes(
-    options: ModelSection, source_vocab_size: int, target_vocab_size: int, pad_id: int
+    options: ModelSection,
+    source_vocab_size: int,
+    target_vocab_size: int,
+    pad_id: int,
+    build: ModelBuilder | None = None,
 ) -> dict[str, tuple[int, ...]]:
-    """The weights' names and shapes, found on the meta device: nothing is allocated."""
+    """The weights' names and shapes, of a model of another builder's where one is given; found on the meta device:
+    nothing is allocated."""
     with torch.device("meta"):
-        model = _assemble(options, source_vocab_size, target_vocab_size, pad_id)
+        model = (build or _assemble)(options, source_vocab_size, target_vocab_size, pad_id)
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 

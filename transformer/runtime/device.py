@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -42,6 +42,23 @@ def autocast(device: torch.device, precision: torch.dtype) -> contextlib.Abstrac
     if precision == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=precision)
+
+
+@contextlib.contextmanager
+def configured_process(
+    threads: int | None, device: torch.device, training: bool = False, local_processes: int = 1
+) -> Iterator[None]:
+    """`configure_process` for as long as the context is open; afterwards threads and products are as they were.
+
+    The allocator stays as it was set: glibc does not tell what it was.
+    """
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    configure_process(threads, device, training, local_processes)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_float32_matmul_precision(before[1])
 
 
 def configure_process(

@@ -17,7 +17,7 @@ from transformer.errors import UserError
 from transformer.model.build import build_model, model_shapes
 from transformer.model.transformer import Transformer
 from transformer.run.directory import RunDirectory
-from transformer.run.loading import load_model
+from transformer.run.run import Run
 from transformer.run.state import TrainingState, load_model_tensors, model_tensors
 from transformer.run.store import MisfitError
 from transformer.runtime.device import choose_precision
@@ -142,14 +142,14 @@ def start_from(source: str, model: Transformer, prepared: Prepared) -> None:
     Raises:
         UserError: where its tokenizer is another, or its model.
     """
-    other = load_model(source)
+    other = Run(source)
     if other.tokenizer_hashes != tokenizer_hashes(prepared.source_tokenizer, prepared.target_tokenizer):
         raise UserError(
             f"training.start_from={source}: that run has another tokenizer; give its own as tokenizer.source_model, "
             "e.g. RUN/tokenizer/shared.model"
         )
     try:
-        load_model_tensors(model, model_tensors(other.model), other.checkpoint)
+        load_model_tensors(model, model_tensors(other.load_model()), other.checkpoint)
     except MisfitError as error:
         first = str(error).split(";")[0]
         raise UserError(f"training.start_from={source}: {first}; give this run that one's model section") from None

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from transformer.config import SPLITS, Config
-from transformer.data.corpus import read_pairs
+from transformer.data.corpus import read_lines, read_pairs
 from transformer.decoding.translator import Translation
 from transformer.errors import UserError
 from transformer.evaluation.significance import RESAMPLES
 from transformer.evaluation.words import count_words
-from transformer.runtime.reporting import Console
-from transformer.tasks.translators import described, open_translator, read_matching_lines, say
+from transformer.run.run import Run
+from transformer.runtime.reporting import Reporter
+from transformer.tasks.translators import configured, described, load_translator
 
 _MAX_SENTENCES = 10_000  # resampled unasked: sacreBLEU holds all resamples at once, for chrF2++ 100 kB a sentence
 
@@ -33,7 +35,7 @@ class EvaluationSet:
 
 
 def read_evaluation_set(
-    config: Config, split: str, source: str | None, reference: str | None, flag: str = "--reference"
+    config: Config, split: str, source: str | Path | None, reference: str | Path | None, flag: str = "--reference"
 ) -> EvaluationSet:
     """A corpus of a run's config, or two files where they are given.
 
@@ -49,7 +51,7 @@ def read_evaluation_set(
     if (source is None) != (reference is None):
         raise UserError(f"--source and {flag} belong together; give both")
     if source is not None and reference is not None:
-        name = f"./{source}" if source in SPLITS else source  # not to be taken for the run's own corpus
+        name = f"./{source}" if str(source) in SPLITS else str(source)  # not to be taken for the run's own corpus
         return EvaluationSet(name, *read_matching_lines(source, reference))
     corpora = getattr(config.data, split)
     if not corpora:
@@ -60,28 +62,50 @@ def read_evaluation_set(
     return EvaluationSet(split, [source for source, _ in pairs], [target for _, target in pairs])
 
 
-def translate_set(run: str, overrides: Sequence[str], sources: Sequence[str]) -> list[Translation]:
+def read_matching_lines(*paths: str | Path) -> list[list[str]]:
+    """The lines of several files.
+
+    Raises:
+        UserError: where one has not as many as the first.
+    """
+    first, *others = paths
+    read = [list(read_lines(Path(path))) for path in paths]
+    for path, lines in zip(others, read[1:], strict=True):
+        check_counts(first, len(read[0]), path, len(lines))
+    return read
+
+
+def check_counts(first: str | Path, first_count: int, second: str | Path, second_count: int) -> None:
+    """Refuse files that are to be read side by side and have different numbers of lines."""
+    if first_count != second_count:
+        counts = f"{first_count} lines and {second} has {second_count}"
+        raise UserError(f"{first} has {counts}; they must match line by line")
+
+
+def translate_set(run: Run, sources: Sequence[str], reporter: Reporter) -> list[Translation]:
     """A run's best translation of each sentence."""
-    return [best for best, *_ in search_set(run, overrides, sources)]
+    return [best for best, *_ in search_set(run, sources, reporter)]
 
 
-def search_set(run: str, overrides: Sequence[str], sources: Sequence[str]) -> list[list[Translation]]:
-    """A run's n best translations of each sentence; progress goes to the terminal."""
-    translator = open_translator(run, overrides, use_all_cores=True)
-    say(f"translating {len(sources):,} sentences, {described(translator.options)}")
-    console = Console(total=len(sources), unit="sentence")
-    try:
-        return translator.translate_n_best(sources, console.advance)
-    finally:
-        console.close()
+def search_set(run: Run, sources: Sequence[str], reporter: Reporter) -> list[list[Translation]]:
+    """A run's n best translations of each sentence; tells how far it is."""
+    with configured(run):
+        translator = load_translator(run, reporter, use_all_cores=True)
+        reporter.info(f"translating {len(sources):,} sentences, {described(translator.options)}")
+        progress = reporter.progress(len(sources), "sentence")
+        try:
+            return translator.translate_n_best(sources, progress.advance)
+        finally:
+            progress.close()
 
 
-def known_resamples(asked: int | None, sentences: int) -> int:
+def known_resamples(asked: int | None, sentences: int, reporter: Reporter) -> int:
     """How many test sets to draw for the intervals.
 
     Args:
         asked: `--resamples`; None where it was not given.
         sentences: of the test set.
+        reporter: hears where a large set gets no intervals unasked.
 
     Raises:
         UserError: for a number from which no 95 % interval can be read.
@@ -90,15 +114,17 @@ def known_resamples(asked: int | None, sentences: int) -> int:
         raise UserError(f"--resamples {asked}: give 100 to 100000, or 0 for no intervals")
     if asked is None and sentences > _MAX_SENTENCES:
         size = sentences / _MAX_SENTENCES
-        say(f"no intervals: for {sentences:,} sentences they take {size:.1f} GB; give --resamples {RESAMPLES}")
+        reporter.info(
+            f"no intervals: for {sentences:,} sentences they take {size:.1f} GB; give --resamples {RESAMPLES}"
+        )
         return 0
     return RESAMPLES if asked is None else asked
 
 
-def training_words(config: Config, sources: Iterable[str]) -> Counter[str] | None:
+def training_words(config: Config, sources: Iterable[str], reporter: Reporter) -> Counter[str] | None:
     """How often a run's training corpus has the words of some sources; None where the corpus is not at hand."""
     try:
         return count_words((source for source, _ in read_pairs(config.data.train)), sources)
     except UserError as error:
-        say(f"no figures by rarity: the training corpus is not at hand ({error}); name it with data.train=…")
+        reporter.info(f"no figures by rarity: the training corpus is not at hand ({error}); name it with data.train=…")
         return None

@@ -11,8 +11,8 @@ from transformer.evaluation import breakdown
 from transformer.evaluation import confidence as calibration
 from transformer.evaluation.comet import PROGRAM, comet_score
 from transformer.runtime.device import choose_device
+from transformer.runtime.reporting import Reporter
 from transformer.tasks.evaluation_set import EvaluationSet, training_words
-from transformer.tasks.translators import say
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Figures:
     lines: list[str]
 
 
-def broken_down(scored: EvaluationSet, hypotheses: Sequence[str], config: Config) -> Figures:
+def broken_down(scored: EvaluationSet, hypotheses: Sequence[str], config: Config, reporter: Reporter) -> Figures:
     """By length, by rarity, and plain faults."""
-    counts = training_words(config, scored.sources)
+    counts = training_words(config, scored.sources, reporter)
     sides = scored.sources, hypotheses, scored.references
     found = breakdown.break_down(*sides, config.data.target_language, counts)
     return Figures("breakdown", found.to_json(), breakdown.in_words(found))
@@ -46,9 +46,11 @@ def worth_of_confidences(
     return Figures("confidence", found.to_json(), calibration.in_words(found))
 
 
-def by_comet(scored: EvaluationSet, hypotheses: Sequence[str], config: Config, model: str) -> Figures:
+def by_comet(
+    scored: EvaluationSet, hypotheses: Sequence[str], config: Config, model: str, reporter: Reporter
+) -> Figures:
     """COMET by the user's own program."""
-    say(f"{PROGRAM}: scoring {len(hypotheses):,} sentences with {model}")
+    reporter.info(f"{PROGRAM}: scoring {len(hypotheses):,} sentences with {model}")
     gpus = int(choose_device(config.run.device).type == "cuda")
     found = comet_score(Path(model), scored.sources, hypotheses, scored.references, gpus)
     return Figures("comet", found.to_json(), [str(found)])

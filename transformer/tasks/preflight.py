@@ -17,7 +17,7 @@ from transformer.data.prepared import Prepared
 from transformer.errors import UserError, is_out_of_memory
 from transformer.run.store import read_checkpoint, write_checkpoint
 from transformer.runtime.memory import available_memory, bytes_in_words
-from transformer.tasks.translators import say
+from transformer.runtime.reporting import Reporter
 from transformer.tasks.validation import Validation
 from transformer.training.machine.compilation import uncompiled
 from transformer.training.machine.probe import Trial, try_batch
@@ -31,7 +31,7 @@ _SPELLED_SHARE = 0.05  # of tokens without a piece of their own: more is no long
 _ROWS = 10_000  # validation pairs that are looked at
 
 
-def preflight(trainer: Trainer, prepared: Prepared) -> None:
+def preflight(trainer: Trainer, prepared: Prepared, reporter: Reporter) -> None:
     """Try what the run will need, and say in one line what was found; weights and optimizer stay as they are.
 
     The main process of a job does it for all. Does nothing under `run.preflight: false`, and for a run that has no
@@ -44,12 +44,12 @@ def preflight(trainer: Trainer, prepared: Prepared) -> None:
     if not trainer.config.run.preflight or trainer.finished() or not trainer.processes.is_main:
         return
     start = time.perf_counter()
-    found = [check_disk(trainer), check_tokenizer(prepared)]
+    found = [check_disk(trainer), check_tokenizer(prepared, reporter)]
     if trainer.checkpoints.sharded:
         found.append("batch, validation and checkpoint not tried, for the model lies in pieces")
     else:
         found += [check_memory(trainer), check_validation(trainer, prepared), check_checkpoint(trainer)]
-    say(f"preflight: {'; '.join(found)}; {time.perf_counter() - start:.1f} s")
+    reporter.info(f"preflight: {'; '.join(found)}; {time.perf_counter() - start:.1f} s")
 
 
 def check_disk(trainer: Trainer) -> str:
@@ -76,7 +76,7 @@ def check_disk(trainer: Trainer) -> str:
     return f"{bytes_in_words(free)} of disk free, {bytes_in_words(max(0, needed - written))} needed"
 
 
-def check_tokenizer(prepared: Prepared) -> str:
+def check_tokenizer(prepared: Prepared, reporter: Reporter) -> str:
     """Find how much of the validation corpus the tokenizer has no piece for, and warn of much."""
     corpus = prepared.corpus("validation")
     rows = range(min(len(corpus), _ROWS))
@@ -87,8 +87,8 @@ def check_tokenizer(prepared: Prepared) -> str:
     ):
         shares[side] = float(np.isin(np.concatenate(ids), tokenizer.spelled_ids()).mean())
         if shares[side] > _SPELLED_SHARE:
-            say(
-                f"warning: {shares[side]:.1%} of the {side} tokens of data.validation are bytes or unknown; raise "
+            reporter.warning(
+                f"{shares[side]:.1%} of the {side} tokens of data.validation are bytes or unknown; raise "
                 "tokenizer.character_coverage or tokenizer.vocab_size, or look whether source and target are swapped"
             )
     return "bytes or unknown " + ", ".join(f"{share:.2%} of {side}" for side, share in shares.items())

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformer.cli.train import train
 from transformer.config import parse_config
-from transformer.run.directory import RunDirectory
-from transformer.tasks.translators import open_translator
+from transformer.runtime.records import read_records
+from transformer.runtime.reporting import SilentReporter
+from transformer.tasks.train import train
+from transformer.tasks.translators import load_translator
 
 # a language of which each word has one translation, in the same place
 WORDS = {
@@ -81,13 +80,12 @@ def smoke_training(directory: Path, overrides: Sequence[str] = ()) -> Smoke:
         overrides = [*overrides, f"data.{split}={json.dumps(sides)}"]
     places = [f"{key}={json.dumps(str(directory / name))}" for key, name in paths.items()]
     config = parse_config(_CONFIG, "smoke training", [*overrides, *places])
-    with contextlib.redirect_stderr(io.StringIO()):  # its narration is that of a run, which this is not
-        train(config)
-    run = RunDirectory(Path(config.run.directory))
-    records = [json.loads(line) for line in run.metrics.read_text("utf-8").splitlines()]
+    silent = SilentReporter()  # its narration is that of a run, which this is not
+    run = train(config, reporter=silent).run
+    records = read_records(run.directory.metrics)
     losses = [record["loss"] for record in records if record["kind"] == "train"]
     source = (directory / "validation.de").read_text("utf-8").splitlines()[0]
-    (translation,) = open_translator(run.path).translate([source])
+    (translation,) = load_translator(run, silent).translate([source])
     return Smoke(records[-1]["update"], records[-1]["seconds"], losses[0], losses[-1], source, translation)
 
 

@@ -17,7 +17,10 @@ from transformer.data.prepare import prepare
 from transformer.data.tokenizer import EOS
 from transformer.decoding.translator import Translation, Translator
 from transformer.evaluation.metrics import bleu_and_chrf
-from transformer.tasks.translators import freeze_weights, open_translator, run_config, say
+from transformer.run.run import Run
+from transformer.runtime.device import choose_device, configure_process
+from transformer.runtime.reporting import TerminalReporter
+from transformer.tasks.translators import freeze_weights, load_translator
 
 Measure = Callable[[], dict[str, float]]
 _LATENCY_SENTENCES = 100
@@ -25,8 +28,10 @@ _LATENCY_SENTENCES = 100
 
 def decoding_of_run(run: Path, overrides: Sequence[str], sentences: int) -> Measure:
     """A function that translates the run's test sentences: all together, then the first ones one by one."""
-    config = run_config(run, overrides)
-    translator = open_translator(run, overrides, use_all_cores=True)
+    opened = Run(run, overrides)
+    config = opened.config
+    configure_process(config.run.threads, choose_device(config.run.device))
+    translator = load_translator(opened, TerminalReporter(), use_all_cores=True)
     pairs = list(itertools.islice(read_pairs(config.data.test), sentences))
     sources, references = [source for source, _ in pairs], [target for _, target in pairs]
 
@@ -43,7 +48,7 @@ def decoding_of_run(run: Path, overrides: Sequence[str], sentences: int) -> Meas
 def decoding_untrained(config: Config, sentences: int) -> Measure:
     """A function that translates with an untrained model; all translations run to a fixed length, so that the work is
     the same on each machine."""
-    prepared = prepare(config, say)
+    prepared = prepare(config, TerminalReporter().info)
     model = untrained_model(config, prepared)
     with torch.no_grad():
         # an even end mark meets normalised states at logit 0, far below the best of thousands: all run to their limit

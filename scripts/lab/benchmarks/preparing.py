@@ -14,14 +14,14 @@ from transformer.data.prepare import prepare
 from transformer.data.prepared import Prepared
 from transformer.data.tokenizer import save_tokenizers
 from transformer.runtime.device import physical_cores
-from transformer.tasks.translators import say
+from transformer.runtime.reporting import TerminalReporter
 
 _CHUNK = 10_000
 
 
 def preparing(config: Config) -> Callable[[], dict[str, float]]:
     """A function that prepares the corpora anew with the tokenizer ready, and encodes the training lines alone."""
-    prepared = prepare(config, say)  # trains the tokenizer
+    prepared = prepare(config, TerminalReporter().info)  # trains the tokenizer
     tokenizers = prepared.source_tokenizer, prepared.target_tokenizer
     threads = config.run.threads or physical_cores()
 

@@ -15,8 +15,8 @@ from transformer.run.directory import RunDirectory
 from transformer.run.state import TrainingState
 from transformer.runtime.device import choose_precision
 from transformer.runtime.distributed import Processes
+from transformer.runtime.reporting import TerminalReporter
 from transformer.tasks.assembly import build_stream, build_updater
-from transformer.tasks.translators import say
 from transformer.training.checkpoints import TrainingCheckpoints
 from transformer.training.methods.weight_average import build_weight_average
 from transformer.training.trainer import Trainer
@@ -27,11 +27,11 @@ Measure = Callable[[], dict[str, float]]
 def training(config: Config, updates: int) -> Measure:
     """A function that trains for so many updates and tells target tokens (padding not counted) and operations a second,
     as a share of the machine's ceiling too (MFU), and how long the loader was waited for."""
-    prepared = prepare(config, say)
+    prepared = prepare(config, TerminalReporter().info)
     options, model = config.training, untrained_model(config, prepared)
     state = TrainingState()
     stream = build_stream(config, prepared, state, Processes())
-    updater = build_updater(config, model, Processes(), say)
+    updater = build_updater(config, model, Processes(), TerminalReporter().info)
     run = RunDirectory(Path(tempfile.gettempdir()))  # nothing is saved
     trainer = Trainer(
         config=config,

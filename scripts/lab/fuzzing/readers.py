@@ -25,7 +25,6 @@ from fuzzing.inputs import (
     odd_yaml,
 )
 from fuzzing.material import UPDATE, Material
-from transformer.cli.report import reported_runs
 from transformer.config import CorpusSection, dump_config, load_config, parse_config
 from transformer.data.corpus import read_lines, read_pairs
 from transformer.data.dataset import EncodedCorpus
@@ -36,10 +35,11 @@ from transformer.evaluation.alignment import parse_gold
 from transformer.report.card_text import card_text
 from transformer.report.page import render_page
 from transformer.run.calibration import CONFIDENCE_FILE, read_calibration
-from transformer.run.loading import load_model
+from transformer.run.run import Run
 from transformer.run.state import TrainingState, load_model_tensors, restore_optimizer
 from transformer.run.store import MODEL_FILE, OPTIMIZER_FILE, STATE_FILE, read_checkpoint
 from transformer.runtime.records import JsonLines
+from transformer.tasks.report import reported_runs
 from transformer.tasks.run_card import run_card
 from transformer.training.optimizer import build_optimizer
 
@@ -121,7 +121,7 @@ def _read_config(material: Material, folder: Path, odd: Input) -> None:
 def _read_run(material: Material, odd: Input) -> None:
     material.run.config.write_bytes(odd.content)
     try:
-        load_model(material.run.path)
+        Run(material.run.path).load_model()
     finally:
         material.run.config.write_bytes(material.files["config.yaml"])
 
@@ -158,8 +158,9 @@ def _read_report(material: Material, odd: Input) -> None:
     before = path.read_bytes()
     path.write_bytes(odd.content)
     try:
-        card_text(run_card(run))
-        runs = reported_runs([str(run.path)], None)
+        opened = Run(run.path)
+        card_text(run_card(opened))
+        runs = reported_runs([opened], ["run"], None)
         render_page(runs, 3, "0").encode("utf-8", "replace")
     finally:
         path.write_bytes(before)

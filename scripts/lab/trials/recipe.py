@@ -13,7 +13,7 @@ from typing import Any
 
 from transformer.errors import UserError
 from transformer.runtime.files import json_bytes, write_file
-from transformer.tasks.translators import say
+from transformer.runtime.reporting import TerminalReporter
 
 Figures = dict[str, float]
 BENCHMARK = str(Path(__file__).resolve().parents[1] / "benchmark.py")
@@ -52,7 +52,7 @@ class Recipe:
             if before["identity"] != identity:
                 raise UserError(f"{result}: of {before['identity']}, not of {identity}; use another folder")
             return before["figures"]  # type: ignore[no-any-return]
-        say(f"{name}: {kind}")
+        TerminalReporter().info(f"{name}: {kind}")
         figures = measure(name)
         write_file(result, json_bytes({"identity": identity, "figures": figures}))
         return figures

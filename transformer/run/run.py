@@ -1,0 +1,203 @@
+"""A run as everything else sees it: opened once from a path and overrides, each parsed once and kept.
+
+What needs a run takes this object, which stays as it was opened although a training may move `best` meanwhile.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformer.config import Config, Overrides, load_config, overridden_sections, override_config
+from transformer.data.tokenizer import PAD, Tokenizer, load_tokenizers, tokenizer_hashes
+from transformer.errors import UserError
+from transformer.model.build import ModelBuilder, build_model, model_shapes
+from transformer.model.transformer import Transformer
+from transformer.reading import file_sha256
+from transformer.run.directory import RunDirectory, run_of, split_checkpoint
+from transformer.run.state import load_model_tensors
+from transformer.run.store import MODEL_FILE, CheckpointError, MisfitError, read_checkpoint
+
+TRAINED = ("run", "data", "decoding")  # sections that can still change when a run is trained
+
+
+class Run:
+    """A run directory, or one checkpoint of it, with overrides laid over its options.
+
+    Args:
+        path: a run directory, or one of its checkpoint directories.
+        overrides: `section.key=value` texts, or sections as a mapping: `{"decoding": {"beam_size": 1}}`.
+        changeable: the sections that overrides may name.
+        build: makes the model, where it is not this project's own.
+        stored_config: what is in `config.yaml`, where that is known already.
+
+    Attributes:
+        directory: the paths of its files.
+        stored_config: as training wrote it.
+        config: the same under the overrides.
+
+    Raises:
+        UserError: where the path is no run, its config is damaged, or an override would change how it was trained.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        overrides: Overrides = (),
+        changeable: Sequence[str] = TRAINED,
+        build: ModelBuilder | None = None,
+        stored_config: Config | None = None,
+    ) -> None:
+        _check_sections(overrides, changeable)
+        self.given = Path(path)
+        self.directory = RunDirectory(run_of(path))
+        self.stored_config = stored_config or load_config(self.directory.path)
+        self.config = override_config(self.stored_config, overrides)
+        self.build = build
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.given)!r})"
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.directory.path
+
+    def changed(self, overrides: Overrides) -> Run:
+        """The same run under more overrides; its checkpoint stays unless they name another."""
+        _check_sections(overrides, TRAINED)
+        other = copy.copy(self)
+        other.config = override_config(self.config, overrides)
+        for kept, names in (("checkpoint", ("checkpoint",)), ("members", ("ensemble",)), ("reverse", ("reverse",))):
+            if any(getattr(other.config.decoding, name) != getattr(self.config.decoding, name) for name in names):
+                other.__dict__.pop(kept, None)
+        return other
+
+    def at_checkpoint(self, name: str) -> Run:
+        """The same run with another of its checkpoints, whatever path it was opened by.
+
+        Raises:
+            CheckpointError: where it has none of that name.
+        """
+        other = copy.copy(self)
+        other.checkpoint = self.directory.resolve(name)
+        return other
+
+    @property
+    def named_checkpoint(self) -> str | None:
+        """The name of the checkpoint that the path itself names, None where it names the run."""
+        return split_checkpoint(self.given)[1]
+
+    @functools.cached_property
+    def checkpoint(self) -> Path:
+        """The checkpoint directory that translates: the one that the path names, or `decoding.checkpoint`.
+
+        Raises:
+            CheckpointError: where it is not there; the message says which there are.
+        """
+        name = self.named_checkpoint
+        return self.directory.checkpoint(name) if name else self.directory.resolve(self.config.decoding.checkpoint)
+
+    def pinned(self) -> Run:
+        """Itself, its checkpoint resolved from now on.
+
+        Raises:
+            CheckpointError: as `checkpoint`.
+        """
+        _ = self.checkpoint
+        return self
+
+    @functools.cached_property
+    def tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
+        """Of source and target, the same object where they share a vocabulary."""
+        return load_tokenizers(self.directory.tokenizer)
+
+    @property
+    def tokenizer_hashes(self) -> list[str]:
+        """See `transformer.data.tokenizer.tokenizer_hashes`."""
+        return tokenizer_hashes(*self.tokenizers)
+
+    @functools.cached_property
+    def members(self) -> list[Run]:
+        """The runs that translate together with it, `decoding.ensemble`."""
+        return [Run(path) for path in self.config.decoding.ensemble]
+
+    @functools.cached_property
+    def reverse(self) -> Run | None:
+        """The run of the other direction, `decoding.reverse`."""
+        path = self.config.decoding.reverse
+        return None if path is None else Run(path)
+
+    @property
+    def languages(self) -> tuple[str, str]:
+        """Source and target language."""
+        return self.config.data.source_language, self.config.data.target_language
+
+    @property
+    def model_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each weight by name; nothing is allocated."""
+        source, target = self.tokenizers
+        return model_shapes(self.config.model, source.vocab_size, target.vocab_size, PAD, self.build)
+
+    def load_model(self) -> Transformer:
+        """The checkpoint's model, in evaluation mode, on the CPU.
+
+        Raises:
+            CheckpointError: where the checkpoint is missing or damaged; the message offers the newest good one.
+            MisfitError: where it is of another model than the config describes; nothing was allocated for either.
+        """
+        try:
+            stored = read_checkpoint(self.checkpoint, shapes=self.model_shapes)
+        except MisfitError:
+            raise  # the checkpoint is whole; another would fit no better
+        except CheckpointError as error:
+            raise self._offering_another(error) from None
+        source, target = self.tokenizers
+        model = (self.build or build_model)(self.config.model, source.vocab_size, target.vocab_size, PAD)
+        load_model_tensors(model, stored.model, self.checkpoint)
+        return model.eval()
+
+    def weights_sha256(self) -> str:
+        """Of the checkpoint's file of weights.
+
+        Raises:
+            UserError: where it cannot be read.
+        """
+        path = self.checkpoint / MODEL_FILE
+        try:
+            return file_sha256(path)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); check the run") from None
+
+    def translating_sha256(self) -> str:
+        """Of the weights that translate, those of the ensemble included, and of the way of finding translations where
+        that is no plain beam search: what a calibration holds for."""
+        options = self.config.decoding
+        hashes = [run.weights_sha256() for run in (self, *self.members)]
+        ways = [way for way in (options.method, options.rerank) if way not in ("beam", "none")]
+        parts = [*hashes, *ways]
+        return parts[0] if len(parts) == 1 else hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def _offering_another(self, error: CheckpointError) -> CheckpointError:
+        """The same error with the newest other good checkpoint named, and what to do with it."""
+        good = self.directory.newest_good(but=self.checkpoint)
+        if good is None:
+            return CheckpointError(f"{error}; no other checkpoint of this run is whole")
+        return CheckpointError(
+            f"{error}; the newest good one is {good}: use it with decoding.checkpoint={int(good.name)}"
+        )
+
+
+def open_run(run: Run | str | Path, overrides: Overrides = ()) -> Run:
+    """What a task was given as a run: opened, or changed where it is open already."""
+    return run.changed(overrides) if isinstance(run, Run) else Run(run, overrides)
+
+
+def _check_sections(overrides: Overrides, changeable: Sequence[str]) -> None:
+    for override, section in overridden_sections(overrides):
+        if section not in changeable:
+            allowed = ", ".join(f"{name}.*" for name in changeable[:-1]) + f" and {changeable[-1]}.*"
+            raise UserError(f"{override}: a trained run cannot change this; only {allowed} can")

@@ -1,0 +1,86 @@
+"""Words of given translations aligned with those of their sources, by a run's cross-attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformer.config import Overrides
+from transformer.data.corpus import read_lines
+from transformer.decoding.attention_maps import attention_maps, word_alignment
+from transformer.errors import UserError
+from transformer.evaluation.alignment import GoldAlignment, alignment_error_rate, in_pharaoh_format, parse_gold
+from transformer.run.run import Run, open_run
+from transformer.runtime.reporting import LoggingReporter, Reporter
+from transformer.tasks.evaluation_set import check_counts, read_matching_lines
+from transformer.tasks.translators import configured, load_translator
+
+
+@dataclass(frozen=True)
+class Alignments:
+    """Word alignments of two files.
+
+    Attributes:
+        links: for each line the pairs of source and target word, counted from 0.
+        layer: the decoder layer that they are read from.
+        error_rate: against gold alignments; None where there are none.
+    """
+
+    links: list[list[tuple[int, int]]]
+    layer: int
+    error_rate: float | None
+
+    def lines(self) -> list[str]:
+        """In Pharaoh format: `0-0 1-2`."""
+        return list(map(in_pharaoh_format, self.links))
+
+
+def align_files(
+    run: Run | str | Path,
+    source: str | Path,
+    target: str | Path,
+    overrides: Overrides = (),
+    layer: int | None = None,
+    gold: str | Path | None = None,
+    reporter: Reporter | None = None,
+) -> Alignments:
+    """Align the words of two files line by line.
+
+    Args:
+        run: a run directory, one of its checkpoints, or a `Run`.
+        source, target: sentences and their translations, words separated by spaces.
+        overrides: over the run's options.
+        layer: of the decoder, from 0; None: the last but one (Garg et al. 2019).
+        gold: a file of alignments to compare with.
+        reporter: takes warnings; None: Python's logging.
+
+    Raises:
+        UserError: where the files do not match, or the decoder has no such layer.
+    """
+    run = open_run(run, overrides)
+    sources, targets = read_matching_lines(source, target)
+    right = None if gold is None else _read_gold(gold, len(sources), source)
+    with configured(run):
+        translator = load_translator(run, reporter or LoggingReporter(), alone=True)
+        decoder = translator.model.decoder
+        chosen = decoder.aligning_layer if layer is None else layer
+        if not 0 <= chosen < len(decoder.layers):
+            raise UserError(f"--layer {layer}: the decoder has layers 0 to {len(decoder.layers) - 1}")
+        found = []
+        for source_ids, target_ids in translator.encode_pairs(sources, targets):
+            cross = attention_maps(translator.model, source_ids, target_ids)[f"cross.{chosen}"]
+            pieces = translator.source_tokenizer.pieces(source_ids), translator.target_tokenizer.pieces(target_ids)
+            found.append(word_alignment(cross, *pieces))
+    return Alignments(found, chosen, None if right is None else alignment_error_rate(found, right))
+
+
+def _read_gold(path: str | Path, count: int, source: str | Path) -> list[GoldAlignment]:
+    lines = list(read_lines(Path(path)))
+    check_counts(path, len(lines), source, count)
+    gold = []
+    for number, line in enumerate(lines, 1):
+        try:
+            gold.append(parse_gold(line))
+        except ValueError as error:
+            raise UserError(f"{path}:{number}: {error}") from None
+    return gold

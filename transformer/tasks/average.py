@@ -1,0 +1,74 @@
+"""The mean of a run's checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformer.config import Config, Overrides
+from transformer.errors import UserError
+from transformer.run.averages import write_average
+from transformer.run.directory import AVERAGED, RunDirectory
+from transformer.run.run import TRAINED, Run
+from transformer.run.state import TrainingState
+from transformer.run.store import CheckpointError, read_state
+from transformer.training.limits import is_finished
+from transformer.training.selection import updates_to_average
+
+
+@dataclass(frozen=True)
+class Average:
+    """An averaged checkpoint.
+
+    Attributes:
+        path: its directory.
+        updates: whose checkpoints it is the mean of.
+    """
+
+    path: Path
+    updates: list[int]
+
+
+def average(run: str | Path, overrides: Overrides = ()) -> Average:
+    """Average the weights of a run's last checkpoints, or its best ones, into `checkpoints/averaged`.
+
+    Args:
+        run: a run directory.
+        overrides: `training.average_checkpoints` says how many, `training.average_of` which.
+
+    Raises:
+        UserError: where there are fewer than two, or training made, and validated, an average already.
+    """
+    opened = Run(run, overrides, changeable=(*TRAINED, "training", "validation"))
+    path, config, directory = opened.path, opened.config, opened.directory
+    if opened.named_checkpoint is not None:
+        raise UserError(f"{run}: this is one checkpoint; name its run, {path}, to average several")
+    wanted = config.training.average_checkpoints
+    if wanted < 2:
+        raise UserError(f"training.average_checkpoints={wanted}: averaging needs two checkpoints; give 2 or more")
+    if directory.pointed("best") == AVERAGED:
+        raise UserError(
+            f"{path}: its best checkpoint is the average that training made, and validated; copy the run to try another"
+        )
+    updates = averaged_updates(directory, config)
+    if len(updates) < 2:
+        raise UserError(
+            f"{path}: averaging needs two checkpoints; with average_checkpoints={wanted} and average_of="
+            f"{config.training.average_of} there are {len(updates)} that count (one that a signal caused does not)"
+        )
+    write_average(directory, updates)
+    return Average(directory.checkpoint(AVERAGED), updates)
+
+
+def averaged_updates(run: RunDirectory, config: Config) -> list[int]:
+    """Those whose checkpoints training would average now; a newest one that a signal caused is not among them."""
+    held = run.updates()
+    if not held:
+        return []
+    newest = run.checkpoint(held[-1])
+    try:
+        state = TrainingState.from_json(read_state(newest), newest)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; delete {newest} to average without it") from None
+    last = {state.update} if is_finished(config, state) else set()  # else a signal may have caused it
+    return updates_to_average(config.training, {*run.regular_updates(config.checkpoint_every), *last}, state)

@@ -1,0 +1,73 @@
+"""How good a run's translations probably are, learned from the run's own certainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformer.config import Overrides
+from transformer.errors import UserError
+from transformer.evaluation.confidence import isotonic_fit, spearman
+from transformer.evaluation.metrics import sentence_chrf
+from transformer.run.calibration import CONFIDENCE_FILE, Calibration, log_prob_per_token, read_calibration
+from transformer.run.run import Run, open_run
+from transformer.runtime.files import check_writable
+from transformer.runtime.reporting import LoggingReporter, Reporter
+from transformer.tasks.evaluation_set import read_evaluation_set, translate_set
+
+_MIN_SENTENCES = 10
+_MANY = 500  # sentences; fewer make a coarse curve
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What a calibration gave.
+
+    Attributes:
+        path: of the file in the run.
+        corpus, sentences: what was translated.
+        spearman: rank correlation of certainty and quality; None where one of them is the same for all.
+    """
+
+    path: Path
+    corpus: str
+    sentences: int
+    spearman: float | None
+
+
+def calibrate(
+    run: Run | str | Path,
+    overrides: Overrides = (),
+    source: str | Path | None = None,
+    reference: str | Path | None = None,
+    reporter: Reporter | None = None,
+) -> Calibrated:
+    """Translate the validation corpus, or two files, set the log-probability per token of each translation against its
+    sentence chrF2++, and write the monotone curve into the run, for `decoding.confidence=true`.
+
+    Raises:
+        UserError: where the corpus is missing or too small, or the run cannot be written to.
+    """
+    run, reporter = open_run(run, overrides).pinned(), reporter or LoggingReporter()
+    check_writable(run.path / CONFIDENCE_FILE)
+    held = read_evaluation_set(run.config, "validation", source, reference)
+    pairs = [pair for pair in zip(held.sources, held.references, strict=True) if pair[0].strip()]
+    if len(pairs) < _MIN_SENTENCES:
+        raise UserError(f"{held.name}: {len(pairs)} sentences; a calibration needs {_MIN_SENTENCES} at least")
+    if len(pairs) < _MANY:
+        reporter.warning(f"{len(pairs)} sentences make a coarse calibration; {_MANY} or more are better")
+    translations = translate_set(run, [source for source, _ in pairs], reporter)
+    qualities = sentence_chrf([translation.text for translation in translations], [target for _, target in pairs])
+    certainties = [log_prob_per_token(translation) for translation in translations]
+    knots = isotonic_fit(certainties, qualities)
+    path = Calibration(run.translating_sha256(), *knots, held.name, len(pairs)).write(run.path)
+    return Calibrated(path, held.name, len(pairs), spearman(certainties, qualities))
+
+
+def open_calibration(run: Run) -> Calibration | None:
+    """A run's calibration where `decoding.confidence` asks for it.
+
+    Raises:
+        UserError: where there is none, or one of other weights.
+    """
+    return read_calibration(run.path, run.translating_sha256()) if run.config.decoding.confidence else None

@@ -1,0 +1,144 @@
+"""Systems compared on one test set: which differences are more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformer.config import Overrides
+from transformer.data.corpus import read_lines
+from transformer.errors import UserError
+from transformer.evaluation.significance import RESAMPLES, TRIALS, Comparison, compare_systems
+from transformer.run.run import Run, open_run
+from transformer.runtime.reporting import LoggingReporter, Reporter
+from transformer.tasks.evaluation_set import (
+    EvaluationSet,
+    check_counts,
+    known_resamples,
+    read_evaluation_set,
+    translate_set,
+)
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """What systems are compared on.
+
+    Attributes:
+        split: of the first run's data.
+        source, reference: files in place of it; the sources only where a run is translated.
+        target_language: chooses BLEU's tokenizer where no run does.
+    """
+
+    split: str = "test"
+    source: str | None = None
+    reference: str | None = None
+    target_language: str | None = None
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """What a comparison found.
+
+    Attributes:
+        corpus, sentences: what it was made on.
+        baseline: the first system.
+        comparisons: one for each metric.
+    """
+
+    corpus: str
+    sentences: int
+    baseline: str
+    comparisons: list[Comparison]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything."""
+        return vars(self) | {"comparisons": [comparison.to_json() for comparison in self.comparisons]}
+
+
+@dataclass(frozen=True)
+class _System:
+    """A run, or a file's lines."""
+
+    name: str
+    run: Run | None = None
+    lines: list[str] | None = None
+
+
+def compare(
+    systems: Sequence[Run | str | Path],
+    overrides: Overrides = (),
+    test_set: TestSet | None = None,
+    resamples: int | None = None,
+    trials: int = TRIALS,
+    reporter: Reporter | None = None,
+) -> ComparisonResult:
+    """Compare systems by BLEU, chrF2++ and TER, with sacreBLEU's paired bootstrap (Koehn 2004) and paired approximate
+    randomisation (Riezler and Maxwell 2005).
+
+    Args:
+        systems: runs, which are translated now, or files of translations, a line each; the first is the baseline.
+        overrides: over the options of every run.
+        test_set: None: the test set of the first run.
+        resamples, trials: of bootstrap and randomisation.
+        reporter: hears of progress; None: Python's logging.
+
+    Raises:
+        UserError: where the systems do not fit together, or the test set is not known.
+    """
+    reporter, test_set = reporter or LoggingReporter(), test_set or TestSet()
+    if len(systems) < 2:
+        raise UserError("compare takes a baseline and at least one other system; give two runs or files")
+    if not 100 <= trials <= 1_000_000:
+        raise UserError(f"--trials {trials}: give 100 to 1000000")
+    if resamples == 0:
+        raise UserError("--resamples 0: a comparison needs them; give 100 to 100000")
+    opened = [_open(system, overrides) for system in systems]
+    scored = _evaluation_set(test_set, opened)
+    # asked or not: a comparison is nothing without them
+    resamples = known_resamples(resamples or RESAMPLES, len(scored.references), reporter)
+    language = _target_language(test_set, opened)
+    for system in opened:
+        if system.lines is not None:
+            check_counts(system.name, len(system.lines), f"the test set ({scored.name})", len(scored.references))
+    hypotheses = [(system.name, _translations(system, scored, reporter)) for system in opened]
+    found = compare_systems(hypotheses, scored.references, language, resamples, trials)
+    return ComparisonResult(scored.name, len(scored.references), opened[0].name, found)
+
+
+def _open(system: Run | str | Path, overrides: Overrides) -> _System:
+    if isinstance(system, Run) or Path(system).is_dir():
+        run = open_run(system, overrides)
+        return _System(str(run.given), run=run)
+    return _System(str(system), lines=list(read_lines(Path(system))))
+
+
+def _evaluation_set(test_set: TestSet, systems: list[_System]) -> EvaluationSet:
+    run = next((system.run for system in systems if system.run is not None), None)
+    if run is not None:
+        return read_evaluation_set(run.config, test_set.split, test_set.source, test_set.reference)
+    if test_set.reference is None or test_set.source is not None:
+        raise UserError("all systems are files, so the test set is not known; give --reference FILE, and no --source")
+    return EvaluationSet(test_set.reference, [], list(read_lines(Path(test_set.reference))))
+
+
+def _target_language(test_set: TestSet, systems: list[_System]) -> str:
+    """The one language into which all systems translate."""
+    known = {system.name: system.run.languages[1] for system in systems if system.run is not None}
+    if test_set.target_language is not None:
+        known["--target-language"] = test_set.target_language
+    if not known:
+        raise UserError("all systems are files, so the language is not known; give --target-language CODE, e.g. de")
+    if len(set(known.values())) > 1:
+        said = ", ".join(f"{name}: {language}" for name, language in known.items())
+        raise UserError(f"the systems translate into different languages ({said}); compare those of one")
+    return next(iter(known.values()))
+
+
+def _translations(system: _System, scored: EvaluationSet, reporter: Reporter) -> list[str]:
+    if system.run is None:
+        return system.lines or []
+    reporter.info(f"{system.name}:")
+    return [translation.text for translation in translate_set(system.run, scored.sources, reporter)]

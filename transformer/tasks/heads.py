@@ -1,0 +1,47 @@
+"""How each attention head of a run attends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformer.config import Overrides
+from transformer.decoding.attention_maps import HeadStatistics, HeadStatisticsSum, attention_maps
+from transformer.errors import UserError
+from transformer.run.run import Run, open_run
+from transformer.runtime.reporting import LoggingReporter, Reporter
+from transformer.tasks.evaluation_set import read_evaluation_set
+from transformer.tasks.translators import configured, load_translator
+
+
+def head_statistics(
+    run: Run | str | Path,
+    source: str | Path | None = None,
+    target: str | Path | None = None,
+    overrides: Overrides = (),
+    sentences: int = 1000,
+    reporter: Reporter | None = None,
+) -> dict[str, HeadStatistics]:
+    """Entropy, distance and largest weight of each head (Voita et al. 2019), over given translations.
+
+    Args:
+        run: a run directory, one of its checkpoints, or a `Run`.
+        source, target: files; None: the run's test set.
+        overrides: over the run's options.
+        sentences: the most pairs that are looked at.
+        reporter: takes warnings; None: Python's logging.
+
+    Returns:
+        By head: `cross.2.1` is head 1 of the decoder's layer 2.
+
+    Raises:
+        UserError: where the files do not match, or no sentence is asked for.
+    """
+    if sentences < 1:
+        raise UserError(f"--sentences {sentences}: must be at least 1")
+    run, statistics = open_run(run, overrides), HeadStatisticsSum()
+    read = read_evaluation_set(run.config, "test", source, target, "--target")
+    with configured(run):
+        translator = load_translator(run, reporter or LoggingReporter(), alone=True)
+        for source_ids, target_ids in translator.encode_pairs(read.sources[:sentences], read.references[:sentences]):
+            statistics.add(attention_maps(translator.model, source_ids, target_ids))
+    return statistics.result()

@@ -1,0 +1,153 @@
+"""Trainings, translations and evaluations that build on one another, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformer.config.plan import Stage, load_plan
+from transformer.errors import UserError
+from transformer.reading import read_json
+from transformer.runtime.files import json_bytes, write_file
+from transformer.runtime.lock import locked
+from transformer.runtime.reporting import LoggingReporter, Reporter
+
+_RECORD = "finished.json"
+_MAX_RECORD_BYTES = 1_000_000
+SIGNALLED = 128
+# a line of text for each sentence, whatever the run's own options are
+_PLAIN_TEXT = ["decoding.n_best=1", "decoding.confidence=false", "decoding.token_scores=false"]
+
+
+@dataclass(frozen=True)
+class StagesResult:
+    """How stages ended.
+
+    Attributes:
+        outputs: by stage, what it left.
+        code: 0, or the exit code of the verb that stopped: 128 + n after signal n.
+        stopped: the stage that stopped, in words; None: none did.
+    """
+
+    outputs: dict[str, Path]
+    code: int = 0
+    stopped: str | None = None
+
+
+def run_stages(plan: str | Path, until: str | None = None, reporter: Reporter | None = None) -> StagesResult:
+    """Do the stages of a plan that are not done yet.
+
+    Args:
+        plan: a YAML file of stages.
+        until: the last stage to be done now; None: all.
+        reporter: hears which stage begins; None: Python's logging. The stages themselves speak on standard error.
+
+    Raises:
+        UserError: for a plan that is wrong, or says something else of a stage that is finished.
+    """
+    reporter, loaded = reporter or LoggingReporter(), load_plan(plan)
+    directory, stages, identities = Path(loaded.directory), loaded.resolved(), loaded.identities()
+    wanted = _until(stages, until)
+    loaded.training_configs(str(plan))  # refuses now what would be refused hours later
+    outputs = {stage.name: stage.output(directory) for stage in wanted}
+    with locked(directory):
+        finished = _finished(directory / _RECORD)
+        _check_unchanged(directory, stages, finished, identities)
+        for number, stage in enumerate(wanted, 1):
+            title = f"stage {number} of {len(stages)}, {stage.name}"
+            if stage.name in finished:
+                reporter.info(f"{title}: finished before")
+                continue
+            reporter.info(f"{title}: {stage.kind}")
+            if code := do(command(stage, directory)):
+                # after signal n a verb's code is 128 + n, and -n where that killed it
+                return StagesResult(outputs, SIGNALLED - code if code < 0 else code, title)
+            _check_output(directory, stage)
+            finished[stage.name] = identities[stage.name]
+            write_file(directory / _RECORD, json_bytes(finished))
+    return StagesResult(outputs)
+
+
+def command(stage: Stage, directory: Path) -> list[str]:
+    """The verb and its arguments that do a stage."""
+    output, overrides = stage.output(directory), stage.overrides()
+    if stage.train is not None:
+        return ["train", stage.train, *overrides, f"run.directory={json.dumps(str(output), ensure_ascii=False)}"]
+    if stage.translate is not None and stage.input is not None:
+        folder = str(output.parent)
+        return [
+            "translate",
+            stage.translate,
+            *_PLAIN_TEXT,
+            *overrides,
+            "--input",
+            stage.input,
+            "--output-directory",
+            folder,
+        ]
+    assert stage.evaluate is not None
+    output.parent.mkdir(parents=True, exist_ok=True)
+    return ["evaluate", stage.evaluate, *overrides, "--json", str(output)]
+
+
+def do(arguments: list[str]) -> int:
+    """Run a verb in a process of its own; returns its exit code.
+
+    A signal is the verb's to answer, by saving: one from the terminal reaches it by itself, one to this process is
+    handed on.
+    """
+    # -P: the folder of a stranger's plan is not searched for Python modules
+    with subprocess.Popen([sys.executable, "-P", "-m", "transformer", *arguments]) as process:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        before_end = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
+        try:
+            return process.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGTERM, before_end)
+
+
+def _until(stages: list[Stage], name: str | None) -> list[Stage]:
+    """The stages up to the one of this name; all without a name."""
+    if name is None:
+        return stages
+    names = [stage.name for stage in stages]
+    if name not in names:
+        raise UserError(f"--until {name}: no stage has this name; the plan's are {', '.join(names)}")
+    return stages[: names.index(name) + 1]
+
+
+def _finished(record: Path) -> dict[str, str]:
+    """The identity of each finished stage."""
+    if not record.exists():
+        return {}
+    try:
+        finished = read_json(record, _MAX_RECORD_BYTES)
+    except (OSError, ValueError):
+        raise UserError(f"{record}: damaged; delete it, and each stage finds by itself what it has done") from None
+    if not isinstance(finished, dict) or not all(isinstance(value, str) for value in finished.values()):
+        raise UserError(f"{record}: damaged; delete it, and each stage finds by itself what it has done")
+    return finished
+
+
+def _check_unchanged(
+    directory: Path, stages: list[Stage], finished: dict[str, str], identities: dict[str, str]
+) -> None:
+    for place, stage in enumerate(stages):
+        if stage.name in finished and finished[stage.name] != identities[stage.name]:
+            later = [other.name for other in stages[place:] if other.name in finished]
+            raise UserError(
+                f"{directory / stage.name}: this stage is finished, and the plan says something else of it now; put "
+                f"the plan back, or name another directory (finished with it: {', '.join(later)})"
+            )
+        if stage.name in finished:
+            _check_output(directory, stage)
+
+
+def _check_output(directory: Path, stage: Stage) -> None:
+    if not stage.output(directory).exists():
+        raise UserError(f"{stage.output(directory)}: is not there, though its stage is finished; put it back")

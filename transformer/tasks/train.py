@@ -1,0 +1,233 @@
+"""A config trained, or a run gone on with."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from transformer import __version__
+from transformer.config import MAY_CHANGE_ON_RESUME, Config, Overrides, as_config, load_config, override_config
+from transformer.data.corpus import describe
+from transformer.data.prepare import prepare
+from transformer.data.prepared import Prepared
+from transformer.errors import UserError
+from transformer.model.build import ModelBuilder
+from transformer.run.directory import RunDirectory
+from transformer.run.manifest import check_config, check_data, check_directory, environment, write_run
+from transformer.run.run import Run
+from transformer.runtime.device import choose_device, choose_precision, configured_process, precision_name
+from transformer.runtime.distributed import Processes, join_processes
+from transformer.runtime.lock import locked
+from transformer.runtime.records import JsonLines, RecordListener
+from transformer.runtime.reporting import LoggingReporter, Narrator, Reporter, SilentReporter, clock
+from transformer.runtime.tensorboard import TensorBoard
+from transformer.tasks.assembly import build_trainer, probe_micro_batches
+from transformer.tasks.preflight import preflight
+from transformer.tasks.run_card import write_card
+from transformer.tasks.verify import record_verification
+from transformer.training.limits import nearest_limit
+from transformer.training.schedule import hangs_on_end
+from transformer.training.trainer import Outcome, Trainer
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training left.
+
+    Attributes:
+        run: the run, with its best checkpoint.
+        outcome: how training ended: `reason`, the validation metric's `best`, and the `signal` that stopped it.
+    """
+
+    run: Run
+    outcome: Outcome
+
+
+def train(
+    config: Config | Mapping[str, Any] | str | Path,
+    overrides: Overrides = (),
+    *,
+    model: ModelBuilder | None = None,
+    listeners: Sequence[RecordListener] = (),
+    reporter: Reporter | None = None,
+) -> TrainingResult:
+    """Prepare the data, and train a config, or go on with a run from its newest checkpoint exactly.
+
+    While it works the process has the threads, products and allocator that training is fastest with; afterwards threads
+    and products are as they were.
+
+    Args:
+        config: a YAML file, a run directory, sections as a mapping, or a `Config`.
+        overrides: over its options.
+        model: builds the model in place of this project's own: options, source and target vocabulary, id of the
+            padding → `Transformer`. Give it to `Run` and `load` again.
+        listeners: hear each record (`kind` train, validation or fault) beside the run's own `metrics.jsonl`.
+        reporter: hears of progress; None: Python's logging.
+
+    Raises:
+        UserError: for whatever is missing, damaged or does not fit together; the message names it.
+    """
+    reporter = reporter or LoggingReporter()
+    stored, parsed = _parsed(config, overrides)
+    device = choose_device(parsed.run.device)
+    options = parsed.run
+    with (
+        join_processes(device, options.stall_minutes) as processes,
+        configured_process(options.threads, device, training=True, local_processes=processes.local_size),
+    ):
+        training = _Training(parsed, device, processes, model, listeners, reporter)
+        if not processes.is_main:
+            processes.wait()  # for the main one to write the run
+            return training.result(training.fit(training.prepare()))
+        check_run(training.directory, parsed, stored)
+        prepared = training.prepare()
+        with locked(training.directory.path):
+            training.write_run(prepared)
+            processes.wait()
+            result = training.result(training.fit(prepared))
+            if result.outcome.signal is None:
+                _verify_later(result.run, reporter)
+            write_card(result.run, reporter)
+            return result
+
+
+def _parsed(config: Config | Mapping[str, Any] | str | Path, overrides: Overrides) -> tuple[Config | None, Config]:
+    """The config that the run directory holds, where that is what was given, and the config to train."""
+    if not isinstance(config, str | Path) or not Path(config).is_dir():
+        return None, as_config(config, overrides)
+    stored = load_config(config)
+    # the run may have been moved since its config was written
+    here = {"run": {"directory": str(config)}}
+    return stored, override_config(override_config(stored, overrides), here)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What the steps of a training share."""
+
+    config: Config
+    device: torch.device
+    processes: Processes
+    model: ModelBuilder | None
+    listeners: Sequence[RecordListener]
+    reporter: Reporter
+
+    @property
+    def directory(self) -> RunDirectory:
+        return RunDirectory(Path(self.config.run.directory))
+
+    @property
+    def speaker(self) -> Reporter:
+        """The reporter, of the job's main process alone."""
+        return self.reporter if self.processes.is_main else SilentReporter()
+
+    @property
+    def precision(self) -> torch.dtype:
+        return choose_precision(self.config.training.precision, self.device)
+
+    def prepare(self) -> Prepared:
+        """The run's data, by its own tokenizer where it has begun."""
+        own = self.directory.tokenizer if self.directory.updates() else None
+        return prepare(self.config, self.speaker.info, own)
+
+    def write_run(self, prepared: Prepared) -> None:
+        """Write what the run is, where its data are still those that it began with."""
+        data = prepared.manifest | {"guard": [describe(corpus) for corpus in self.config.data.guard]}
+        check_data(self.directory, prepared.directory, data)
+        where = environment(self.device, self.precision, self.processes)
+        manifest = {"transformer": __version__, "seed": self.config.run.seed, "environment": where, "data": data}
+        write_run(self.directory, self.config, (prepared.source_tokenizer, prepared.target_tokenizer), manifest)
+
+    def fit(self, prepared: Prepared) -> Outcome:
+        """Build the model or restore it, and train it."""
+        config, processes, say = self.config, self.processes, self.speaker.info
+        trainer = build_trainer(config, self.directory, prepared, self.device, processes, say)
+        parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+        threads, precision = torch.get_num_threads(), precision_name(self.precision)
+        say(f"model: {parameters:,} parameters; {self.device.type}, {threads} threads, {precision}")
+        if processes.size > 1:
+            spread = (
+                "each with the whole model" if config.training.sharding == "none" else "each with a part of the model"
+            )
+            say(f"{processes.size} processes, {spread}")
+        if processes.is_main:
+            narrator = Narrator(self.reporter, config.training.max_updates, trainer.state.update)
+            trainer.listeners = [
+                *record_listeners(config, self.directory, trainer.state.update),
+                *self.listeners,
+                narrator,
+            ]
+            trainer.advance = narrator.progress.advance
+        try:
+            if config.training.micro_batch_tokens == "auto" and self.device.type == "cuda":
+                probe_micro_batches(trainer, prepared, say)
+            preflight(trainer, prepared, self.reporter)
+            outcome = trainer.fit()
+        finally:
+            for listener in trainer.listeners:
+                listener.close()
+        say(in_words(outcome, trainer))
+        return outcome
+
+    def result(self, outcome: Outcome) -> TrainingResult:
+        """The run that was trained; nothing is read anew."""
+        return TrainingResult(Run(self.directory.path, build=self.model, stored_config=self.config), outcome)
+
+
+def _verify_later(run: Run, reporter: Reporter) -> None:
+    """Leave translations for `transformer verify`; a finished training does not fail for want of them."""
+    try:
+        record_verification(run)
+    except UserError as error:
+        reporter.warning(f"no verification is recorded: {error}")
+
+
+def record_listeners(config: Config, run: RunDirectory, update: int) -> list[RecordListener]:
+    """What keeps a run's records, from an update on."""
+    log = JsonLines(run.metrics)
+    log.forget_after(update)
+    return [log, TensorBoard(run.tensorboard, update)] if config.run.tensorboard else [log]
+
+
+def check_run(run: RunDirectory, config: Config, stored: Config | None = None) -> None:
+    """Refuse a directory that holds something else than this run.
+
+    Args:
+        run: the directory.
+        config: that is to be trained there.
+        stored: what its `config.yaml` holds, where that is known already.
+
+    Raises:
+        UserError: where it holds another config, or files but no run.
+    """
+    check_directory(run)
+    if not run.updates():  # nothing is lost with another config, as after a refusal that asked for one
+        return
+    stored = stored or load_config(run.path)
+    may_change, more = set(MAY_CHANGE_ON_RESUME), ""
+    if any(hangs_on_end(each.training, max(run.updates())) for each in (stored, config)):
+        may_change.discard("training.max_updates")
+        if stored.training.max_updates != config.training.max_updates:
+            more = f"and the curve of schedule {config.training.schedule} so far hangs on max_updates"
+    check_config(run, stored, config, may_change, more)
+
+
+def in_words(outcome: Outcome, trainer: Trainer) -> str:
+    state, config, path = trainer.state, trainer.config, trainer.run.path
+    if outcome.signal is not None:
+        name = signal.Signals(outcome.signal).name
+        if not state.update:
+            return f"{name}: stopped before the first update; nothing to save"
+        return f"{name}: update {state.update:,} is saved; go on with: transformer train {path}"
+    limit = f"{nearest_limit(config, state)} reached"
+    why = limit if outcome.reason == "limit" else "validation.patience is at its end"
+    best = f"; best {config.validation.metric} {outcome.best:.2f}" if outcome.best is not None else ""
+    if state.guard_at_start is not None and state.guard_at_best is not None:
+        change = state.guard_at_best - state.guard_at_start
+        best += f"; guard BLEU {state.guard_at_best:.2f}, {change:+.2f} since the start"
+    return f"done ({why}) after {state.update:,} updates in {clock(state.seconds)}{best}: {path}"
