@@ -59,6 +59,11 @@ class EvaluationResult:
     checkpoint: str | None = None
     decoding: dict[str, Any] | None = None
 
+    @property
+    def sides(self) -> tuple[list[str], list[str], list[str]]:
+        """Sources, references and hypotheses."""
+        return self.sources, self.references, self.hypotheses
+
     def samples(self, count: int) -> list[tuple[str, str, str]]:
         """Source, reference and translation of evenly spaced sentences."""
         places = evenly_spaced(len(self.sources), count)
@@ -101,13 +106,12 @@ def evaluate(
         hypotheses: a file of translations to score in place of the run's own.
         resamples: test sets drawn for the 95 % intervals; 0: none; None: 1,000, unless the set is large.
         record: keep the sentences of `source` in the run too.
-        output: a file that takes the translations, a line each.
+        output: takes the translations, a line each.
 
     Raises:
         UserError: for whatever is missing, damaged or does not fit together; the message names it.
     """
-    run, reporter = open_run(run, overrides), reporter or LoggingReporter()
-    further = further or FurtherFigures()
+    run, reporter, further = open_run(run, overrides), reporter or LoggingReporter(), further or FurtherFigures()
     _check(run, further, source, hypotheses, output, record)
     if hypotheses is None:
         run.pinned()  # a training may move `best` meanwhile
@@ -125,7 +129,7 @@ def evaluate(
     if hypotheses is not None:
         return result
     if source is None or record:
-        record_evaluation(run, scored.name, (scored.sources, scored.references, lines), scores, reporter)
+        record_evaluation(run, scored.name, result.sides, scores, reporter)
     return replace(result, checkpoint=run.checkpoint.name, decoding=run.config.decoding.model_dump(mode="json"))
 
 

@@ -108,8 +108,8 @@ def compare_translations(run: Run, verification: Verification) -> list[str]:
         ) from None
     if made_by.weights_sha256() != verification.model_sha256:
         raise UserError(
-            f"{directory.verification}: made by other weights than {made_by.checkpoint} holds now; if they were meant to "
-            f"change: {anew}"
+            f"{directory.verification}: made by other weights than {made_by.checkpoint} holds now; if they were meant "
+            f"to change: {anew}"
         )
     found = _translate(made_by, verification.decoding, verification.sources)
     differences = []
