@@ -47,12 +47,9 @@ def align_files(
     """Align the words of two files line by line.
 
     Args:
-        run: a run directory, one of its checkpoints, or a `Run`.
         source, target: sentences and their translations, words separated by spaces.
-        overrides: over the run's options.
         layer: of the decoder, from 0; None: the last but one (Garg et al. 2019).
         gold: a file of alignments to compare with.
-        reporter: takes warnings; None: Python's logging.
 
     Raises:
         UserError: where the files do not match, or the decoder has no such layer.

@@ -33,7 +33,6 @@ def average(run: str | Path, overrides: Overrides = ()) -> Average:
     """Average the weights of a run's last checkpoints, or its best ones, into `checkpoints/averaged`.
 
     Args:
-        run: a run directory.
         overrides: `training.average_checkpoints` says how many, `training.average_of` which.
 
     Raises:

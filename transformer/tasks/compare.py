@@ -80,10 +80,8 @@ def compare(
 
     Args:
         systems: runs, which are translated now, or files of translations, a line each; the first is the baseline.
-        overrides: over the options of every run.
         test_set: None: the test set of the first run.
         resamples, trials: of bootstrap and randomisation.
-        reporter: hears of progress; None: Python's logging.
 
     Raises:
         UserError: where the systems do not fit together, or the test set is not known.

@@ -100,7 +100,6 @@ def evaluate(
     What was translated and scored of the run's own corpora is kept in the run, and its card is written anew.
 
     Args:
-        run: a run directory, one of its checkpoints, or a `Run`.
         split: `train`, `validation` or `test` of the run's data.
         source, reference: files of other sentences in place of the split.
         hypotheses: a file of translations to score in place of the run's own.

@@ -24,11 +24,8 @@ def head_statistics(
     """Entropy, distance and largest weight of each head (Voita et al. 2019), over given translations.
 
     Args:
-        run: a run directory, one of its checkpoints, or a `Run`.
         source, target: files; None: the run's test set.
-        overrides: over the run's options.
         sentences: the most pairs that are looked at.
-        reporter: takes warnings; None: Python's logging.
 
     Returns:
         By head: `cross.2.1` is head 1 of the decoder's layer 2.

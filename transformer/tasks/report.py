@@ -52,7 +52,6 @@ def report(
         plots: a folder for PNG files.
         evaluation: which to look into, e.g. `test,beam_size=1`; None: the latest that all have.
         samples: translations to show.
-        reporter: hears what is written; None: Python's logging.
 
     Raises:
         UserError: where nothing is to be written, a path is no run, or matplotlib is missing.

@@ -27,12 +27,10 @@ def make_shortlist(
     """Learn by IBM model 1 which target pieces most probably translate each source piece, for `decoding.shortlist`.
 
     Args:
-        run: a run directory.
         overrides: `data.*` says where the corpus is now.
         candidates: target pieces of a source piece.
         frequent: the most frequent target pieces, which every sentence may use.
         pairs: the most sentence pairs to learn from.
-        reporter: hears of progress; None: Python's logging.
 
     Returns:
         The file in the run.

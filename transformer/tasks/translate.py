@@ -48,13 +48,10 @@ def translate_lines(
     """Translate lines in chunks; the process is configured as the run's options say until the last one.
 
     Args:
-        run: a run directory, one of its checkpoints, or a `Run`.
         lines: UTF-8, as `decoding.line_fields` reads them; or a text file, plain or .gz.
         name: of where they come from, for messages.
-        overrides: over the run's options.
         attention: whether the attention maps are wanted.
         one_at_a_time: for a person who waits for each.
-        reporter: hears of sentences that are cut or translated again; None: Python's logging.
 
     Yields:
         What became of the lines of a chunk.

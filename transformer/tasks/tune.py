@@ -49,10 +49,8 @@ def tune(
     """Search candidates once, score each once by the run in the other direction, and try all weights of a grid.
 
     Args:
-        run: a run directory, one of its checkpoints, or a `Run`.
         overrides: `decoding.reverse` names the run of the other direction.
         split: whose corpus.
-        reporter: hears of progress; None: Python's logging.
 
     Raises:
         UserError: where there is no run in the other direction, or no corpus.

@@ -48,8 +48,6 @@ def verify(run: Run | str | Path, overrides: Overrides = (), record: bool = Fals
     """Compare every checkpoint with its checksums, load the tokenizer, and translate five sentences again.
 
     Args:
-        run: a run directory.
-        overrides: over its options.
         record: write down first what the best checkpoint gives now.
 
     Yields:
