@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 
 from transformer import load
-from transformer.cli import train as train_verb
 from transformer.run.directory import RunDirectory
 from transformer.run.evaluations import read_evaluations
 from transformer.run.loading import load_model
-from transformer.runtime.energy import Counter
 
 
 def card(run: Path) -> dict[str, Any]:
@@ -127,30 +125,6 @@ def test_what_a_manifest_does_not_say_is_unknown(command: Callable[..., Any], ru
     outcome = command("evaluate", run_copy, "decoding.beam_size=1")
     assert outcome.code == 0 and "no card" not in outcome.err
     assert "an unknown number of pairs" in (run_copy / "card.md").read_text("utf-8").replace("sentence pairs", "pairs")
-
-
-def test_energy_that_was_measured_is_told(
-    command: Callable[..., Any], short: list[str | Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    joules = iter([0.0, 7200.0, 9000.0, 12600.0, 20000.0, 30000.0])
-    counter = Counter("RAPL package-0", lambda: next(joules))
-    monkeypatch.setattr(train_verb, "energy_counters", lambda device: [counter])
-    command("train", *short, "training.max_updates=2")
-    command("train", *short)
-    told = card(tmp_path / "new")["energy"]
-    assert told["joules"] == 10800 and told["measured_seconds"] > 0
-    assert "0.0030 kWh" in (tmp_path / "new" / "card.md").read_text("utf-8")
-    command("train", *short)  # has nothing left to do
-    assert card(tmp_path / "new")["energy"] == told
-
-
-def test_energy_that_was_not_is_unknown(
-    command: Callable[..., Any], short: list[str | Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(train_verb, "energy_counters", lambda device: [])
-    command("train", *short)
-    assert card(tmp_path / "new")["energy"]["joules"] is None
-    assert "Unknown: no training of this run told" in (tmp_path / "new" / "card.md").read_text("utf-8")
 
 
 def test_no_sentence_breaks_out_of_the_card(output: Callable[..., str], run_copy: Path, tmp_path: Path) -> None:

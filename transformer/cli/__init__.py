@@ -59,6 +59,23 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{self.prog}: {message}; {hint}see {self.prog} --help")
 
 
+class RenamedFlag(argparse.Action):
+    """A flag of earlier versions, refused with the name that it has now.
+
+    Args:
+        now: that name.
+    """
+
+    def __init__(self, option_strings: Sequence[str], dest: str, now: str) -> None:
+        super().__init__(option_strings, dest, nargs="?", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        self.now = now
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string: str | None = None
+    ) -> NoReturn:
+        raise UserError(f"{option_string}: this flag is now called {self.now}")
+
+
 def refusals_in_one_line(work: Callable[Arguments, int]) -> Callable[Arguments, int]:
     """A function that returns an exit code, but that what the user can mend ends in one line and exit code 2; Ctrl-C in
     130, and a reader that has gone in 141."""

@@ -4,11 +4,9 @@ from the newest one exactly."""
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import platform
 import signal
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,6 @@ from transformer.reading import read_json
 from transformer.run.directory import RunDirectory
 from transformer.runtime.device import choose_device, choose_precision, configure_process, precision_name
 from transformer.runtime.distributed import Processes, join_processes
-from transformer.runtime.energy import EnergyMeter, energy_counters
 from transformer.runtime.files import json_bytes, write_file
 from transformer.runtime.lock import locked
 from transformer.runtime.records import JsonLines, RecordListener
@@ -37,8 +34,7 @@ from transformer.tasks.preflight import preflight
 from transformer.tasks.run_card import write_card
 from transformer.tasks.translators import say
 from transformer.tasks.verification import record_verification
-from transformer.training.limits import nearest_limit
-from transformer.training.schedule import hangs_on_end
+from transformer.training.schedule import depends_on_max_updates, nearest_limit
 from transformer.training.trainer import Outcome, Trainer
 
 _PACKAGES = ("torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pyarrow")
@@ -112,8 +108,7 @@ def train_prepared(
         if config.training.micro_batch_tokens == "auto" and device.type == "cuda":
             probe_micro_batches(trainer, prepared, tell)
         preflight(trainer, prepared)
-        with metered(trainer, processes):
-            outcome = trainer.fit()
+        outcome = trainer.fit()
     finally:
         for listener in trainer.listeners:
             listener.close()
@@ -126,20 +121,6 @@ def record_listeners(config: Config, run: RunDirectory, update: int) -> list[Rec
     log = JsonLines(run.metrics)
     log.forget_after(update)
     return [log, TensorBoard(run.tensorboard, update)] if config.run.tensorboard else [log]
-
-
-@contextlib.contextmanager
-def metered(trainer: Trainer, processes: Processes) -> Iterator[None]:
-    """Tell the energy that training takes, where this machine's counters can be read."""
-    if not processes.is_main:
-        yield
-        return
-    before = trainer.state.update
-    with EnergyMeter(energy_counters(trainer.device)) as meter:
-        yield
-    used = meter.used()
-    if used is not None and trainer.state.update > before:
-        trainer.tell({"kind": "energy", "update": trainer.state.update, "epoch": trainer.state.epoch, **used})
 
 
 def check_run(run: RunDirectory, config: Config) -> None:
@@ -161,14 +142,14 @@ def check_run(run: RunDirectory, config: Config) -> None:
     old = load_config(run.path)
     spared = set(MAY_CHANGE_ON_RESUME)
     newest = max(run.updates())
-    hangs = any(hangs_on_end(each.training, newest) for each in (old, config))
-    if hangs:
+    depends = any(depends_on_max_updates(each.training, newest) for each in (old, config))
+    if depends:
         spared.discard("training.max_updates")
     changed = [key for key in changed_keys(old, config) if key not in spared]
     if changed:
         differences = [_difference(key, old, config) for key in changed]
-        if hangs and "training.max_updates" in changed:
-            differences.append(f"and the curve of schedule {config.training.schedule} so far hangs on max_updates")
+        if depends and "training.max_updates" in changed:
+            differences.append(f"and the schedule {config.training.schedule} so far depends on max_updates")
         raise UserError(
             f"{run.path}: holds a run with another config: {', '.join(differences)}; "
             f"give this one its own run.directory, or go on with that one: transformer train {run.path}"

@@ -1,7 +1,7 @@
-"""Raw corpora into a prepared folder: tokenizer, encoded ids, and a manifest that accounts for every pair.
+"""From raw corpora to a prepared folder: tokenizer, encoded ids, and a manifest that accounts for every pair.
 
-The folder's name is a hash of the content of the corpora and of the options that matter, so that what is there already
-is used again exactly when nothing changed.
+The folder's name is a hash of the corpora's content and of the options that matter, so an existing folder is reused
+exactly when nothing has changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,12 +20,12 @@ from transformer.data.dataset import CorpusWriter
 from transformer.data.encoded_parts import (
     SplitCounts,
     check_count,
-    finished_shards,
+    finished_parts,
     merge,
     work_directory,
     write_counts,
 )
-from transformer.data.parts import Shard
+from transformer.data.parts import Part
 from transformer.data.prepared import Prepared, open_prepared
 from transformer.data.tokenizer import (
     Tokenizer,
@@ -42,26 +41,25 @@ from transformer.runtime.files import json_bytes, new_directory, write_durably
 from transformer.runtime.lock import locked
 
 FORMAT_VERSION = 1
-CHUNK_PAIRS = 8192  # pairs encoded and written at a time: bounds memory, and feeds the tokenizer's threads well
-_CHUNK_CHARACTERS = 50_000_000  # of a corpus whose lines are no sentences
-_REPORT_CHUNKS = 32  # a line of progress every so many chunks
-_RATIO_FROM = 10  # a ratio says nothing about sentences of a few tokens
+CHUNK_PAIRS = 8192  # pairs encoded and written at a time: bounds memory, and keeps the tokenizer's threads busy
+_CHUNK_CHARACTERS = 50_000_000  # bounds memory for a corpus whose lines are not sentences
+_REPORT_CHUNKS = 32  # chunks between two lines of progress
+_RATIO_FROM = 10  # tokens; for shorter sentences a length ratio means nothing
 
 Say = Callable[[str], None]
 
 
 def prepare(config: Config, say: Say, run_tokenizer: Path | None = None) -> Prepared:
-    """Encode the training and validation corpora, or find them prepared already.
+    """Encode the training and validation corpora, unless they are prepared already.
 
     Args:
         config: the run's options.
-        say: hears what is going on, a line at a time.
-        run_tokenizer: the tokenizer folder of a run that goes on: a new one may come out otherwise elsewhere, as
-            SentencePiece's unigram model depends on the number of threads that train it, and one that was given may
-            have moved.
+        say: called with each line of progress.
+        run_tokenizer: the tokenizer folder of a run that is resumed. Another machine might train a different tokenizer,
+            because SentencePiece's unigram model depends on the number of threads, and a given one may have moved.
 
     Raises:
-        UserError: for whatever `read_pairs` refuses, an empty corpus, a corpus that the filters leave empty, or a
+        UserError: for whatever `read_pairs` refuses, an empty corpus, a corpus of which the filters leave nothing, or a
             vocabulary larger than the corpus supports.
     """
     if run_tokenizer is not None:
@@ -78,7 +76,7 @@ def prepare(config: Config, say: Say, run_tokenizer: Path | None = None) -> Prep
                 return open_prepared(directory)
             prepared = _encode_all(config, directory, inputs, run_tokenizer, say)
     finally:
-        # with shards in it, it is kept until they have been put together
+        # while it holds parts it stays, until they have been put together
         if (directory / "manifest.json").is_file() or [entry.name for entry in work.glob("*")] == [".lock"]:
             shutil.rmtree(work, ignore_errors=True)
     say(f"prepared data: {directory}")
@@ -86,9 +84,9 @@ def prepare(config: Config, say: Say, run_tokenizer: Path | None = None) -> Prep
 
 
 def _encode_all(
-    config: Config, directory: Path, inputs: dict[str, Any], run_tokenizer: Path | None, say: Say
+    config: Config, directory: Path, inputs: dict[str, object], run_tokenizer: Path | None, say: Say
 ) -> Prepared:
-    """Make or load the tokenizers, and write the folder."""
+    """Train or load the tokenizers, and write the folder."""
     work = work_directory(directory)
     with new_directory(directory) as temporary:
         source_tokenizer, target_tokenizer = tokenizers = _tokenizers(config, work, say, run_tokenizer)
@@ -96,8 +94,8 @@ def _encode_all(
         counts = {}
         for split in ("train", "validation"):
             path = temporary / f"{split}.arrow"
-            shards = finished_shards(work) if split == "train" else []
-            counts[split] = merge(shards, path) if shards else encode(config, split, tokenizers, path, say)
+            parts = finished_parts(work) if split == "train" else []
+            counts[split] = merge(parts, path) if parts else encode(config, split, tokenizers, path, say)
             _check_counts(config, split, counts[split], say)
         manifest = {
             "format_version": FORMAT_VERSION,
@@ -111,45 +109,45 @@ def _encode_all(
     return Prepared(directory, source_tokenizer, target_tokenizer, manifest)
 
 
-def prepare_shard(config: Config, shard: Shard, say: Say) -> Path:
-    """Encode a part of the training corpus, for `prepare` to put together with the others; returns its folder.
+def prepare_part(config: Config, part: Part, say: Say) -> Path:
+    """Encode a part of the training corpus, and return its folder; `prepare` puts all parts together.
 
-    The first process trains the tokenizer while the others wait. A part that is finished is kept.
+    The first process trains the tokenizer while the others wait. A finished part is kept.
 
     Raises:
-        UserError: as `prepare`; and where parts of another number of shards are there.
+        UserError: as `prepare`, and where there are parts of another division.
     """
     directory, _ = _place(config)
     if (directory / "manifest.json").is_file():
         say(f"prepared data: {directory} (unchanged)")
         return directory
     work = work_directory(directory)
-    part = work / shard.name
-    check_count(work, shard)
-    if part.is_dir():
-        say(f"{part}: finished before; kept")
-        return part
+    folder = work / part.name
+    check_count(work, part)
+    if folder.is_dir():
+        say(f"{folder}: finished before; kept")
+        return folder
     with locked(work, wait=True):
         tokenizers = _tokenizers(config, work, say)
         if not (work / "tokenizer").is_dir():
             with new_directory(work / "tokenizer") as temporary:
                 save_tokenizers(temporary, *tokenizers)
-    with new_directory(part) as temporary:
-        counts = encode(config, "train", tokenizers, temporary / "train.arrow", say, shard)
+    with new_directory(folder) as temporary:
+        counts = encode(config, "train", tokenizers, temporary / "train.arrow", say, part)
         write_counts(temporary, counts)
-    say(f"{part}: {counts.in_words()}")
-    return part
+    say(f"{folder}: {counts.in_words()}")
+    return folder
 
 
-def _place(config: Config) -> tuple[Path, dict[str, Any]]:
-    """The prepared folder, and the inputs that give it its name."""
+def _place(config: Config) -> tuple[Path, dict[str, object]]:
+    """The prepared folder, and the inputs whose hash is its name."""
     inputs = _inputs(config)
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
     return Path(config.data.prepared_directory) / digest, inputs
 
 
-def _inputs(config: Config) -> dict[str, Any]:
-    """Everything that decides the prepared data, files by their content."""
+def _inputs(config: Config) -> dict[str, object]:
+    """Everything that determines the prepared data, files by their content."""
     options = config.tokenizer.model_dump(mode="json")
     for side in ("source_model", "target_model"):
         if options[side] is not None:
@@ -166,7 +164,7 @@ def _inputs(config: Config) -> dict[str, Any]:
 
 
 def _tokenizers(config: Config, work: Path, say: Say, run_tokenizer: Path | None = None) -> tuple[Tokenizer, Tokenizer]:
-    """The tokenizers that shards were encoded with, or a run's own, or given or new ones."""
+    """The tokenizers of finished parts, or those of a run, or given ones, or new ones."""
     if (work / "tokenizer").is_dir():
         return load_tokenizers(work / "tokenizer")
     if run_tokenizer is not None:
@@ -186,7 +184,7 @@ def _tokenizers(config: Config, work: Path, say: Say, run_tokenizer: Path | None
 
 
 def _sentences(corpora: tuple[CorpusSection, ...], sides: tuple[int, ...]) -> Iterator[str]:
-    """The non-empty sentences that train a tokenizer."""
+    """The sentences that a tokenizer is trained on, without empty ones."""
     found = False
     for pair in read_pairs(corpora):
         for side in sides:
@@ -203,15 +201,15 @@ def encode(
     tokenizers: tuple[Tokenizer, Tokenizer],
     path: Path,
     say: Say,
-    shard: Shard | None = None,
+    part: Part | None = None,
 ) -> SplitCounts:
-    """Write a split's encoded pairs, or those of a shard's chunks."""
+    """Write a split's encoded pairs, or only those in the chunks of a part."""
     counts = SplitCounts()
     threads = config.run.threads or physical_cores()
     pairs = read_pairs(getattr(config.data, split))
     with CorpusWriter(path) as writer:
         for index, chunk in enumerate(iter(lambda: _next_chunk(pairs), [])):
-            if shard is not None and not shard.holds(index):
+            if part is not None and not part.holds(index):
                 continue
             sources, targets = (
                 tokenizer.encode([pair[side] for pair in chunk], threads) for side, tokenizer in enumerate(tokenizers)
@@ -224,7 +222,7 @@ def encode(
 
 
 def _check_counts(config: Config, split: str, counts: SplitCounts, say: Say) -> None:
-    """Say what became of a split's pairs; refuse one that has none."""
+    """Report what became of a split's pairs; refuse a split that has none left."""
     if not counts.read:
         raise _empty(split, getattr(config.data, split))
     if not counts.kept:
@@ -246,7 +244,8 @@ def _next_chunk(pairs: Iterator[Pair]) -> list[Pair]:
 def _filter(
     pairs: list[Pair], sources: list[list[int]], targets: list[list[int]], limits: Config | None, counts: SplitCounts
 ) -> list[int]:
-    """The rows to keep; only the training corpus has limits, an empty side cannot be learned from in either."""
+    """The rows to keep, counted in `counts`: no pair with an empty side, and in the training corpus none beyond the
+    limits of length and ratio."""
     source = np.fromiter(map(len, sources), np.int64, len(sources))
     target = np.fromiter(map(len, targets), np.int64, len(targets))
     shorter, longer = np.minimum(source, target), np.maximum(source, target)

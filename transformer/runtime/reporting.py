@@ -55,17 +55,16 @@ class Console:
 
 def training_line(record: Record) -> str:
     """A train record in words; its loss is the smoothed one that is minimised, not the one that validation tells."""
-    parts = [
-        f"smoothed loss {record['loss']:.3f}",
-        f"ppl {record['perplexity']:.1f}",
-        f"{record['target_tokens_per_second']:,.0f} tok/s",
-        f"pad {record['padding_share']:.1%}",
-        f"lr {record['learning_rate']:.2e}",
-        f"left {clock(record['seconds_left'])}",
-    ]
-    if "gradient_noise_scale" in record:
-        parts.insert(-1, f"noise scale {record['gradient_noise_scale']:,.0f} tokens")
-    return "  ".join(parts)
+    return "  ".join(
+        [
+            f"smoothed loss {record['loss']:.3f}",
+            f"ppl {record['perplexity']:.1f}",
+            f"{record['target_tokens_per_second']:,.0f} tok/s",
+            f"pad {record['padding_share']:.1%}",
+            f"lr {record['learning_rate']:.2e}",
+            f"left {clock(record['seconds_left'])}",
+        ]
+    )
 
 
 def validation_line(record: Record) -> str:

@@ -14,7 +14,7 @@ from transformer import __version__
 from transformer.config.corpora import uncompressed_name
 from transformer.config.decoding_section import without_effect
 from transformer.data.corpus import file_hash, read_lines
-from transformer.data.parts import Shard
+from transformer.data.parts import Part
 from transformer.decoding.speed.shortlist import SHORTLIST_FILE
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
@@ -29,21 +29,21 @@ _MAX_RECORD_BYTES = 100_000  # a record is a handful of options and hashes
 
 
 def translate_files(
-    run: str, overrides: Sequence[str], inputs: Sequence[str], directory: Path, shard: Shard | None
+    run: str, overrides: Sequence[str], inputs: Sequence[str], directory: Path, part: Part | None
 ) -> None:
-    """Translate each input file, or a shard of each, into a file of the same name in a directory.
+    """Translate each input file, or a part of each, into a file of the same name in a directory.
 
     Args:
         run: a run directory, or one of its checkpoints.
         overrides: `section.key=value`.
         inputs: text files, plain or .gz.
         directory: made where it is not there.
-        shard: which part of each file's lines; `.03-of-10` then goes to the name.
+        part: which part of each file's lines; `.03-of-10` then goes to the name.
 
     Raises:
         UserError: where two inputs have one name, or an output is there that was made from something else.
     """
-    outputs = [directory / (uncompressed_name(path) + (f".{shard.name}" if shard else "")) for path in inputs]
+    outputs = [directory / (uncompressed_name(path) + (f".{part.name}" if part else "")) for path in inputs]
     if len(set(outputs)) < len(outputs):
         raise UserError("--input: two files have the same name; give them another --output-directory each")
     overrides = pinned(run, overrides)
@@ -53,7 +53,7 @@ def translate_files(
     for path, output in zip(inputs, outputs, strict=True):
         check_writable(output)
         lines = list(read_lines(Path(path)))
-        rows = (shard or Shard(1, 1)).rows(len(lines))
+        rows = (part or Part(1, 1)).rows(len(lines))
         lines = lines[rows.start : rows.stop]
         made_from = {**model, "lines": len(lines), "input_sha256": _hash("\n".join(lines))}
         if is_finished(output, made_from):

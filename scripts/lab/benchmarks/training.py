@@ -13,12 +13,13 @@ from transformer.config import Config
 from transformer.data.prepare import prepare
 from transformer.run.directory import RunDirectory
 from transformer.run.state import TrainingState
+from transformer.run.trained_model import TrainedModel
 from transformer.runtime.device import choose_precision
 from transformer.runtime.distributed import Processes
 from transformer.tasks.assembly import build_stream, build_updater
 from transformer.tasks.translators import say
 from transformer.training.checkpoints import TrainingCheckpoints
-from transformer.training.methods.weight_average import build_weight_average
+from transformer.training.selection import Selection
 from transformer.training.trainer import Trainer
 
 Measure = Callable[[], dict[str, float]]
@@ -33,17 +34,9 @@ def training(config: Config, updates: int) -> Measure:
     stream = build_stream(config, prepared, state, Processes())
     updater = build_updater(config, model, Processes(), say)
     run = RunDirectory(Path(tempfile.gettempdir()))  # nothing is saved
-    trainer = Trainer(
-        config=config,
-        model=model.train(),
-        updater=updater,
-        stream=stream,
-        checkpoints=TrainingCheckpoints(
-            run, model, updater.optimizer, every=1, keep=1, average_of_weights=build_weight_average(model, options)
-        ),
-        state=state,
-        validate=lambda model: {},
-    )
+    checkpoints = TrainingCheckpoints(run, TrainedModel(model.train(), updater.optimizer), every=1, keep=1)
+    selection = Selection(config, checkpoints, lambda model: {}, model)
+    trainer = Trainer(config, updater, stream, checkpoints, state, selection)
     todo = iter(stream)
     ceiling = product_ceiling(model.device, choose_precision(options.precision, model.device))
     passes = 2 if options.r_drop else 1  # of each sentence
