@@ -102,7 +102,7 @@ def child(arguments: Sequence[str]) -> Any:
 def prepare_once(config: Config) -> Figures:
     """Seconds and memory of preparing a corpus with a given tokenizer."""
     start = time.perf_counter()
-    prepare(config, TerminalReporter().info)
+    prepare(config, TerminalReporter())
     seconds = time.perf_counter() - start
     return {"seconds": seconds, "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
@@ -110,7 +110,7 @@ def prepare_once(config: Config) -> Figures:
 def write_corpus(config: Config, pairs: Sequence[tuple[str, str]], size: int, folder: Path) -> Path:
     """Write `size` pairs and a config for them; returns the config. The tokenizer is the same for all sizes."""
     generator = random.Random(size)
-    prepared = prepare(config, TerminalReporter().info)
+    prepared = prepare(config, TerminalReporter())
     with (folder / "train.source").open("w") as sources, (folder / "train.target").open("w") as targets:
         for source, target in itertools.islice(itertools.cycle(pairs), size):
             sources.write(perturbed(source, generator) + "\n")

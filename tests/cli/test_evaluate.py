@@ -120,7 +120,7 @@ def test_a_breakdown_is_printed_and_written(
     arguments = "evaluate", tiny_run, "--hypotheses", tmp_path / "faulty.en", "--breakdown"
     text = output(*arguments, "--json", tmp_path / "scores.json")
     report = json.loads((tmp_path / "scores.json").read_text("utf-8"))["breakdown"]
-    assert report["faults"][0] == {"name": "empty", "meaning": "nothing was written", "count": 1, "first": [1]}
+    assert report["defects"][0] == {"name": "empty", "meaning": "nothing was written", "count": 1, "first": [1]}
     assert sum(bucket["sentences"] for bucket in report["by_length"]) == 12
     # all words of the generated test set are common in training
     assert [bucket["sentences"] for bucket in report["by_rarity"]] == [12, 0, 0, 0, 0]

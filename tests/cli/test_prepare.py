@@ -36,10 +36,11 @@ def test_parts_of_a_job_array_are_put_together(
     output: Callable[..., str], refusal: Callable[..., str], tiny_project: Path, tmp_path: Path
 ) -> None:
     arguments = ("prepare", tiny_project / "config.yaml", f"data.prepared_directory={tmp_path / 'prepared'}")
-    first = Path(output(*arguments, "--shard", "1/2").rstrip("\n"))
+    first = Path(output(*arguments, "--part", "1/2").rstrip("\n"))
     assert first.name == "1-of-2"
-    assert "shards are not finished: 2/2" in refusal(*arguments)
-    output(*arguments, "--shard", "2/2")
+    assert "parts are not finished: 2/2" in refusal(*arguments)
+    output(*arguments, "--part", "2/2")
     folder = Path(output(*arguments).rstrip("\n"))
     assert (folder / "train.arrow").is_file()
-    assert "give I/N" in refusal(*arguments, "--shard", "0/2")
+    assert "give I/N" in refusal(*arguments, "--part", "0/2")
+    assert refusal(*arguments, "--shard", "1/2") == "error: --shard: this flag is now called --part\n"

@@ -58,6 +58,10 @@ def refusal(text: str, *overrides: str) -> str:
         ("model:", "c.yaml:8: model: a section holds options"),
         ("model: 3", "c.yaml:8: model: a section holds options, one `name: value` a line"),
         ("model: {1: 2}", "c.yaml:8: model.1: unknown key"),
+        (
+            "training:\n  noise_scale_every: 5",
+            "c.yaml:9: training.noise_scale_every: this option was removed, because",
+        ),
         ("model: {? [1, 2] : 3}", "c.yaml:8: model.[1, 2]: unknown key"),
     ],
 )
@@ -211,6 +215,20 @@ def test_a_dumped_config_reads_back_the_same(
     again = parse_config(dump_config(config), "dumped")
     assert again == config
     assert changed_keys(config, again) == []
+
+
+def test_a_run_that_used_a_removed_option_still_loads(tmp_path: Path, minimal: str) -> None:
+    """Whatever its value, as training went the same way; anybody else's config may hold it where it is empty."""
+    (tmp_path / "config.yaml").write_text(f"{minimal}training: {{noise_scale_every: 5, max_updates: 7}}\n", "utf-8")
+    assert load_config(tmp_path).training.max_updates == 7
+    with pytest.raises(UserError, match="removed"):
+        load_config(tmp_path / "config.yaml")
+    with pytest.raises(UserError, match=r"^command line: training\.noise_scale_every=3: .*removed.* leave it out$"):
+        load_config(tmp_path, ["training.noise_scale_every=3"])
+    empty = f"{minimal}training: {{noise_scale_every: null}}\n"
+    assert parse_config(empty, "c.yaml") == parse_config(minimal, "c.yaml")
+    with pytest.raises(UserError, match="removed"):
+        override_config(parse_config(minimal, "c.yaml"), ["training.noise_scale_every=3"])
 
 
 def test_changed_keys_are_dotted_and_complete(config: Config) -> None:

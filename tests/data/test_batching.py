@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from transformer.data.batch import Batch
 from transformer.data.batching import (
+    Batching,
     Position,
     Update,
     UpdateStream,
     batch_by_length,
     cut_by_tokens,
+    epoch_windows,
     number_of_batches,
-    plan_epoch,
     split_update,
 )
 from transformer.data.dataset import CorpusWriter, EncodedCorpus
@@ -31,7 +32,7 @@ def plan(
     source, target = lengths.T
     return [
         part.rows[places].tolist()
-        for part in plan_epoch(target, batch_tokens, window, seed, epoch)
+        for part in epoch_windows(target, batch_tokens, window, seed, epoch)
         for places in part.updates(source[part.rows], target[part.rows])
     ]
 
@@ -57,7 +58,7 @@ def corpus(tmp_path: Path) -> EncodedCorpus:
 
 
 def stream(corpus: EncodedCorpus, position: Position | None = None, limit: int | None = None) -> UpdateStream:
-    return UpdateStream(corpus, batch_tokens=40, micro_batch_tokens=limit, window=3, seed=5, position=position)
+    return UpdateStream(corpus, Batching(batch_tokens=40, micro_batch_tokens=limit, window=3, seed=5), position)
 
 
 def counted(update: Update, halvings: int = 0) -> list[Batch]:
@@ -207,7 +208,7 @@ def test_halving_splits_an_update_into_ever_smaller_parts(corpus: EncodedCorpus)
 def test_processes_share_each_update_and_keep_in_step(corpus: EncodedCorpus, size: int, limit: int | None) -> None:
     """Also where there are more processes than sentences."""
     for number, whole in enumerate(itertools.islice(stream(corpus), 12)):
-        streams = [UpdateStream(corpus, 40, limit, 3, 5, None, rank, size) for rank in range(size)]
+        streams = [UpdateStream(corpus, Batching(40, limit, 3, 5), None, rank, size) for rank in range(size)]
         parts = [next(itertools.islice(part, number, None)) for part in streams]
         assert sorted(row for part in parts for row in rows_of(part)) == sorted(rows_of(whole))
         assert {part.num_target_tokens for part in parts} == {whole.num_target_tokens}

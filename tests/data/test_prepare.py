@@ -13,11 +13,22 @@ from transformer.data.prepare import prepare
 from transformer.data.prepared import Prepared, open_prepared
 from transformer.data.tokenizer import Tokenizer
 from transformer.errors import UserError
+from transformer.runtime.reporting import SilentReporter
+
+
+class Listener(SilentReporter):
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def info(self, text: str) -> None:
+        self.said.append(text)
 
 
 def run(config: Config) -> tuple[Prepared, list[str]]:
-    said: list[str] = []
-    return prepare(config, said.append), said
+    listener = Listener()
+    return prepare(config, listener), listener.said
 
 
 def folders(config: Config) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from transformer.config import TokenizerSection
-from transformer.data.batching import Position, Update, UpdateStream, plan_epoch
+from transformer.data.batching import Batching, Position, Update, UpdateStream, epoch_windows
 from transformer.data.dataset import CorpusWriter, EncodedCorpus
 from transformer.data.subword_sampling import SubwordSampling, _Words
 from transformer.data.tokenizer import PAD, UNK, Tokenizer, train_tokenizer
@@ -93,7 +93,7 @@ def test_a_sampled_pair_stays_the_pair_in_its_place(tokenizer: Tokenizer, corpus
 
 
 def test_sentences_meet_by_the_lengths_that_were_drawn(tokenizer: Tokenizer, corpus: EncodedCorpus) -> None:
-    stream = UpdateStream(corpus, 200, None, 100, 1, sampling=sampling(tokenizer))
+    stream = UpdateStream(corpus, Batching(200, None, 100, 1), sampling=sampling(tokenizer))
     padded, real = 0, 0
     while stream.position.epoch == 0:
         update = next(iter(stream))
@@ -123,7 +123,7 @@ def test_a_sentence_with_an_unknown_token_stays(tokenizer: Tokenizer, tmp_path: 
 def stream_of(
     corpus: EncodedCorpus, tokenizer: Tokenizer, position: Position | None = None, seed: int = 1
 ) -> UpdateStream:
-    return UpdateStream(corpus, 200, None, 4, 1, position, sampling=sampling(tokenizer, seed=seed))
+    return UpdateStream(corpus, Batching(200, None, 4, 1), position, sampling=sampling(tokenizer, seed=seed))
 
 
 def labels_of(update: Update) -> list[list[int]]:
@@ -138,7 +138,7 @@ def test_a_run_that_goes_on_anywhere_draws_the_same(tokenizer: Tokenizer, corpus
         positions.append(stream.position)
         if stream.position == Position(1, 5):
             break
-    assert len(plan_epoch(corpus.target_lengths, 200, 4, 1, 0)) > 2
+    assert len(epoch_windows(corpus.target_lengths, 200, 4, 1, 0)) > 2
     for done in range(0, len(whole), 3):
         again = itertools.islice(stream_of(corpus, tokenizer, positions[done]), 2)
         assert [labels_of(update) for update in again] == whole[done : done + 2]
@@ -171,12 +171,12 @@ def test_how_many_updates_a_pass_has_does_not_depend_on_what_is_drawn(
             counts[-1] += 1
             if stream.position.epoch:
                 break
-    assert counts[0] == counts[1] == sum(len(part.order) for part in plan_epoch(corpus.target_lengths, 200, 4, 1, 0))
+    assert counts[0] == counts[1] == sum(len(part.order) for part in epoch_windows(corpus.target_lengths, 200, 4, 1, 0))
 
 
 def test_processes_share_one_drawing(tokenizer: Tokenizer, corpus: EncodedCorpus) -> None:
     whole, *parts = (
-        next(iter(UpdateStream(corpus, 200, None, 4, 1, None, rank, size, sampling(tokenizer))))
+        next(iter(UpdateStream(corpus, Batching(200, None, 4, 1), None, rank, size, sampling(tokenizer))))
         for rank, size in ((0, 1), (0, 2), (1, 2))
     )
     assert {part.num_target_tokens for part in parts} == {whole.num_target_tokens}

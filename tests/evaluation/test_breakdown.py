@@ -51,7 +51,7 @@ def test_json_and_words() -> None:
     found = break_down(SOURCES, HYPOTHESES, REFERENCES, "zh", Counter(eins=100))
     record = json.loads(json.dumps(found.to_json()))
     assert record["sentences"] == 6 == sum(bucket["sentences"] for bucket in record["by_length"])
-    assert {fault["name"]: fault["count"] for fault in record["faults"]}["empty"] == 1
+    assert {defect["name"]: defect["count"] for defect in record["defects"]}["empty"] == 1
     assert "tok:zh|" in record["signatures"][0] and "nw:2" in record["signatures"][1]
     lines = in_words(found)
     assert [line.split()[:2] for line in lines if line.startswith("empty")] == [["empty", "1"]]

@@ -42,16 +42,6 @@ def test_what_is_not_known_is_said(config: Config) -> None:
     text = card_text(card_of("run", config, {}, [], [], 1))
     for line in ("Licence: the config does not say", "an unknown number of", "tokens per second: unknown", "None yet"):
         assert line in text
-    assert "Unknown: no training of this run told of an energy counter" in text
-
-
-def test_records_of_energy_are_added_up(config: Config) -> None:
-    records = [
-        {"kind": "energy", "update": update, "joules": 1.8e6, "seconds": 60.0, "counters": "RAPL"} for update in (1, 2)
-    ]
-    card = card_of("run", config, {}, records, [], 1)
-    assert (card["energy"]["joules"], card["energy"]["measured_seconds"]) == (3.6e6, 120)
-    assert "1.0000 kWh in the 2.0 minutes" in card_text(card)
 
 
 def test_text_is_no_markup() -> None:

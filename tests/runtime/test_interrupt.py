@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -61,4 +62,22 @@ def test_the_handlers_are_put_back(usual: list[int], error: Exception | None) ->
                 raise error
     except ValueError:
         pass
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_it_does_nothing_in_another_thread(usual: list[int]) -> None:
+    """Python lets only the main thread set handlers; signals keep going there."""
+    received: list[signal.Signals | None] = []
+    before = [signal.getsignal(number) for number in SIGNALS]
+
+    def work() -> None:
+        with Interrupt() as interrupt:
+            os.kill(os.getpid(), signal.SIGTERM)
+            received.append(interrupt.received)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert received == [None]
+    assert usual == [signal.SIGTERM]
     assert [signal.getsignal(number) for number in SIGNALS] == before

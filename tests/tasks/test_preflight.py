@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from transformer.data.dataset import CorpusWriter, EncodedCorpus, Pairs
+from transformer.data.dataset import CorpusWriter, EncodedCorpus, PairsInMemory
 from transformer.errors import UserError
 from transformer.run.directory import RunDirectory
 from transformer.run.store import Checkpoint, read_checkpoint
@@ -177,15 +177,15 @@ def test_of_drawn_segmentations_the_longest_are_tried(tmp_path: Path) -> None:
     writer.close()
     stored = EncodedCorpus(tmp_path / "train.arrow")
 
-    def draw(corpus: EncodedCorpus, rows: np.ndarray, epoch: int, window: int) -> Pairs:
+    def draw(corpus: EncodedCorpus, rows: np.ndarray, epoch: int, window: int) -> PairsInMemory:
         assert rows.tolist() == [3, 2, 1, 0]
         drawn = [np.full(length, 5, np.int32) for length in (4, 9, 5, 7)]
-        return Pairs(drawn, drawn)
+        return PairsInMemory(drawn, drawn)
 
     for limit, expected in ((None, [1, 3, 2, 0]), (20, [1, 3])):
         stream = SimpleNamespace(corpus=stored, batch_tokens=14, size=1, micro_batch_tokens=limit, sampling=draw)
         corpus, rows = preflight.longest_of(stream)  # type: ignore[arg-type]
-        assert isinstance(corpus, Pairs)
+        assert isinstance(corpus, PairsInMemory)
         assert rows.tolist() == expected
 
 

@@ -1,4 +1,4 @@
-"""`transformer translate --output-directory`: whole files, known by what they were made from, in shards if wanted."""
+"""`transformer translate --output-directory`: whole files, known by what they were made from, in parts if wanted."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_each_input_has_its_file(
 
 
 @pytest.mark.parametrize(("count", "n_best"), [(1, 1), (3, 1), (5, 2), (13, 1)])
-def test_shards_put_end_to_end_are_the_whole(
+def test_parts_put_end_to_end_are_the_whole(
     output: Callable[..., str], arguments: list[str | Path], tmp_path: Path, count: int, n_best: int
 ) -> None:
     option = f"decoding.n_best={n_best}"
     whole = output(*arguments[:4], option)
     for number in range(count, 0, -1):
-        output(*arguments, option, "--shard", f"{number}/{count}")
+        output(*arguments, option, "--part", f"{number}/{count}")
     parts = sorted(tmp_path.glob(f"out/test.de.*-of-{count}"))
     assert len(parts) == count
     lines = "".join(part.read_text("utf-8") for part in parts).splitlines()
@@ -104,11 +104,11 @@ def test_other_lines_are_refused(
     command: Command, refusal: Refusal, tiny_run: Path, tmp_path: Path, sources: list[str]
 ) -> None:
     lines = tmp_path / "lines"
-    arguments = ["translate", tiny_run, "--input", lines, "--output-directory", tmp_path / "out", "--shard", "2/2"]
+    arguments = ["translate", tiny_run, "--input", lines, "--output-directory", tmp_path / "out", "--part", "2/2"]
     lines.write_text("\n".join(sources) + "\n", "utf-8")
     assert command(*arguments).code == 0
     lines.write_text("\n".join(["another", *sources[1:]]) + "\n", "utf-8")
-    assert command(*arguments).code == 0  # the change is in the other shard
+    assert command(*arguments).code == 0  # the change is in the other part
     lines.write_text("\n".join([*sources[:-1], "another"]) + "\n", "utf-8")
     assert "(input_sha256)" in refusal(*arguments)
 
@@ -195,10 +195,10 @@ def test_the_model_of_the_record_translates_though_best_moves_meanwhile(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--shard", "1/2"], "need --output-directory"),
+        (["--part", "1/2"], "need --output-directory"),
         (["--input", "a", "--input", "b"], "need --output-directory"),
         (["--output-directory", "out"], "needs --input FILE"),
-        (["--output-directory", "out", "--input", "a", "--shard", "3/2"], "--shard 3/2: give I/N"),
+        (["--output-directory", "out", "--input", "a", "--part", "3/2"], "--part 3/2: give I/N"),
         (["--output-directory", "out", "--input", "a", "--attention", "maps"], "do not go together"),
         (["--output-directory", "out", "--input", "x/a", "--input", "y/a"], "two files have the same name"),
         (["--output-directory", "out", "--input", "a", "sentence"], "not both"),

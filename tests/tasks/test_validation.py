@@ -13,13 +13,14 @@ from transformer.config import load_config
 from transformer.data.prepare import prepare
 from transformer.run.state import TrainingState
 from transformer.runtime.distributed import Processes
+from transformer.runtime.reporting import SilentReporter
 from transformer.tasks.assembly import build_stream
 from transformer.tasks.validation import Validation
 
 
 def validation(run: Path, *overrides: str) -> Validation:
     config = load_config(run, overrides)
-    prepared = prepare(config, lambda text: None)
+    prepared = prepare(config, SilentReporter())
     return Validation(config, prepared, build_stream(config, prepared, TrainingState(), Processes()))
 
 

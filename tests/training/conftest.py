@@ -10,19 +10,20 @@ import pytest
 import torch
 
 from transformer.config import Config, parse_config
-from transformer.data.batching import Position, UpdateStream
+from transformer.data.batching import Batching, Position, UpdateStream
 from transformer.data.dataset import CorpusWriter, EncodedCorpus
 from transformer.model.build import build_model
 from transformer.model.transformer import Transformer
 from transformer.run.directory import RunDirectory
 from transformer.run.state import TrainingState
+from transformer.run.trained_model import TrainedModel
 from transformer.runtime.distributed import Processes
 from transformer.runtime.records import Record
 from transformer.training.checkpoints import TrainingCheckpoints
 from transformer.training.methods.weight_average import build_weight_average
-from transformer.training.objective import Objective
+from transformer.training.objective import BuildObjective, build_objective
 from transformer.training.optimizer import build_optimizer
-from transformer.training.selection import Validate
+from transformer.training.selection import Selection, Validate
 from transformer.training.trainer import Trainer
 from transformer.training.updater import Updater
 
@@ -122,36 +123,24 @@ def make_trainer(tmp_path: Path, corpus: EncodedCorpus, make_config: Callable[..
         validate: Validate | None = None,
         seed: int = 7,
         advance: Callable[[], None] = lambda: None,
+        build_objective: BuildObjective = build_objective,
     ) -> Trainer:
         config = make_config(*overrides)
         torch.manual_seed(seed)
         model = build_model(config.model, VOCABULARY, VOCABULARY, pad_id=0)
         options = config.training
-        optimizer = build_optimizer(model, options)
+        optimizer, average = build_optimizer(model, options), build_weight_average(model, options)
+        trained = TrainedModel(model, optimizer, None if average is None else average.weights)
         run = RunDirectory(tmp_path / directory)
-        average = build_weight_average(model, options)
-        keep = options.keep_checkpoints
-        checkpoints = TrainingCheckpoints(
-            run, model, optimizer, config.checkpoint_every, keep, average_of_weights=average
-        )
+        checkpoints = TrainingCheckpoints(run, trained, config.checkpoint_every, options.keep_checkpoints)
         evaluated = model if average is None else build_model(config.model, VOCABULARY, VOCABULARY, pad_id=0)
         state = checkpoints.restore() or TrainingState()
-        stream = UpdateStream(
-            corpus,
-            options.batch_tokens,
-            options.known_micro_batch_tokens,
-            config.data.bucket_window,
-            config.run.seed,
-            Position(state.epoch, state.batch),
-        )
-        objective = Objective(model, options.label_smoothing, torch.float32, options.r_drop)
-        updater = Updater(
-            *(objective, optimizer, options.max_gradient_norm, config.run.seed, Processes(), torch.device("cpu")),
-            noise_scale_every=options.noise_scale_every,
-        )
-        validate = validate or Scripted(1.0)
-        return Trainer(
-            *(config, model, updater, stream, checkpoints, state, validate, [Records()], advance), evaluated=evaluated
-        )
+        seed, window = config.run.seed, config.data.bucket_window
+        batching = Batching(options.batch_tokens, options.known_micro_batch_tokens, window, seed)
+        stream = UpdateStream(corpus, batching, Position(state.epoch, state.batch))
+        objective, cpu = build_objective(model, options, torch.float32), torch.device("cpu")
+        updater = Updater(objective, optimizer, options.max_gradient_norm, seed, Processes(), cpu, average)
+        selection = Selection(config, checkpoints, validate or Scripted(1.0), evaluated)
+        return Trainer(config, updater, stream, checkpoints, state, selection, [Records()], advance)
 
     return make

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from transformer.training.loss import cross_entropy
-from transformer.training.metrics import perplexity
+from transformer.training.loss import cross_entropy, perplexity
 
 PAD = 0
 LABELS = torch.tensor([[3, 5, 1, PAD], [6, PAD, PAD, PAD]])

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 
 from transformer.config import Config, TrainingSection
-from transformer.training.schedule import hangs_on_end, learning_rate
+from transformer.training.schedule import depends_on_max_updates, learning_rate
 
 MakeConfig = Callable[..., Config]
 WARMUP, LAST, PEAK, D_MODEL = 8, 40, 0.3, 64
@@ -113,9 +113,9 @@ def test_wsd_warms_up_stays_and_falls_by_a_root(wsd: TrainingSection) -> None:
     assert found[-1] == pytest.approx(0, abs=1e-12)
 
 
-def test_the_end_may_move_while_no_rate_hangs_on_it(make_config: MakeConfig, wsd: TrainingSection) -> None:
-    assert not hangs_on_end(wsd, 30)
-    assert hangs_on_end(wsd, 31)
-    for schedule, hangs in {"linear": True, "cosine": True, "constant": False, "inverse_sqrt": False}.items():
+def test_the_end_may_move_while_no_rate_depends_on_it(make_config: MakeConfig, wsd: TrainingSection) -> None:
+    assert not depends_on_max_updates(wsd, 30)
+    assert depends_on_max_updates(wsd, 31)
+    for schedule, depends in {"linear": True, "cosine": True, "constant": False, "inverse_sqrt": False}.items():
         options = make_config(f"training.schedule={schedule}", "training.learning_rate=1").training
-        assert hangs_on_end(options, 1) == hangs
+        assert depends_on_max_updates(options, 1) == depends

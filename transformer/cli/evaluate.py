@@ -4,7 +4,7 @@ transformer evaluate runs/demo                             the test corpus of th
 transformer evaluate runs/demo --split validation
 transformer evaluate runs/demo --source new.zh --reference new.en
 transformer evaluate runs/demo --hypotheses system.en      scores a file; translates nothing
-transformer evaluate runs/demo --breakdown                 figures by length and rarity, sentences with plain faults
+transformer evaluate runs/demo --breakdown                 figures by length and rarity, sentences with plain defects
 transformer evaluate runs/demo decoding.confidence=true    how far confidences can be believed (transformer calibrate)
 
 (μ = … ± …) is sacreBLEU's 95 % interval by bootstrap over the sentences; docs/evaluation.md explains what it means.
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the scores there as JSON")
     parser.add_argument("--resamples", type=int, metavar="N", help="test sets drawn for the intervals (default: 1000)")
     parser.add_argument(
-        "--breakdown", action="store_true", help="figures by kind of sentence, and sentences with faults"
+        "--breakdown", action="store_true", help="figures by kind of sentence, and sentences with defects"
     )
     parser.add_argument("--comet", metavar="CKPT", help="COMET too, by your own comet-score, with this checkpoint")
     parser.add_argument(

@@ -6,10 +6,10 @@
 
 With --output-directory DIR the translations of each input go to a file of its name, written whole or not at all. One
 that is there already is kept, where its record (.made-from.json) names the same lines, model and options, and refused
-where it does not: a job that was killed is given again as it was. --shard 3/10 translates the third tenth of the lines,
-into NAME.03-of-10; put end to end, the shards are the whole.
+where it does not: a job that was killed is given again as it was. --part 3/10 translates the third tenth of the lines,
+into NAME.03-of-10; put end to end, the parts are the whole.
 
-    transformer translate runs/demo --input big.zh --output-directory out --shard 3/10
+    transformer translate runs/demo --input big.zh --output-directory out --part 3/10
 
 With --attention FILE the weights of every head, for each sentence and its best translation, are written to a file: an
 object a line, with the pieces of both sides and maps like cross.2, [head][target piece][source piece].
@@ -35,6 +35,7 @@ from pathlib import Path
 
 from transformer.config import Config, is_override
 from transformer.errors import UserError
+from transformer.runtime.command import RenamedFlag
 from transformer.runtime.files import check_writable, write_file
 from transformer.runtime.reporting import TerminalReporter
 from transformer.tasks.translate import translate_lines
@@ -59,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write there a file for each --input, which may be given several times",
     )
-    parser.add_argument("--shard", metavar="I/N", help="with --output-directory: the I-th of N parts of each file")
+    parser.add_argument("--part", metavar="I/N", help="with --output-directory: the I-th of N parts of each file")
+    parser.add_argument("--shard", action=RenamedFlag, now="--part")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -73,8 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError("give sentences or --input FILE, not both")
     if arguments.output_directory is not None:
         return _into_directory(arguments, overrides)
-    if arguments.shard is not None or len(arguments.input or []) > 1:
-        raise UserError("--shard, and more than one --input, need --output-directory DIR")
+    if arguments.part is not None or len(arguments.input or []) > 1:
+        raise UserError("--part, and more than one --input, need --output-directory DIR")
     path = arguments.input[0] if arguments.input else None
     if not sentences and path is None and sys.stdin is None:
         raise UserError("nothing to translate: standard input is closed; give sentences or --input FILE")
@@ -104,5 +106,5 @@ def _into_directory(arguments: argparse.Namespace, overrides: list[str]) -> int:
     if arguments.attention is not None:
         raise UserError("--attention and --output-directory do not go together; give one of them")
     directory = Path(arguments.output_directory)
-    translate_into(arguments.run, arguments.input, directory, overrides, arguments.shard, TerminalReporter())
+    translate_into(arguments.run, arguments.input, directory, overrides, arguments.part, TerminalReporter())
     return 0

@@ -27,6 +27,12 @@ Sections = Mapping[str, Any]  # {"decoding": {"beam_size": 1}}
 Overrides = Sequence[str | Sections] | Sections  # texts are `section.key=value`
 Kind = TypeVar("Kind", bound=Section)
 
+# Options of earlier versions, and why they went. The configs of older runs still hold them: there they are passed over
+# whatever their value, elsewhere only where they are empty.
+_REMOVED_OPTIONS: Mapping[tuple[str, str], str] = {
+    ("training", "noise_scale_every"): "the gradient noise scale never decided anything here",
+}
+
 # where pydantic speaks of Python
 _PLAIN_WORDS = {
     "model_type": "a section holds options, one `name: value` a line; give one or remove the section",
@@ -73,7 +79,8 @@ def as_config(config: Config | Mapping[str, Any] | str | Path, overrides: Overri
     if isinstance(config, Mapping):
         tree: dict[str, Any] = {section: dict(options) for section, options in config.items()}
         origins: dict[Key, str] = {}
-        return validated(Config, _with_overrides(tree, origins, overrides), origins, "config")
+        tree = _without_removed(_with_overrides(tree, origins, overrides), origins, "config")
+        return validated(Config, tree, origins, "config")
     return load_config(config, overrides)
 
 
@@ -90,7 +97,7 @@ def load_config(path: str | Path, overrides: Overrides = ()) -> Config:
                 f"{path}: this directory is no run (it holds no {CONFIG_FILE}); name a config file or a run"
             )
         path = path / CONFIG_FILE
-    return parse_config(_read_text(path, follow_link=not of_run), str(path), overrides)
+    return parse_config(_read_text(path, follow_link=not of_run), str(path), overrides, of_run)
 
 
 def read_tree(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
@@ -114,11 +121,24 @@ def _read_text(path: Path, follow_link: bool) -> str:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
 
 
-def parse_config(text: str, name: str, overrides: Overrides = ()) -> Config:
-    """Build a `Config` from YAML text; `name` stands for the file in messages."""
+def parse_config(text: str, name: str, overrides: Overrides = (), of_run: bool = False) -> Config:
+    """Build a `Config` from YAML text.
+
+    Args:
+        text: the YAML.
+        name: stands for the file in messages.
+        overrides: `section.key=value`, over the text.
+        of_run: whether a run stored the text, perhaps with options that have been removed since.
+
+    Raises:
+        UserError: for bad YAML, an unknown key, a removed option or a wrong value.
+    """
     tree, lines = _read_yaml(text, name)
     origins = {key: f"{name}:{line}" for key, line in lines.items()}
-    return validated(Config, _with_overrides(tree, origins, overrides), origins, name)
+    if of_run:
+        tree = _without_removed(tree, origins, name, whatever_value=True)
+    tree = _without_removed(_with_overrides(tree, origins, overrides), origins, name)
+    return validated(Config, tree, origins, name)
 
 
 def override_config(config: Config, overrides: Overrides) -> Config:
@@ -127,7 +147,7 @@ def override_config(config: Config, overrides: Overrides) -> Config:
         return config
     origins: dict[Key, str] = {}
     tree = _with_overrides(config.model_dump(mode="json"), origins, overrides)
-    return validated(Config, tree, origins, "config")
+    return validated(Config, _without_removed(tree, origins, "config"), origins, "config")
 
 
 def dump_config(config: Config) -> str:
@@ -244,6 +264,24 @@ def _with_overrides(tree: dict[str, Any], origins: dict[Key, str], overrides: Ov
             for name in preset_options(value):
                 branch.pop(name, None)
         origins[tuple(path)] = f"command line: {override}"
+    return tree
+
+
+def _without_removed(
+    tree: dict[str, Any], origins: Mapping[Key, str], name: str, whatever_value: bool = False
+) -> dict[str, Any]:
+    """The tree without options that were removed.
+
+    Raises:
+        UserError: where one of them is set to something, unless `whatever_value` is given.
+    """
+    for (section, option), reason in _REMOVED_OPTIONS.items():
+        options = tree.get(section)
+        if not isinstance(options, dict) or option not in options:
+            continue
+        if options.pop(option) is not None and not whatever_value:
+            where = origins.get((section, option), name)
+            raise UserError(f"{where}: {section}.{option}: this option was removed, because {reason}; leave it out")
     return tree
 
 

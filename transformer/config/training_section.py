@@ -59,10 +59,6 @@ class TrainingSection(Section):
     Empty: always the best segmentation."""
     max_gradient_norm: float | None = Field(default=None, gt=0)
     """Gradients are scaled down to this norm; empty means never."""
-    noise_scale_every: Positive | None = None
-    """Measure the gradient noise scale (McCandlish et al. 2018) every so many updates, by doing those in two halves,
-    and log it in target tokens: batch_tokens well below it could be doubled for almost half the updates; well above,
-    much of a batch may be wasted. A lower bound, since an update's sentences are alike in length. Empty: never."""
     max_skipped_updates: Positive = 10
     """An update whose gradients are not finite is computed again, and left out where they still are not. After so many
     in a row the run goes back to its newest checkpoint, with half the learning rate."""
@@ -110,8 +106,6 @@ class TrainingSection(Section):
             raise ValueError(f"weight_decay {self.weight_decay} needs optimizer: adamw, or muon")
         if self.optimizer == "muon" and self.sharding == "full":
             raise ValueError("optimizer muon needs whole matrices, and sharding: full cuts them; use sharding: none")
-        if self.noise_scale_every is not None and self.sharding == "full":
-            raise ValueError("noise_scale_every needs whole gradients, and sharding: full cuts them; leave one out")
         if self.average_of == "best" and self.average_checkpoints < 2:
             raise ValueError(
                 f"average_of best needs average_checkpoints of at least 2, and it is {self.average_checkpoints}"

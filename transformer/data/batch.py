@@ -1,4 +1,4 @@
-"""One micro-batch: what the data room hands to training.
+"""One micro-batch, as training receives it.
 
 B batch, S source length, T target length.
 """
@@ -21,10 +21,10 @@ class Batch:
 
     Attributes:
         source_ids: (B, S) source tokens, EOS, padding.
-        decoder_input_ids: (B, T) BOS and target tokens, padding.
-        labels: (B, T) target tokens and EOS, padding: `decoder_input_ids` one step ahead.
-        num_source_tokens: tokens in `source_ids` that are not padding.
-        num_target_tokens: tokens in `labels` that are not padding.
+        decoder_input_ids: (B, T) BOS, target tokens, padding.
+        labels: (B, T) target tokens, EOS, padding: `decoder_input_ids` one step ahead.
+        num_source_tokens: tokens in `source_ids`, padding excluded.
+        num_target_tokens: tokens in `labels`, padding excluded.
     """
 
     source_ids: Tensor
@@ -39,7 +39,7 @@ class Batch:
         return self.source_ids.numel() + self.labels.numel()
 
     def fields(self) -> tuple[Tensor, Tensor, Tensor, int, int]:
-        """In their order."""
+        """The fields in the order in which an objective takes them."""
         return self.source_ids, self.decoder_input_ids, self.labels, self.num_source_tokens, self.num_target_tokens
 
     def to(self, device: torch.device) -> Batch:
@@ -59,7 +59,11 @@ class Batch:
 
 
 def collate(sources: Sequence[Sequence[int] | np.ndarray], targets: Sequence[Sequence[int] | np.ndarray]) -> Batch:
-    """Add the special ids and pad."""
+    """Add the special ids and pad.
+
+    Args:
+        sources, targets: token ids of each sentence, without special ids.
+    """
     labels = pad_rows(targets, last=EOS)
     return Batch(
         source_ids=pad_rows(sources, last=EOS),
@@ -71,7 +75,8 @@ def collate(sources: Sequence[Sequence[int] | np.ndarray], targets: Sequence[Seq
 
 
 def pad_rows(rows: Sequence[Sequence[int] | np.ndarray], first: int | None = None, last: int | None = None) -> Tensor:
-    """Rows of ids as one (B, longest) int64 tensor, with an id put before or after each row."""
+    """Rows of ids as one padded int64 tensor, (B, length of the longest), with `first` before each row and `last` after
+    it where they are given."""
     before, after = first is not None, last is not None
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))  # (B,)
     padded = np.full((len(rows), int(lengths.max(initial=0)) + before + after), PAD, np.int64)

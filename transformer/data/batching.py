@@ -1,8 +1,10 @@
 """Which sentences meet in an update: shuffled windows, sorted by length, cut by target tokens.
 
-Pairs of like length make little padding; the windows keep the order random (Vaswani et al. 2017, section 5.1, batch "by
-approximate sequence length"). The plan of an epoch depends on the seed, the epoch and the lengths alone, so a resumed
-run finds its place by counting.
+Pairs of similar length need little padding, and the windows keep the order random (Vaswani et al. 2017, section 5.1:
+batches "by approximate sequence length"). The windows of an epoch depend only on the seed, the epoch and the lengths,
+so a resumed run finds its place by counting.
+
+N sentence pairs, U updates.
 """
 
 from __future__ import annotations
@@ -13,13 +15,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from transformer.data.batch import Batch, collate
-from transformer.data.dataset import Corpus, EncodedCorpus
+from transformer.data.dataset import EncodedCorpus, EncodedPairs
 from transformer.data.subword_sampling import SubwordSampling
 from transformer.errors import UserError
 
 Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
 
-SAMPLED_WINDOW = 32  # batches, where segmentations are drawn: one waits for a whole window of them
+SAMPLED_WINDOW = 32  # batches, when segmentations are drawn: the first update waits for its whole window
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How a corpus is cut into updates.
+
+    Attributes:
+        batch_tokens: target tokens of an update, end marks included; each comes as near as whole sentences allow.
+        micro_batch_tokens: padded tokens a side of a micro-batch; None: no bound.
+        window: batches that are sorted by length together.
+        seed: the run's.
+    """
+
+    batch_tokens: int
+    micro_batch_tokens: int | None
+    window: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -27,40 +46,38 @@ class Window:
     """Pairs that are sorted by length together, and cut into updates.
 
     Attributes:
-        rows: the pairs, at random.
-        order: (U,) in which the U updates come that they make.
+        rows: the pairs, in random order.
+        order: (U,) the order in which the U updates of these pairs come.
     """
 
     rows: Rows
     order: np.ndarray
 
     def updates(self, source_lengths: np.ndarray, target_lengths: np.ndarray) -> list[Rows]:
-        """Where in `rows` the pairs of each update are, in the order of the updates and by length.
+        """The places in `rows` of each update's pairs, sorted by length; the updates come in their order.
 
         Args:
             source_lengths, target_lengths: (rows,) tokens of the pairs, without special ids.
         """
-        # by the longer side first: of the orders tried it pads least, half of what sorting by target length alone does
+        # by the longer side first: it pads least of the orders tried, half as much as by target length alone
         by_length = np.lexsort((source_lengths, target_lengths, np.maximum(source_lengths, target_lengths)))
         batches = cut_by_tokens(by_length, target_lengths[by_length] + 1, len(self.order))
         return [batches[index] for index in self.order]
 
 
-def plan_epoch(target_lengths: np.ndarray, batch_tokens: int, window: int, seed: int, epoch: int) -> list[Window]:
-    """The windows of one epoch; every row is in exactly one.
+def epoch_windows(target_lengths: np.ndarray, batch_tokens: int, window: int, seed: int, epoch: int) -> list[Window]:
+    """The windows of one epoch; each row is in exactly one.
 
     Args:
         target_lengths: (N,) tokens of each target, without special ids.
-        batch_tokens: target tokens of an update, EOS included; each update comes as near as whole sentences allow.
-        window: batches that are sorted by length together.
-        seed: the run's seed.
+        batch_tokens, window, seed: see `Batching`.
         epoch: number of the pass, from 0.
     """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(target_lengths))
     mean_length = float(target_lengths.mean()) + 1 if len(order) else 1.0
     window_rows = max(1, round(window * batch_tokens / mean_length))
-    num_windows = max(1, round(len(order) / window_rows))  # of equal size: no stub at the end
+    num_windows = max(1, round(len(order) / window_rows))  # of equal size, so no small remainder is left
     return [
         Window(rows, generator.permutation(number_of_batches(target_lengths[rows] + 1, batch_tokens)))
         for rows in np.array_split(order, num_windows)
@@ -68,17 +85,18 @@ def plan_epoch(target_lengths: np.ndarray, batch_tokens: int, window: int, seed:
 
 
 def number_of_batches(tokens: np.ndarray, batch_tokens: int) -> int:
-    """Into how many batches sentences are cut, so that each comes as near to `batch_tokens` as a whole number allows.
+    """The number of batches for which each comes as near to `batch_tokens` as a whole number allows.
 
     Args:
         tokens: (N,) of each sentence.
+        batch_tokens: tokens wanted in a batch.
     """
-    # a longer sentence fills one batch and not the next, too
+    # a longer sentence fills one batch, and takes nothing from the next
     return min(len(tokens), max(1, round(float(np.minimum(tokens, batch_tokens).sum()) / batch_tokens)))
 
 
 def cut_by_tokens(rows: Rows, tokens: np.ndarray, number: int) -> list[Rows]:
-    """Cut rows into so many runs of about equal token counts, none of them empty.
+    """Cut rows into `number` runs of about equal token counts, none of them empty.
 
     Args:
         rows: (N,) in their order.
@@ -87,7 +105,7 @@ def cut_by_tokens(rows: Rows, tokens: np.ndarray, number: int) -> list[Rows]:
     """
     if not number:
         return []
-    # a row longer than a share takes one, and leaves the others their size
+    # a row longer than a share takes up one, and leaves the others their size
     total, place = np.cumsum(np.minimum(tokens, tokens.sum() / number)), np.arange(1, number)
     starts = np.searchsorted(total, total[-1] * place / number)
     starts = np.maximum.accumulate(np.maximum(starts, 1) - place) + place
@@ -97,46 +115,46 @@ def cut_by_tokens(rows: Rows, tokens: np.ndarray, number: int) -> list[Rows]:
 def split_update(rows: Rows, source_lengths: np.ndarray, target_lengths: np.ndarray, limit: int | None) -> list[Rows]:
     """Split an update's rows into micro-batches of at most `limit` padded tokens a side.
 
-    A single sentence longer than the limit makes a micro-batch of its own.
+    A sentence longer than the limit makes a micro-batch by itself.
     """
     if limit is None:
         return [rows]
     longest = np.maximum(source_lengths[rows], target_lengths[rows]) + 1
-    parts, start, width = list[Rows](), 0, 0
+    pieces, start, width = list[Rows](), 0, 0
     for index, length in enumerate(longest.tolist()):
         width = max(width, length)
         if index > start and width * (index + 1 - start) > limit:
-            parts.append(rows[start:index])
+            pieces.append(rows[start:index])
             start, width = index, length
-    return [*parts, rows[start:]]
+    return [*pieces, rows[start:]]
 
 
 @dataclass(frozen=True)
 class Position:
-    """A place in the data: `epoch` passes and `batch` updates of the next one are done."""
+    """A place in the data: `epoch` passes are done, and `batch` updates of the next one."""
 
     epoch: int = 0
     batch: int = 0
 
 
 class Update:
-    """The sentences of one update, and this process' part of them.
+    """The sentences of one update, and this process' share of them.
 
-    The rows are dealt to the processes in turn, so that each gets the same lengths. All processes have the same number
-    of micro-batches, since they exchange gradients in step; one that has fewer adds fillers, which weigh nothing.
+    The rows are dealt to the processes in turn, so that each gets the same lengths. Processes exchange gradients in
+    step and need the same number of micro-batches, so one that has fewer adds fillers, which weigh nothing.
 
     Args:
-        corpus: where the sentences are.
+        corpus: holds the sentences.
         rows: of all processes, sorted by length.
-        micro_batch_tokens: padded tokens a side of a micro-batch, None for no bound.
-        rank, size: this process among those of the job.
+        micro_batch_tokens: padded tokens a side of a micro-batch; None: no bound.
+        rank, size: the number of this process, from 0, and how many the job has.
 
     Attributes:
-        num_target_tokens: of all processes, EOS included.
+        num_target_tokens: of all processes, end marks included.
     """
 
     def __init__(
-        self, corpus: Corpus, rows: Rows, micro_batch_tokens: int | None, rank: int = 0, size: int = 1
+        self, corpus: EncodedPairs, rows: Rows, micro_batch_tokens: int | None, rank: int = 0, size: int = 1
     ) -> None:
         self.corpus = corpus
         self.rows = rows
@@ -147,27 +165,20 @@ class Update:
         self._collated: dict[int, list[tuple[Batch, bool]]] = {}
 
     def micro_batches(self, halvings: int = 0) -> list[tuple[Batch, bool]]:
-        """This process' batches, and whether each counts or is a filler.
+        """This process' batches, each with whether it counts or is a filler.
 
         Args:
             halvings: how often to halve the bound on a micro-batch, for want of memory.
         """
-        if halvings not in self._collated:  # an update that is done again needs them again
+        if halvings not in self._collated:  # kept, because an update may be repeated
             shares = [self._pieces(rank, halvings) for rank in range(self.size)]
             own, most = shares[self.rank], max(map(len, shares))
-            parts = [*((rows, True) for rows in own), *[(self.rows[:1], False)] * (most - len(own))]
-            self._collated[halvings] = [(self._collate(rows), counts) for rows, counts in parts]
+            pieces = [*((rows, True) for rows in own), *[(self.rows[:1], False)] * (most - len(own))]
+            self._collated[halvings] = [(self._collate(rows), counts) for rows, counts in pieces]
         return self._collated[halvings]
 
-    def halves(self) -> list[Update]:
-        """Its sentences dealt to two updates in turn, so that each has its share of every length; itself where it has
-        too few for all processes."""
-        if len(self.rows) < 2 * self.size:
-            return [self]
-        share = self.micro_batch_tokens, self.rank, self.size
-        return [Update(self.corpus, self.rows[start::2], *share) for start in (0, 1)]
-
     def _pieces(self, rank: int, halvings: int) -> list[Rows]:
+        """The rows of a process' micro-batches."""
         lengths = self.corpus.source_lengths, self.corpus.target_lengths
         rows = self.rows[rank :: self.size]
         if not len(rows):
@@ -175,7 +186,7 @@ class Update:
         limit = self.micro_batch_tokens
         if halvings:
             longest = 1 + max(int(side[self.rows].max()) for side in lengths)
-            whole = longest * -(-len(self.rows) // self.size)  # tokens of a process' part
+            whole = longest * -(-len(self.rows) // self.size)  # padded tokens of a process' share
             limit = max(1, min(limit or whole, whole) // 2**halvings)
         return split_update(rows, *lengths, limit)
 
@@ -186,71 +197,68 @@ class Update:
 class UpdateStream:
     """The endless sequence of updates, with a position that can be saved.
 
-    The position counts updates of all processes together, so that a run goes on at the same sentence with more or fewer
+    The position counts updates of the whole job, so that a run goes on at the same sentence with more or fewer
     processes.
 
     Args:
         corpus: the encoded training corpus.
-        batch_tokens: target tokens of an update.
-        micro_batch_tokens: see `Update`.
-        window: see `plan_epoch`.
-        seed: see `plan_epoch`.
+        batching: how it is cut into updates.
         position: where to go on.
         rank, size: see `Update`.
-        sampling: gives the sentences of a window another segmentation; None: they stay as they are. How many
-            updates an epoch has does not depend on what is drawn; they grow with their sentences.
+        sampling: draws another segmentation for the sentences of each window; None: they stay as they are. The number
+            of updates of an epoch does not depend on what is drawn; updates grow with their sentences.
 
     Attributes:
-        epoch_share: how much of the epoch that was begun is done; 0.0 before the first update that is asked for.
+        micro_batch_tokens: as in `batching`, until `training.micro_batch_tokens: auto` finds another.
+        epoch_share: how much of the current epoch is done; 0.0 before the first update.
     """
 
     def __init__(
         self,
         corpus: EncodedCorpus,
-        batch_tokens: int,
-        micro_batch_tokens: int | None,
-        window: int,
-        seed: int,
+        batching: Batching,
         position: Position | None = None,
         rank: int = 0,
         size: int = 1,
         sampling: SubwordSampling | None = None,
     ) -> None:
-        self.sampling = sampling
         self.corpus = corpus
-        self.batch_tokens = batch_tokens
-        self.micro_batch_tokens = micro_batch_tokens
-        self.window = window
-        self.seed = seed
+        self.batching = batching
+        self.micro_batch_tokens = batching.micro_batch_tokens
         self.position = position or Position()
-        self.epoch_share = 0.0
         self.rank = rank
         self.size = size
+        self.sampling = sampling
+        self.epoch_share = 0.0
 
     def __iter__(self) -> Iterator[Update]:
         while True:
             place = self.position
-            batches = self.window if self.sampling is None else min(self.window, SAMPLED_WINDOW)
-            plan = plan_epoch(self.corpus.target_lengths, self.batch_tokens, batches, self.seed, place.epoch)
-            last = sum(len(window.order) for window in plan) - 1
+            windows = self._windows(place.epoch)
+            last = sum(len(window.order) for window in windows) - 1
             if place.batch > last:
                 raise UserError(
                     f"update {place.batch} of an epoch is asked for, and the training corpus has fewer; "
                     "the run's checkpoint is of other data"
                 )
-            for batch, update in enumerate(self._updates(plan, place), place.batch):
+            for batch, update in enumerate(self._updates(windows, place), place.batch):
                 self.position = Position(place.epoch + 1) if batch == last else Position(place.epoch, batch + 1)
                 self.epoch_share = self.position.batch / (last + 1)
                 yield update
 
-    def _updates(self, plan: list[Window], place: Position) -> Iterator[Update]:
-        """Those of an epoch, from a place in it on."""
+    def _windows(self, epoch: int) -> list[Window]:
+        batching = self.batching
+        window = batching.window if self.sampling is None else min(batching.window, SAMPLED_WINDOW)
+        return epoch_windows(self.corpus.target_lengths, batching.batch_tokens, window, batching.seed, epoch)
+
+    def _updates(self, windows: list[Window], place: Position) -> Iterator[Update]:
+        """The updates of an epoch, from a place in it on."""
         passed = 0
-        for number, window in enumerate(plan):
+        for number, window in enumerate(windows):
             first, passed = max(0, place.batch - passed), passed + len(window.order)
             if place.batch >= passed:
                 continue
-            corpus: Corpus = self.corpus
+            corpus: EncodedPairs = self.corpus
             rows = window.rows
             if self.sampling is not None:
                 corpus, rows = self.sampling(corpus, rows, place.epoch, number), np.arange(len(rows))
@@ -259,12 +267,12 @@ class UpdateStream:
 
 
 def batch_by_length(lengths: list[int], batch_size: int, batch_tokens: int) -> Iterator[list[int]]:
-    """Yield indices of sentences to search together, longest first.
+    """Yield the indices of sentences to search together, longest first.
 
     Args:
         lengths: tokens of each sentence.
         batch_size: the most sentences of a batch.
-        batch_tokens: the most tokens of a batch, padding included; a longer sentence stands alone.
+        batch_tokens: the most tokens of a batch, padding included; a longer sentence makes a batch by itself.
     """
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     start = 0

@@ -1,9 +1,9 @@
 """Raw sentence pairs from text files, tables and the Hugging Face hub.
 
-Text, TSV and JSON lines are read here, Parquet by `pyarrow`, only the hub through `datasets`: a refusal can name the
-line, a stray carriage return inside a line must not shift the sides against each other, every field stays the text it
-is (`datasets` makes numbers of "007" and times of "2024-01-01"), no server is asked about local files, and a machine
-without `datasets` can still train.
+Text, TSV and JSON lines are read here, Parquet by `pyarrow`, and only the hub by `datasets`. This way a refusal can
+name the line, a stray carriage return inside a line does not shift the sides against each other, every field stays
+text (`datasets` turns "007" into a number and "2024-01-01" into a time), no server is asked about local files, and a
+machine without `datasets` can still train.
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ import itertools
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, Protocol
 
 from transformer.config import CorpusSection, table_format
 from transformer.errors import UserError
 from transformer.reading import file_sha256, open_plain
 
 Pair = tuple[str, str]
+_Record = Mapping[str, object]
 
 MAX_LINE_BYTES = 2**20
-_PARQUET_ROWS = 256
+_PARQUET_ROWS = 256  # read at a time: few, because each may be long
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read_pairs(corpora: Iterable[CorpusSection]) -> Iterator[Pair]:
-    """Yield `(source, target)` sentence pairs of several corpora, one after the other.
+    """Yield the `(source, target)` sentence pairs of several corpora, one corpus after the other.
 
     Raises:
-        UserError: for a missing or unreadable file, sides of different length, invalid UTF-8 (with its line), a
-            missing field, or a hub that cannot be reached.
+        UserError: for a missing or unreadable file, sides of different length, invalid UTF-8 (the message names the
+            line), a missing field, or a hub that cannot be reached.
     """
     for corpus in corpora:
         if corpus.source is not None and corpus.target is not None:
@@ -44,14 +45,14 @@ def read_pairs(corpora: Iterable[CorpusSection]) -> Iterator[Pair]:
             pairs = _record_pairs(corpus, _records(corpus))
         if corpus.source_prefix is None:
             yield from pairs
-        else:  # an empty side stays one, and is dropped
+        else:  # an empty side stays empty, and the pair is dropped
             yield from (
                 (f"{corpus.source_prefix} {source}" if source.strip() else "", target) for source, target in pairs
             )
 
 
 def describe(corpus: CorpusSection) -> dict[str, str | int | None]:
-    """What the corpus is and a hash of its content: equal descriptions mean equal pairs."""
+    """The corpus' origin and a hash of its content: equal descriptions mean equal pairs."""
     prefix = {} if corpus.source_prefix is None else {"source_prefix": corpus.source_prefix}
     return _content(corpus) | prefix
 
@@ -70,7 +71,7 @@ def _content(corpus: CorpusSection) -> dict[str, str | int | None]:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a UTF-8 text file, plain or gzip, split at line feeds alone.
+    """Yield the lines of a UTF-8 text file, plain or gzip, split only at line feeds.
 
     Raises:
         UserError: where the file is missing, unreadable, damaged, or not UTF-8; the message names the line.
@@ -83,7 +84,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def decode_lines(file: Iterable[bytes], name: str) -> Iterator[str]:
-    """Yield the lines of an open file as text, without their ends; `name` stands for it in messages.
+    """Yield the lines of an open file as text, without line ends; `name` stands for the file in messages.
 
     Raises:
         UserError: where a line is not UTF-8, holds a NUL, or is longer than `MAX_LINE_BYTES`.
@@ -105,7 +106,7 @@ def decode_lines(file: Iterable[bytes], name: str) -> Iterator[str]:
 
 
 def _bounded(file: Iterable[bytes]) -> Iterable[bytes]:
-    """The lines of a file, of which none fills the memory: a longer one comes in parts."""
+    """The lines of a file; a line too long for memory comes in pieces."""
     readline = getattr(file, "readline", None)
     return file if readline is None else iter(lambda: readline(MAX_LINE_BYTES + 1), b"")
 
@@ -130,7 +131,7 @@ def _open_binary(path: Path) -> BinaryIO | gzip.GzipFile:
 
 
 def _refuse_endless(path: Path) -> None:
-    """A config may come from a stranger: what it names must have an end. A pipe that a user names may be read."""
+    """Refuse what never ends, such as a device or a pipe: the config that names it may come from a stranger."""
     try:
         open_plain(path, follow_link=True).close()
     except OSError as error:
@@ -153,9 +154,9 @@ def _text_pairs(source: Path, target: Path) -> Iterator[Pair]:
         )
 
 
-def _records(corpus: CorpusSection) -> Iterable[dict[str, Any]]:
+def _records(corpus: CorpusSection) -> Iterable[_Record]:
     if corpus.hub is not None:
-        return _load_hub(corpus)  # type: ignore[no-any-return]
+        return _load_hub(corpus)
     assert corpus.table is not None
     path = Path(corpus.table)
     _refuse_endless(path)
@@ -166,8 +167,8 @@ def _records(corpus: CorpusSection) -> Iterable[dict[str, Any]]:
     return _parquet_records(path)
 
 
-def _tsv_records(path: Path, header: bool) -> Iterator[dict[str, Any]]:
-    """Rows by the header's names, or by column number as text; no quoting, for a sentence may hold a lone mark."""
+def _tsv_records(path: Path, header: bool) -> Iterator[_Record]:
+    """Rows by the header's names, or by column number as text; without quoting, as sentences may hold a lone mark."""
     names: list[str] | None = None
     for number, line in enumerate(read_lines(path), 1):
         if not line:
@@ -183,13 +184,13 @@ def _tsv_records(path: Path, header: bool) -> Iterator[dict[str, Any]]:
             yield dict(zip(names, row, strict=True))
 
 
-def _json_records(path: Path) -> Iterator[dict[str, Any]]:
+def _json_records(path: Path) -> Iterator[_Record]:
     for number, line in enumerate(read_lines(path), 1):
         if not line:
             continue
         try:
             record = json.loads(line)
-            if _SURROGATE.search(line):  # half a pair is no text, and no tokenizer takes it
+            if _SURROGATE.search(line):  # half a surrogate pair is not text, and no tokenizer takes it
                 json.dumps(record, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             record = None
@@ -198,18 +199,26 @@ def _json_records(path: Path) -> Iterator[dict[str, Any]]:
         yield record
 
 
-def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
+def _parquet_records(path: Path) -> Iterator[_Record]:
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_PARQUET_ROWS):  # few rows: each may be long
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
                 yield from batch.to_pylist()
     except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:
         raise UserError(f"{path}: a damaged Parquet file, or none ({_first_line(error)}); make it anew") from None
 
 
-def _load_hub(corpus: CorpusSection) -> Any:
+class _HubCorpus(Protocol):
+    """What is used of `datasets.Dataset`."""
+
+    _fingerprint: str
+
+    def __iter__(self) -> Iterator[_Record]: ...
+
+
+def _load_hub(corpus: CorpusSection) -> _HubCorpus:
     assert corpus.hub is not None
     try:
         import datasets
@@ -217,13 +226,14 @@ def _load_hub(corpus: CorpusSection) -> Any:
         raise UserError(f"{corpus.hub}: reading this needs the package datasets; pip install datasets") from None
     datasets.disable_progress_bars()
     try:
-        return datasets.load_dataset(corpus.hub, name=corpus.hub_config, split=corpus.hub_split)
+        loaded: _HubCorpus = datasets.load_dataset(corpus.hub, name=corpus.hub_config, split=corpus.hub_split)
+        return loaded
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = _first_line(error.__cause__ or error)  # behind "An error occurred while generating the dataset"
         raise UserError(f"{corpus.hub}: datasets cannot load it: {reason}") from None
 
 
-def _record_pairs(corpus: CorpusSection, records: Iterable[dict[str, Any]]) -> Iterator[Pair]:
+def _record_pairs(corpus: CorpusSection, records: Iterable[_Record]) -> Iterator[Pair]:
     name = corpus.hub or corpus.table
     number = 0
     try:
@@ -235,9 +245,9 @@ def _record_pairs(corpus: CorpusSection, records: Iterable[dict[str, Any]]) -> I
         raise UserError(f"{name}: cannot be read after record {number}: {_first_line(error)}") from None
 
 
-def _field(record: dict[str, Any], field: str | int | None, name: str | None, number: int) -> str:
-    name_held = str(field) in record  # such as a TSV's column whose name has a dot in it
-    value: Any = record
+def _field(record: _Record, field: str | int | None, name: str | None, number: int) -> str:
+    name_held = str(field) in record  # e.g. a TSV column whose name contains a dot
+    value: object = record
     for step in [str(field)] if name_held else str(field).split("."):
         value = value.get(step) if isinstance(value, dict) else None
     if not isinstance(value, str):

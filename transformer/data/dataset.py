@@ -1,6 +1,6 @@
-"""Token ids on disk: an Arrow file of two list columns, memory-mapped, read without copying.
+"""Sentence pairs as token ids: an Arrow file of two list columns, memory-mapped and read without copying.
 
-N is the number of sentence pairs.
+N sentence pairs.
 """
 
 from __future__ import annotations
@@ -21,22 +21,29 @@ Ids = np.ndarray[tuple[int], np.dtype[np.int32]]
 _SCHEMA = pa.schema([("source_ids", pa.list_(pa.int32())), ("target_ids", pa.list_(pa.int32()))])
 
 
-class Corpus(Protocol):
-    """Sentence pairs as token ids, without special ids; see `EncodedCorpus`."""
+class EncodedPairs(Protocol):
+    """Sentence pairs as token ids, without special ids."""
 
     @property
-    def source_lengths(self) -> Ids: ...
+    def source_lengths(self) -> Ids:
+        """(N,) tokens of each source sentence."""
+
     @property
-    def target_lengths(self) -> Ids: ...
-    def sources(self, rows: Sequence[int] | np.ndarray) -> list[Ids]: ...
-    def targets(self, rows: Sequence[int] | np.ndarray) -> list[Ids]: ...
+    def target_lengths(self) -> Ids:
+        """(N,) tokens of each target sentence."""
+
+    def sources(self, rows: Sequence[int] | np.ndarray) -> list[Ids]:
+        """The source ids of some rows."""
+
+    def targets(self, rows: Sequence[int] | np.ndarray) -> list[Ids]:
+        """The target ids of some rows."""
 
 
-class Pairs:
-    """A corpus in memory.
+class PairsInMemory:
+    """Encoded pairs that are no file.
 
     Args:
-        source_ids, target_ids: of each pair.
+        source_ids, target_ids: token ids of each pair, without special ids.
     """
 
     def __init__(self, source_ids: Sequence[Ids], target_ids: Sequence[Ids]) -> None:
@@ -55,11 +62,14 @@ class Pairs:
 
 
 class EncodedCorpus:
-    """Sentence pairs as token ids, without special ids.
+    """Encoded pairs in a file, as `CorpusWriter` leaves them.
+
+    Args:
+        path: the file, which stays open and is read when rows are asked for.
 
     Attributes:
-        source_lengths: (N,) tokens of each source sentence.
-        target_lengths: (N,) tokens of each target sentence.
+        source_lengths: (N,) tokens of each source sentence, without special ids.
+        target_lengths: (N,) tokens of each target sentence, without special ids.
 
     Raises:
         UserError: where the file is missing or damaged.
@@ -88,7 +98,7 @@ class EncodedCorpus:
         return int(self._starts[-1])
 
     def check_ids(self, source_size: int, target_size: int) -> None:
-        """Refuse ids that vocabularies of these sizes do not have, and a corpus without a pair.
+        """Refuse a corpus without pairs, and ids outside vocabularies of these sizes.
 
         Raises:
             UserError: at the first of them.
@@ -123,7 +133,7 @@ class EncodedCorpus:
 
 
 class CorpusWriter:
-    """Writes an `EncodedCorpus` chunk by chunk, so that memory stays flat; as a context it is closed at the end."""
+    """Writes an `EncodedCorpus` chunk by chunk, so that memory stays flat; a context, which closes the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -135,7 +145,7 @@ class CorpusWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
-        else:  # nobody will read the file; what went wrong is not to be hidden by another error
+        else:  # nobody will read the file, and a second error would hide the first
             with contextlib.suppress(OSError, pa.ArrowException):
                 self._writer.close()
 
@@ -145,13 +155,13 @@ class CorpusWriter:
         self._writer.write_batch(pa.record_batch(columns, schema=_SCHEMA))
 
     def close(self) -> None:
-        """Finish the file, and flush it to the disk; without this it is not readable."""
+        """Finish the file, which cannot be read before, and flush it to the disk."""
         self._writer.close()
         flush_file(self._path)
 
 
 def interleave(parts: Sequence[Path], path: Path) -> None:
-    """Put corpora together: the first chunk of each, then the second, and so on, which is how shards were dealt them.
+    """Put corpora together: the first chunk of each, then the second of each, and so on; they were dealt in that order.
 
     Raises:
         UserError: where one cannot be read.
@@ -159,7 +169,7 @@ def interleave(parts: Sequence[Path], path: Path) -> None:
     try:
         readers = [pa.ipc.open_file(pa.memory_map(str(part))) for part in parts]
     except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{parts[0].parent.parent}: a shard cannot be read ({error}); delete the folder") from None
+        raise UserError(f"{parts[0].parent.parent}: a part cannot be read ({error}); delete the folder") from None
     with pa.ipc.new_file(str(path), _SCHEMA) as writer:
         for index in range(sum(reader.num_record_batches for reader in readers)):
             turn, number = divmod(index, len(readers))
@@ -168,7 +178,7 @@ def interleave(parts: Sequence[Path], path: Path) -> None:
 
 
 def _ragged(column: pa.ListArray) -> tuple[Ids, Ids]:
-    """Offsets (rows + 1,) and values of a list column, zero-copy."""
+    """Offsets (rows + 1,) and values of a list column, without a copy."""
     return column.offsets.to_numpy(), column.values.to_numpy()
 
 

@@ -1,8 +1,8 @@
-"""Parts of a training corpus that several processes encode, and the whole that they make.
+"""Parts of a training corpus that several processes encode, and how they are put together.
 
-They lie beside the prepared folder that they will become, in `NAME.shards`: `tokenizer/`, and a folder for each part
-that is finished, with its pairs and their counts. Chunks of pairs are dealt to the shards in turn, so that the whole is
-what a single process writes, to the byte.
+They lie in `NAME.parts` beside the prepared folder `NAME` that they will become: `tokenizer/`, and a folder for each
+finished part with its pairs and their counts. Chunks of pairs are dealt to the parts in turn, so that the whole is what
+a single process would write, to the byte.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from transformer.data.corpus import file_hash
 from transformer.data.dataset import interleave
-from transformer.data.parts import Shard
+from transformer.data.parts import Part
 from transformer.errors import UserError
 from transformer.reading import read_json
 from transformer.runtime.files import write_durably
@@ -26,7 +26,14 @@ _NAME = re.compile(r"(\d+)-of-(\d+)")
 
 @dataclass
 class SplitCounts:
-    """What became of a split's pairs."""
+    """What became of the pairs of a split (train, validation) or of a part of it.
+
+    Attributes:
+        read: pairs of the corpora.
+        kept: pairs that were encoded and written.
+        source_tokens, target_tokens: of the pairs kept, without special ids.
+        dropped: pairs by the reason for which they were dropped.
+    """
 
     read: int = 0
     kept: int = 0
@@ -50,23 +57,23 @@ class SplitCounts:
 
 def work_directory(prepared: Path) -> Path:
     """Where the parts of a prepared folder lie until they are put together."""
-    return prepared.with_name(f"{prepared.name}.shards")
+    return prepared.with_name(f"{prepared.name}.parts")
 
 
-def check_count(work: Path, shard: Shard) -> None:
-    """Refuse a shard of another number than those that are finished.
+def check_count(work: Path, part: Part) -> None:
+    """Refuse a part of another division than those that are finished.
 
     Raises:
-        UserError: where there are such.
+        UserError: where there are such parts.
     """
-    if others := {count for _, count in _finished(work)} - {shard.count}:
+    if others := {count for _, count in _finished(work)} - {part.count}:
         raise UserError(
-            f"--shard {shard.number}/{shard.count}: {work} holds parts of {min(others)}; go on with those, or delete it"
+            f"--part {part.number}/{part.count}: {work} holds parts of {min(others)}; go on with those, or delete it"
         )
 
 
-def finished_shards(work: Path) -> list[Path]:
-    """The folders of all parts in order; none where no shard was ever finished.
+def finished_parts(work: Path) -> list[Path]:
+    """The folders of all parts in order; none if no part was ever finished.
 
     Raises:
         UserError: where some are finished and others are not.
@@ -75,44 +82,44 @@ def finished_shards(work: Path) -> list[Path]:
     if not finished:
         return []
     count = max(count for _, count in finished)
-    shards = [Shard(number, count) for number in range(1, count + 1)]
-    missing = [f"{shard.number}/{count}" for shard in shards if (shard.number, count) not in finished]
+    parts = [Part(number, count) for number in range(1, count + 1)]
+    missing = [f"{part.number}/{count}" for part in parts if (part.number, count) not in finished]
     if missing:
         shown = ", ".join(missing[:10]) + (" …" if len(missing) > 10 else "")
         raise UserError(
-            f"{work}: shards are not finished: {shown}; run transformer prepare with --shard for each of them, or "
+            f"{work}: parts are not finished: {shown}; run transformer prepare with --part for each of them, or "
             "delete the folder to prepare in one go"
         )
-    return [work / shard.name for shard in shards]
+    return [work / part.name for part in parts]
 
 
-def write_counts(part: Path, counts: SplitCounts) -> None:
-    """Write down what is in a part."""
-    content = {"counts": vars(counts), "sha256": file_hash(part / "train.arrow")}
-    write_durably(part / "counts.json", json.dumps(content).encode())
+def write_counts(folder: Path, counts: SplitCounts) -> None:
+    """Write down what a part's folder holds."""
+    content = {"counts": vars(counts), "sha256": file_hash(folder / "train.arrow")}
+    write_durably(folder / "counts.json", json.dumps(content).encode())
 
 
-def merge(parts: Sequence[Path], path: Path) -> SplitCounts:
+def merge(folders: Sequence[Path], path: Path) -> SplitCounts:
     """Put all parts together into one corpus.
 
     Raises:
         UserError: where one is damaged.
     """
     total = SplitCounts()
-    for part in parts:
+    for folder in folders:
         try:
-            content = read_json(part / "counts.json", _MAX_COUNTS_BYTES)
-            counts, whole = SplitCounts(**content["counts"]), content["sha256"] == file_hash(part / "train.arrow")
+            content = read_json(folder / "counts.json", _MAX_COUNTS_BYTES)
+            counts, whole = SplitCounts(**content["counts"]), content["sha256"] == file_hash(folder / "train.arrow")
         except (OSError, ValueError, KeyError, TypeError):
             counts, whole = SplitCounts(), False
         if not whole:
-            raise UserError(f"{part}: damaged; delete it, and run its shard again")
+            raise UserError(f"{folder}: damaged; delete it, and run its part again")
         total.add(counts)
-    interleave([part / "train.arrow" for part in parts], path)
+    interleave([folder / "train.arrow" for folder in folders], path)
     return total
 
 
 def _finished(work: Path) -> set[tuple[int, int]]:
-    """Number and count of each part that is there."""
+    """Number and count of each finished part."""
     names = [path.name for path in work.iterdir()] if work.is_dir() else []
     return {(int(match[1]), int(match[2])) for match in map(_NAME.fullmatch, names) if match}

@@ -1,6 +1,6 @@
-"""Which target pieces a source piece is translated by: IBM model 1 (Brown et al. 1993, section 4.1) over piece ids.
+"""The target pieces that translate each source piece: IBM model 1 (Brown et al. 1993, section 4.1) over piece ids.
 
-E entries, one for each pair of pieces that meet in a sentence pair; V_s and V_t vocabularies.
+E entries, one for each pair of pieces that occur in one sentence pair; V_s and V_t vocabularies.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from transformer.data.dataset import EncodedCorpus
 def translation_table(
     corpus: EncodedCorpus, source_vocabulary: int, target_vocabulary: int, best: int, max_pairs: int, iterations: int
 ) -> np.ndarray:
-    """The most probable target pieces of each source piece, (V_s, best), best first; -1 where there are no more.
+    """The most probable target pieces of each source piece, (V_s, best), best first; -1 fills up short rows.
 
     Args:
-        corpus: token ids without special ids.
-        source_vocabulary, target_vocabulary: sizes.
-        best: how many to keep.
-        max_pairs: sentence pairs to learn from, spread over the corpus.
-        iterations: of expectation maximisation.
+        corpus: the pairs to learn from.
+        source_vocabulary, target_vocabulary: V_s and V_t.
+        best: target pieces to keep for each source piece.
+        max_pairs: the most sentence pairs to use, spread evenly over the corpus.
+        iterations: rounds of expectation maximisation.
     """
     rows = _spread(corpus, max_pairs)
     keys, places, groups = _meetings(corpus, rows, target_vocabulary)
     sources = keys // target_vocabulary  # (E)
-    table = np.ones(len(keys), dtype=np.float32)  # (E) t(target | source), at first even
+    table = np.ones(len(keys), dtype=np.float32)  # (E) t(target | source), uniform at first
     for _ in range(iterations):
-        # how much of a target token each source token of its sentence explains
+        # the share of a target token that each source token of its sentence explains
         of_tokens = table[places]
         share = of_tokens / np.add.reduceat(of_tokens, groups).repeat(np.diff(groups, append=len(places)))
         counts = np.bincount(places, weights=share, minlength=len(keys))  # (E)
@@ -43,25 +43,25 @@ def translation_table(
 
 
 def most_frequent(corpus: EncodedCorpus, target_vocabulary: int, count: int, max_pairs: int) -> np.ndarray:
-    """The target pieces that come most often, (count)."""
+    """The most frequent target pieces, (count)."""
     rows = _spread(corpus, max_pairs)
     frequencies = np.bincount(np.concatenate(corpus.targets(rows)), minlength=target_vocabulary)
     return np.argsort(-frequencies, kind="stable")[:count].astype(np.int32)
 
 
 def _spread(corpus: EncodedCorpus, max_pairs: int) -> np.ndarray:
-    """At most so many rows, evenly spaced."""
+    """At most `max_pairs` rows, evenly spaced."""
     return np.linspace(0, len(corpus) - 1, min(max_pairs, len(corpus))).astype(np.int64)
 
 
 def _meetings(
     corpus: EncodedCorpus, rows: np.ndarray, target_vocabulary: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every source token with every target token of its sentence pair.
+    """Every source token paired with every target token of its sentence pair.
 
     Returns:
-        The pairs of pieces, source · V_t + target, each once (E); which of them each meeting is; where the meetings of
-        each target token begin.
+        The distinct pairs of pieces as source · V_t + target, (E); for each pairing, the index of its pair of pieces;
+        where the pairings of each target token begin.
     """
     keys, sizes = list[np.ndarray](), list[np.ndarray]()
     for source, target in zip(corpus.sources(rows), corpus.targets(rows), strict=True):

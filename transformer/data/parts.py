@@ -1,4 +1,4 @@
-"""Parts of a job that several processes share, each begun anew by itself."""
+"""Equal parts of a job, as a job array runs them: a process does one of them, and can repeat it by itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MAX_COUNT = 100_000
 
 
 @dataclass(frozen=True)
-class Shard:
+class Part:
     """One of the equal parts of a job.
 
     Attributes:
@@ -23,26 +23,26 @@ class Shard:
     count: int
 
     @classmethod
-    def parse(cls, text: str) -> Shard:
+    def parse(cls, text: str) -> Part:
         """Read `I/N`.
 
         Raises:
-            UserError: where it is not that, or I is not one of 1 to N.
+            UserError: where it is something else, or I is not between 1 and N.
         """
         match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]) <= _MAX_COUNT:
-            raise UserError(f"--shard {text}: give I/N, such as 3/10: part I, from 1, of N")
+            raise UserError(f"--part {text}: give I/N, such as 3/10: part I, from 1, of N")
         return cls(int(match[1]), int(match[2]))
 
     @property
     def name(self) -> str:
-        """`03-of-10`: such names sort by number."""
+        """`03-of-10`; such names sort by number."""
         return f"{self.number:0{len(str(self.count))}d}-of-{self.count}"
 
     def holds(self, index: int) -> bool:
-        """Whether it has the piece of this index, from 0, where pieces are dealt in turn."""
+        """Whether the piece of this index, from 0, is in this part, if pieces are dealt in turn."""
         return index % self.count == self.number - 1
 
     def rows(self, total: int) -> range:
-        """Its rows of so many: all shards together give each row once, in order."""
+        """The rows of this part, of `total`: all parts together give each row once, in order."""
         return range(total * (self.number - 1) // self.count, total * self.number // self.count)

@@ -1,7 +1,7 @@
-"""Raw corpora into a prepared folder: tokenizer, encoded ids, and a manifest that accounts for every pair.
+"""From raw corpora to a prepared folder: tokenizer, encoded ids, and a manifest that accounts for every pair.
 
-The folder's name is a hash of the content of the corpora and of the options that matter, so that what is there already
-is used again exactly when nothing changed.
+The folder's name is a hash of the corpora's content and of the options that matter, so an existing folder is reused
+exactly when nothing has changed.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,12 +20,12 @@ from transformer.data.dataset import CorpusWriter
 from transformer.data.encoded_parts import (
     SplitCounts,
     check_count,
-    finished_shards,
+    finished_parts,
     merge,
     work_directory,
     write_counts,
 )
-from transformer.data.parts import Shard
+from transformer.data.parts import Part
 from transformer.data.prepared import Prepared, open_prepared
 from transformer.data.tokenizer import (
     Tokenizer,
@@ -40,65 +39,63 @@ from transformer.errors import UserError
 from transformer.runtime.device import physical_cores
 from transformer.runtime.files import json_bytes, new_directory, write_durably
 from transformer.runtime.lock import locked
+from transformer.runtime.reporting import Reporter
 
 FORMAT_VERSION = 1
-CHUNK_PAIRS = 8192  # pairs encoded and written at a time: bounds memory, and feeds the tokenizer's threads well
-_CHUNK_CHARACTERS = 50_000_000  # of a corpus whose lines are no sentences
-_REPORT_CHUNKS = 32  # a line of progress every so many chunks
-_RATIO_FROM = 10  # a ratio says nothing about sentences of a few tokens
-
-Say = Callable[[str], None]
+CHUNK_PAIRS = 8192  # pairs encoded and written at a time: bounds memory, and keeps the tokenizer's threads busy
+_CHUNK_CHARACTERS = 50_000_000  # bounds memory for a corpus whose lines are not sentences
+_REPORT_CHUNKS = 32  # chunks between two lines of progress
+_RATIO_FROM = 10  # tokens; for shorter sentences a length ratio means nothing
 
 
-def prepare(config: Config, say: Say, run_tokenizer: Path | None = None) -> Prepared:
-    """Encode the training and validation corpora, or find them prepared already.
+def prepare(config: Config, reporter: Reporter, run_tokenizer: Path | None = None) -> Prepared:
+    """Encode the training and validation corpora, unless they are prepared already.
 
     Args:
         config: the run's options.
-        say: hears what is going on, a line at a time.
-        run_tokenizer: the tokenizer folder of a run that goes on: a new one may come out otherwise elsewhere, as
-            SentencePiece's unigram model depends on the number of threads that train it, and one that was given may
-            have moved.
+        reporter: hears of progress.
+        run_tokenizer: the tokenizer folder of a run that is resumed. Another machine might train a different tokenizer,
+            because SentencePiece's unigram model depends on the number of threads, and a given one may have moved.
 
     Raises:
-        UserError: for whatever `read_pairs` refuses, an empty corpus, a corpus that the filters leave empty, or a
+        UserError: for whatever `read_pairs` refuses, an empty corpus, a corpus of which the filters leave nothing, or a
             vocabulary larger than the corpus supports.
     """
     if run_tokenizer is not None:
         config = config.model_copy(update={"tokenizer": with_own_models(config.tokenizer, run_tokenizer)})
     directory, inputs = _place(config)
     if (directory / "manifest.json").is_file():
-        say(f"prepared data: {directory} (unchanged)")
+        reporter.info(f"prepared data: {directory} (unchanged)")
         return open_prepared(directory)
     work = work_directory(directory)
     try:
         with locked(work, wait=True):
             if (directory / "manifest.json").is_file():
-                say(f"prepared data: {directory} (another process was at it)")
+                reporter.info(f"prepared data: {directory} (another process was at it)")
                 return open_prepared(directory)
-            prepared = _encode_all(config, directory, inputs, run_tokenizer, say)
+            prepared = _encode_all(config, directory, inputs, run_tokenizer, reporter)
     finally:
-        # with shards in it, it is kept until they have been put together
+        # while it holds parts it stays, until they have been put together
         if (directory / "manifest.json").is_file() or [entry.name for entry in work.glob("*")] == [".lock"]:
             shutil.rmtree(work, ignore_errors=True)
-    say(f"prepared data: {directory}")
+    reporter.info(f"prepared data: {directory}")
     return prepared
 
 
 def _encode_all(
-    config: Config, directory: Path, inputs: dict[str, Any], run_tokenizer: Path | None, say: Say
+    config: Config, directory: Path, inputs: dict[str, object], run_tokenizer: Path | None, reporter: Reporter
 ) -> Prepared:
-    """Make or load the tokenizers, and write the folder."""
+    """Train or load the tokenizers, and write the folder."""
     work = work_directory(directory)
     with new_directory(directory) as temporary:
-        source_tokenizer, target_tokenizer = tokenizers = _tokenizers(config, work, say, run_tokenizer)
+        source_tokenizer, target_tokenizer = tokenizers = _tokenizers(config, work, reporter, run_tokenizer)
         save_tokenizers(temporary / "tokenizer", *tokenizers)
         counts = {}
         for split in ("train", "validation"):
             path = temporary / f"{split}.arrow"
-            shards = finished_shards(work) if split == "train" else []
-            counts[split] = merge(shards, path) if shards else encode(config, split, tokenizers, path, say)
-            _check_counts(config, split, counts[split], say)
+            parts = finished_parts(work) if split == "train" else []
+            counts[split] = merge(parts, path) if parts else encode(config, split, tokenizers, path, reporter)
+            _check_counts(config, split, counts[split], reporter)
         manifest = {
             "format_version": FORMAT_VERSION,
             "inputs": inputs,
@@ -111,45 +108,45 @@ def _encode_all(
     return Prepared(directory, source_tokenizer, target_tokenizer, manifest)
 
 
-def prepare_shard(config: Config, shard: Shard, say: Say) -> Path:
-    """Encode a part of the training corpus, for `prepare` to put together with the others; returns its folder.
+def prepare_part(config: Config, part: Part, reporter: Reporter) -> Path:
+    """Encode a part of the training corpus, and return its folder; `prepare` puts all parts together.
 
-    The first process trains the tokenizer while the others wait. A part that is finished is kept.
+    The first process trains the tokenizer while the others wait. A finished part is kept.
 
     Raises:
-        UserError: as `prepare`; and where parts of another number of shards are there.
+        UserError: as `prepare`, and where there are parts of another division.
     """
     directory, _ = _place(config)
     if (directory / "manifest.json").is_file():
-        say(f"prepared data: {directory} (unchanged)")
+        reporter.info(f"prepared data: {directory} (unchanged)")
         return directory
     work = work_directory(directory)
-    part = work / shard.name
-    check_count(work, shard)
-    if part.is_dir():
-        say(f"{part}: finished before; kept")
-        return part
+    folder = work / part.name
+    check_count(work, part)
+    if folder.is_dir():
+        reporter.info(f"{folder}: finished before; kept")
+        return folder
     with locked(work, wait=True):
-        tokenizers = _tokenizers(config, work, say)
+        tokenizers = _tokenizers(config, work, reporter)
         if not (work / "tokenizer").is_dir():
             with new_directory(work / "tokenizer") as temporary:
                 save_tokenizers(temporary, *tokenizers)
-    with new_directory(part) as temporary:
-        counts = encode(config, "train", tokenizers, temporary / "train.arrow", say, shard)
+    with new_directory(folder) as temporary:
+        counts = encode(config, "train", tokenizers, temporary / "train.arrow", reporter, part)
         write_counts(temporary, counts)
-    say(f"{part}: {counts.in_words()}")
-    return part
+    reporter.info(f"{folder}: {counts.in_words()}")
+    return folder
 
 
-def _place(config: Config) -> tuple[Path, dict[str, Any]]:
-    """The prepared folder, and the inputs that give it its name."""
+def _place(config: Config) -> tuple[Path, dict[str, object]]:
+    """The prepared folder, and the inputs whose hash is its name."""
     inputs = _inputs(config)
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
     return Path(config.data.prepared_directory) / digest, inputs
 
 
-def _inputs(config: Config) -> dict[str, Any]:
-    """Everything that decides the prepared data, files by their content."""
+def _inputs(config: Config) -> dict[str, object]:
+    """Everything that determines the prepared data, files by their content."""
     options = config.tokenizer.model_dump(mode="json")
     for side in ("source_model", "target_model"):
         if options[side] is not None:
@@ -165,8 +162,10 @@ def _inputs(config: Config) -> dict[str, Any]:
     }
 
 
-def _tokenizers(config: Config, work: Path, say: Say, run_tokenizer: Path | None = None) -> tuple[Tokenizer, Tokenizer]:
-    """The tokenizers that shards were encoded with, or a run's own, or given or new ones."""
+def _tokenizers(
+    config: Config, work: Path, reporter: Reporter, run_tokenizer: Path | None = None
+) -> tuple[Tokenizer, Tokenizer]:
+    """The tokenizers of finished parts, or those of a run, or given ones, or new ones."""
     if (work / "tokenizer").is_dir():
         return load_tokenizers(work / "tokenizer")
     if run_tokenizer is not None:
@@ -177,16 +176,16 @@ def _tokenizers(config: Config, work: Path, say: Say, run_tokenizer: Path | None
         return source, source if options.target_model is None else Tokenizer.load(Path(options.target_model))
     threads = config.run.threads or physical_cores()
     if options.shared:
-        say(f"tokenizer: training {options.vocab_size:,} {options.model_type} pieces on both languages")
+        reporter.info(f"tokenizer: training {options.vocab_size:,} {options.model_type} pieces on both languages")
         tokenizer = train_tokenizer(options, _sentences(config.data.train, (0, 1)), threads)
         return tokenizer, tokenizer
-    say(f"tokenizer: training {options.vocab_size:,} {options.model_type} pieces for each language")
+    reporter.info(f"tokenizer: training {options.vocab_size:,} {options.model_type} pieces for each language")
     source, target = (train_tokenizer(options, _sentences(config.data.train, (side,)), threads) for side in (0, 1))
     return source, target
 
 
 def _sentences(corpora: tuple[CorpusSection, ...], sides: tuple[int, ...]) -> Iterator[str]:
-    """The non-empty sentences that train a tokenizer."""
+    """The sentences that a tokenizer is trained on, without empty ones."""
     found = False
     for pair in read_pairs(corpora):
         for side in sides:
@@ -202,16 +201,16 @@ def encode(
     split: str,
     tokenizers: tuple[Tokenizer, Tokenizer],
     path: Path,
-    say: Say,
-    shard: Shard | None = None,
+    reporter: Reporter,
+    part: Part | None = None,
 ) -> SplitCounts:
-    """Write a split's encoded pairs, or those of a shard's chunks."""
+    """Write a split's encoded pairs, or only those in the chunks of a part."""
     counts = SplitCounts()
     threads = config.run.threads or physical_cores()
     pairs = read_pairs(getattr(config.data, split))
     with CorpusWriter(path) as writer:
         for index, chunk in enumerate(iter(lambda: _next_chunk(pairs), [])):
-            if shard is not None and not shard.holds(index):
+            if part is not None and not part.holds(index):
                 continue
             sources, targets = (
                 tokenizer.encode([pair[side] for pair in chunk], threads) for side, tokenizer in enumerate(tokenizers)
@@ -219,12 +218,12 @@ def encode(
             keep = _filter(chunk, sources, targets, config if split == "train" else None, counts)
             writer.write([sources[row] for row in keep], [targets[row] for row in keep])
             if counts.read % (_REPORT_CHUNKS * CHUNK_PAIRS) == 0:
-                say(f"{split}: {counts.read:,} pairs encoded so far")
+                reporter.info(f"{split}: {counts.read:,} pairs encoded so far")
     return counts
 
 
-def _check_counts(config: Config, split: str, counts: SplitCounts, say: Say) -> None:
-    """Say what became of a split's pairs; refuse one that has none."""
+def _check_counts(config: Config, split: str, counts: SplitCounts, reporter: Reporter) -> None:
+    """Report what became of a split's pairs; refuse a split that has none left."""
     if not counts.read:
         raise _empty(split, getattr(config.data, split))
     if not counts.kept:
@@ -232,7 +231,9 @@ def _check_counts(config: Config, split: str, counts: SplitCounts, say: Say) -> 
             f"data.{split}: no pair is left: {counts.in_words()}; raise data.max_length or data.max_length_ratio, "
             "or look at the corpus"
         )
-    say(f"{split}: {counts.in_words()}, {counts.source_tokens:,} source and {counts.target_tokens:,} target tokens")
+    reporter.info(
+        f"{split}: {counts.in_words()}, {counts.source_tokens:,} source and {counts.target_tokens:,} target tokens"
+    )
 
 
 def _next_chunk(pairs: Iterator[Pair]) -> list[Pair]:
@@ -246,7 +247,8 @@ def _next_chunk(pairs: Iterator[Pair]) -> list[Pair]:
 def _filter(
     pairs: list[Pair], sources: list[list[int]], targets: list[list[int]], limits: Config | None, counts: SplitCounts
 ) -> list[int]:
-    """The rows to keep; only the training corpus has limits, an empty side cannot be learned from in either."""
+    """The rows to keep, counted in `counts`: no pair with an empty side, and in the training corpus none beyond the
+    limits of length and ratio."""
     source = np.fromiter(map(len, sources), np.int64, len(sources))
     target = np.fromiter(map(len, targets), np.int64, len(targets))
     shorter, longer = np.minimum(source, target), np.maximum(source, target)

@@ -1,10 +1,9 @@
-"""A prepared folder: tokenizer, encoded pairs, and a manifest with the hash of each file."""
+"""A prepared folder: tokenizers, encoded pairs, and a manifest with the hash of each file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from transformer.data.corpus import file_hash
 from transformer.data.dataset import EncodedCorpus
@@ -21,15 +20,15 @@ class Prepared:
     """A prepared folder.
 
     Attributes:
-        directory: where it lies.
-        source_tokenizer, target_tokenizer: the same object where the vocabulary is shared.
+        directory: the folder.
+        source_tokenizer, target_tokenizer: the same object if the vocabulary is shared.
         manifest: counts, hashes and options, as in `manifest.json`.
     """
 
     directory: Path
     source_tokenizer: Tokenizer
     target_tokenizer: Tokenizer
-    manifest: dict[str, Any]
+    manifest: dict[str, object]
 
     def corpus(self, split: str) -> EncodedCorpus:
         """The encoded pairs of `train` or `validation`."""
@@ -39,7 +38,11 @@ class Prepared:
 
 
 def open_prepared(directory: Path) -> Prepared:
-    """Open a folder that `prepare` wrote."""
+    """Open a folder that `prepare` wrote.
+
+    Raises:
+        UserError: where a file is missing or damaged.
+    """
     try:
         manifest = read_json(directory / "manifest.json", MAX_MANIFEST_BYTES)
     except (OSError, ValueError) as error:

@@ -1,8 +1,8 @@
-"""Other segmentations of the training sentences at each pass (Kudo 2018, section 3.3).
+"""Subword regularisation: another segmentation of the training sentences in each epoch (Kudo 2018, section 3.3).
 
-The prepared corpus holds token ids; they are decoded, and each word is cut by a draw among its best segmentations. What
-is drawn depends on the run's seed and the window's place alone, so that a resumed run, and every process of a job,
-draws the same. (SentencePiece's own sampling draws differently in each process, whatever seed it is given.)
+The prepared corpus holds token ids. They are decoded, and for each word one of its best segmentations is drawn. The
+draw depends only on the run's seed and the place of the window, so a resumed run and every process of a job draw the
+same. (SentencePiece's own sampling draws differently in each process, whatever its seed.)
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transformer.data.dataset import Corpus, Pairs
+from transformer.data.dataset import EncodedPairs, PairsInMemory
 from transformer.data.tokenizer import UNK, Tokenizer
 from transformer.errors import UserError
 
-_BEST = 64  # segmentations of a word: l in the paper, which found it enough
-_KEPT_WORDS = 500_000  # then their segmentations are found anew
+_BEST = 64  # segmentations of a word: l in the paper, which found this to be enough
+_KEPT_WORDS = 500_000  # words whose segmentations are remembered, then all are forgotten
 
 
 class SubwordSampling:
-    """Cuts sentences another way.
+    """Draws another segmentation for sentences.
 
     Args:
-        source_tokenizer, target_tokenizer: of the run; unigram models.
-        strength: α, the power of its probability by which a segmentation is drawn.
-        max_length: a sentence that would have more tokens stays as it was.
+        source_tokenizer, target_tokenizer: the run's; unigram models.
+        strength: α: a segmentation is drawn with its probability to this power, normalised.
+        max_length: a sentence that would get more tokens stays as it was.
         seed: the run's.
 
     Raises:
-        UserError: where a tokenizer knows one segmentation alone.
+        UserError: where a tokenizer knows only one segmentation of a word.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class SubwordSampling:
         self.max_length = max_length
         self.seed = seed
 
-    def __call__(self, corpus: Corpus, rows: np.ndarray, epoch: int, window: int) -> Pairs:
-        """Some rows of a corpus as the window at that place of the data sees them, in their order."""
-        return Pairs(
+    def __call__(self, corpus: EncodedPairs, rows: np.ndarray, epoch: int, window: int) -> PairsInMemory:
+        """Some rows of a corpus, segmented for this window of this epoch, in their order."""
+        return PairsInMemory(
             *(
                 self._cut(words, sentences, np.random.default_rng([self.seed, epoch, window, side]))
                 for side, (words, sentences) in enumerate(
@@ -62,18 +62,18 @@ class SubwordSampling:
                 token for (found, ends), draw in zip(known, draws, strict=True) for token in found[bisect(ends, draw)]
             ]
             best = [token for found, _ in known for token in found[0]]
-            # a tokenizer may not cut at spaces, and what has no piece is lost in decoding
+            # not if the tokenizer does not split at spaces, or if decoding lost what has no piece
             fits = best == old and UNK not in old and 0 < len(new) <= self.max_length
             cut.append(np.asarray(new if fits else old, np.int32))
         return cut
 
 
 class _Words:
-    """The segmentations of words, found once.
+    """Remembers the segmentations of words.
 
     Args:
         tokenizer: of one side.
-        strength: α.
+        strength: see `SubwordSampling`.
     """
 
     def __init__(self, tokenizer: Tokenizer, strength: float) -> None:
@@ -87,7 +87,7 @@ class _Words:
             )
 
     def segmentations(self, word: str) -> tuple[list[list[int]], list[float]]:
-        """The best segmentations of a word, best first, and where each one's share of [0, 1) ends, the last apart."""
+        """The best segmentations of a word, best first, and where the share of each but the last ends in [0, 1)."""
         if word not in self._known:
             if len(self._known) >= _KEPT_WORDS:
                 self._known.clear()

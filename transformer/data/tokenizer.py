@@ -20,7 +20,7 @@ MAX_BYTES = 100_000_000  # a vocabulary of a million pieces is a quarter of it
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SPECIALS = {"pad": PAD, "unk": UNK, "bos": BOS, "eos": EOS}
 
-# A byte piece can spell any character; these would break "one line out for one line in".
+# Byte pieces can spell any character; these would break the promise of one line out for each line in.
 _LINE_BREAKS = re.compile("[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]+")
 
 
@@ -29,10 +29,10 @@ class Tokenizer:
 
     Args:
         model: the serialised model.
-        name: what to call it in messages.
+        name: stands for it in messages.
 
     Raises:
-        UserError: where it is no SentencePiece model or its special ids are not pad 0, unk 1, bos 2, eos 3.
+        UserError: where it is not a SentencePiece model, or its special ids are not pad 0, unk 1, bos 2, eos 3.
     """
 
     def __init__(self, model: bytes, name: str = "tokenizer") -> None:
@@ -68,16 +68,17 @@ class Tokenizer:
 
     def encode(self, lines: Sequence[str], threads: int = 1) -> list[list[int]]:
         """Token ids of each line, without BOS or EOS."""
-        return self._processor.encode(list(lines), out_type=int, num_threads=threads)  # type: ignore[no-any-return]
+        ids: list[list[int]] = self._processor.encode(list(lines), out_type=int, num_threads=threads)
+        return ids
 
     def segmentations(self, text: str, count: int) -> list[tuple[list[int], float]]:
-        """The most probable segmentations, at most so many, and the log-probability of each: unigram models alone."""
+        """The `count` most probable segmentations, best first, with their log-probabilities; unigram models only."""
         found = self._processor.nbest_encode(text, nbest_size=count, out_type=int)
         return [(ids, sum(map(self._processor.get_score, ids))) for ids in found] or [([], 0.0)]
 
     @property
     def has_segmentations(self) -> bool:
-        """Whether it knows several of one text."""
+        """Whether it knows several segmentations of one text."""
         try:
             self._processor.nbest_encode("a", nbest_size=1, out_type=int)
         except RuntimeError:  # BPE, characters, words
@@ -85,17 +86,17 @@ class Tokenizer:
         return True
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Detokenized text, one line for each sequence; special ids leave no trace."""
+        """Detokenized text, one line for each sequence; special ids are dropped."""
         specials = set(SPECIALS.values())
         kept = [[token for token in sequence if token not in specials] for sequence in ids]
         return [_LINE_BREAKS.sub(" ", text) for text in self._processor.decode(kept, num_threads=1)]
 
     def spelled_ids(self) -> list[int]:
-        """Ids that stand for what has no piece: the unknown id, and the bytes that rare characters are spelled in."""
+        """The ids for text without a piece of its own: the unknown id, and the bytes that spell rare characters."""
         return [token for token in range(self.vocab_size) if token == UNK or self._processor.is_byte(token)]
 
     def spellings(self) -> list[bytes]:
-        """What each id adds to a text, in UTF-8, a space for `▁`; nothing for special ids."""
+        """The UTF-8 bytes that each id adds to a text, with a space for `▁`; empty for special ids."""
         bytes_of = re.compile(r"<0x([0-9A-F]{2})>")
         found = []
         for token, piece in enumerate(self.pieces(range(self.vocab_size))):
@@ -105,7 +106,7 @@ class Tokenizer:
         return found
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The pieces as the vocabulary spells them, e.g. `▁house`."""
+        """The pieces as they stand in the vocabulary, e.g. `▁house`."""
         return [self._processor.id_to_piece(token) for token in ids]
 
 
@@ -113,10 +114,10 @@ def train_tokenizer(options: TokenizerSection, sentences: Iterator[str], threads
     """Train a SentencePiece model with byte fallback on raw sentences.
 
     Raises:
-        UserError: where the text has too few distinct pieces for `vocab_size`; and whatever reading `sentences` raises.
+        UserError: where the text has too few distinct pieces for `vocab_size`, and whatever reading `sentences` raises.
     """
     model = io.BytesIO()
-    failures: list[BaseException] = []  # SentencePiece turns them into a RuntimeError without their message
+    failures: list[BaseException] = []  # SentencePiece replaces them by a RuntimeError without their message
 
     def watched() -> Iterator[str]:
         try:
@@ -125,7 +126,7 @@ def train_tokenizer(options: TokenizerSection, sentences: Iterator[str], threads
             failures.append(error)
             raise
 
-    sentencepiece.set_random_generator_seed(1)  # which sentences are drawn belongs to the data, not to a run's seed
+    sentencepiece.set_random_generator_seed(1)  # the draw of sentences belongs to the data, not to a run's seed
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=watched(),
@@ -142,7 +143,7 @@ def train_tokenizer(options: TokenizerSection, sentences: Iterator[str], threads
             input_sentence_size=options.training_sentences,
             shuffle_input_sentence=True,
             num_threads=threads,
-            minloglevel=2,  # its narration would drown ours; errors still come as exceptions
+            minloglevel=2,  # its log would drown ours; errors still come as exceptions
         )
     except RuntimeError as error:
         if failures:
@@ -152,21 +153,21 @@ def train_tokenizer(options: TokenizerSection, sentences: Iterator[str], threads
 
 
 def tokenizer_hashes(source: Tokenizer, target: Tokenizer) -> list[str]:
-    """SHA-256 of both models: what tells whether two runs, or a run and its data, have the same tokenizers."""
+    """SHA-256 of both models; equal hashes mean that two runs, or a run and its data, have the same tokenizers."""
     return [hashlib.sha256(tokenizer.model).hexdigest() for tokenizer in (source, target)]
 
 
 def save_tokenizers(directory: Path, source: Tokenizer, target: Tokenizer) -> None:
     """Write `shared.model`, or `source.model` and `target.model`."""
     models = {"shared": source} if source.model == target.model else {"source": source, "target": target}
-    for name in {"shared", "source", "target"} - models.keys():  # of a config that was given up
+    for name in {"shared", "source", "target"} - models.keys():  # left by an earlier config
         (directory / f"{name}.model").unlink(missing_ok=True)
     for name, tokenizer in models.items():
         tokenizer.save(directory / f"{name}.model")
 
 
 def load_tokenizers(directory: Path) -> tuple[Tokenizer, Tokenizer]:
-    """Read what `save_tokenizers` wrote: source and target tokenizer, the same object where they share a model."""
+    """Read what `save_tokenizers` wrote: source and target tokenizer, the same object if they share a model."""
     if not (directory / "source.model").is_file():
         tokenizer = Tokenizer.load(directory / "shared.model", follow_link=False)
         return tokenizer, tokenizer
@@ -175,8 +176,8 @@ def load_tokenizers(directory: Path) -> tuple[Tokenizer, Tokenizer]:
 
 
 def with_own_models(options: TokenizerSection, directory: Path) -> TokenizerSection:
-    """The options of a run with its own copies, which `save_tokenizers` wrote, of the models that they name: those may
-    have moved since the run began."""
+    """The options of a run with the models they name replaced by the run's own copies (`save_tokenizers`), because the
+    originals may have moved since."""
     own = {}
     for key, side in (("source_model", "source"), ("target_model", "target")):
         if getattr(options, key) is not None:

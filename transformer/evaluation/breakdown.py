@@ -1,4 +1,4 @@
-"""Where a system is weak: its figures by length and by rarity of the source, and sentences with plain faults.
+"""Where a system is weak: its figures by length and by rarity of the source, and sentences with plain defects.
 
 All functions are pure and give what JSON can hold. Sentence numbers count from 1.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from transformer.evaluation.defects import Fault, find_faults
+from transformer.evaluation.defects import Defect, find_defects
 from transformer.evaluation.metrics import bleu_and_chrf, check_hypotheses, evaluate_corpus
 from transformer.evaluation.words import split_words
 
@@ -42,14 +42,14 @@ class Breakdown:
     Attributes:
         by_length: by words of the source.
         by_rarity: by the share of source words that training never or hardly saw; None where its corpus is not known.
-        faults: what is plainly wrong, and where.
+        defects: what is plainly wrong, and where.
         sentences: of the test set.
         signatures: of BLEU and chrF2++.
     """
 
     by_length: list[Bucket]
     by_rarity: list[Bucket] | None
-    faults: list[Fault]
+    defects: list[Defect]
     sentences: int
     signatures: list[str]
 
@@ -87,7 +87,7 @@ def break_down(
     return Breakdown(
         by_length=_buckets(parts, names, score),
         by_rarity=by_rarity,
-        faults=find_faults(sources, hypotheses, references),
+        defects=find_defects(sources, hypotheses, references),
         sentences=len(references),
         signatures=[found.signature for found in any_scores if found.name != "TER"],
     )
@@ -104,11 +104,11 @@ def in_words(breakdown: Breakdown) -> list[str]:
     lines = _table("words of the source", breakdown.by_length)
     if breakdown.by_rarity is not None:
         lines += ["", *_table(f"source words that training saw {RARE_COUNT} times or less", breakdown.by_rarity)]
-    lines += ["", f"{'faults':<12}  sentences"]
-    for fault in breakdown.faults:
-        first = ", ".join(map(str, fault.first))
-        where = f"  {first}{', …' if fault.count > len(fault.first) else ''}  ({fault.meaning})" if first else ""
-        lines.append(f"{fault.name:<12}  {fault.count:>9,}{where}")
+    lines += ["", f"{'defects':<12}  sentences"]
+    for defect in breakdown.defects:
+        first = ", ".join(map(str, defect.first))
+        where = f"  {first}{', …' if defect.count > len(defect.first) else ''}  ({defect.meaning})" if first else ""
+        lines.append(f"{defect.name:<12}  {defect.count:>9,}{where}")
     return [*lines, "", *(f"signature  {signature}" for signature in breakdown.signatures)]
 
 

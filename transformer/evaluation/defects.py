@@ -1,4 +1,4 @@
-"""Sentences with plain faults, found without understanding them. Each rule is made to be right when it speaks."""
+"""Translations with plain defects, found without understanding them. The rules are narrow: what they flag is wrong."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from transformer.evaluation.words import split_words
 FIRST = 5  # sentence numbers that are listed
 _MAX_REPEATED = 4  # words
 _TIMES = {1: 3}  # in a row; others twice: "very very" is speech, "on the street on the street" is not
-_MIN_DIFFERENCE = 10  # characters; "Ja." for "Yes, sir." is no fault
+_MIN_DIFFERENCE = 10  # characters; "Ja." for "Yes, sir." is no defect
 _STUTTER = re.compile(r"([^\W\d]{1,8}?)\1{4,}")  # within a word: "derderderderder"
 _OFTEN_SPELLED = 12  # "2 girls" may become "zwei Mädchen"
 _DIGITS = re.compile(r"\d+(?:[.,'’\u00a0\u202f]\d+)*")
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One kind of fault in a test set.
+class Defect:
+    """One kind of defect in a test set.
 
     Attributes:
         name: empty, copied, repeated, too_short, too_long or numbers.
@@ -82,14 +82,14 @@ _RULES: dict[str, tuple[str, Callable[[str, str, str], bool]]] = {
 }
 
 
-def find_faults(sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]) -> list[Fault]:
-    """All kinds of faults, with how many sentences have each; a sentence may have several."""
-    faults = []
+def find_defects(sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str]) -> list[Defect]:
+    """All kinds of defects, with how many sentences have each; a sentence may have several."""
+    defects = []
     for name, (meaning, rule) in _RULES.items():
         sides = zip(sources, hypotheses, references, strict=True)
         numbers = [number for number, triple in enumerate(sides, 1) if rule(*triple)]
-        faults.append(Fault(name, meaning, len(numbers), numbers[:FIRST]))
-    return faults
+        defects.append(Defect(name, meaning, len(numbers), numbers[:FIRST]))
+    return defects
 
 
 def _repeats(sentence: str) -> bool:

@@ -46,7 +46,6 @@ def card_of(
         "parameters": parameters,
         "data": _data(config, manifest),
         "training": _training(config, records),
-        "energy": _energy(records),
         "evaluations": [_evaluation(each) for each in evaluations],
         "samples": _samples(evaluations[-1]) if evaluations else [],
         "limits": _limits(config, manifest),
@@ -99,18 +98,6 @@ def _training(config: Config, records: Sequence[Record]) -> dict[str, Any]:
         "faults": sum(record.get("kind") == "fault" for record in records),
         "loss": [losses[place] for place in evenly_spaced(len(losses), _CURVE_POINTS)],
         "validations": [dict(record) for record in records if record.get("kind") == "validation"],
-    }
-
-
-def _energy(records: Sequence[Record]) -> dict[str, Any]:
-    """The sum of what each of the run's trainings measured; a training that was killed told nothing."""
-    found = [record for record in records if record.get("kind") == "energy"]
-    if not found:
-        return {"joules": None, "why": "no training of this run told of an energy counter that it could read"}
-    return {
-        "joules": sum(number(record, "joules") or 0.0 for record in found),
-        "measured_seconds": sum(number(record, "seconds") or 0.0 for record in found),
-        "counters": sorted({str(record.get("counters")) for record in found}),
     }
 
 

@@ -18,7 +18,7 @@ _MARKS = re.compile(r"([\\`*_{}\[\]<>|#!~&])")
 
 def card_text(card: Mapping[str, Any]) -> str:
     """Markdown of what `card_of` gives."""
-    parts = [_head, _data, _training, _energy, _evaluations, _samples, _limits, _config]
+    parts = [_head, _data, _training, _evaluations, _samples, _limits, _config]
     return "\n\n".join("\n".join(part(card)) for part in parts) + "\n"
 
 
@@ -75,18 +75,6 @@ def _training(card: Mapping[str, Any]) -> Iterator[str]:
         update, minutes = number(each, "update") or 0, (number(each, "seconds") or 0) / 60
         cells = [_cell(number(each, key)) for key in metrics]
         yield f"| {update:,.0f}{which} | {minutes:.1f} | {' | '.join(cells)} |"
-
-
-def _energy(card: Mapping[str, Any]) -> Iterator[str]:
-    energy, seconds = card["energy"], card["training"]["seconds"]
-    yield "## Energy"
-    yield ""
-    if energy["joules"] is None:
-        yield f"Unknown: {energy['why']}."
-        return
-    yield f"{energy['joules'] / 3.6e6:.4f} kWh in the {energy['measured_seconds'] / 60:,.1f} minutes that were measured"
-    yield f"(training took {seconds / 60:,.1f}), by {plain('; '.join(energy['counters']))}."
-    yield "These count everything that ran on these parts, and nothing beside them: no fans, disks or cooling."
 
 
 def _evaluations(card: Mapping[str, Any]) -> Iterator[str]:

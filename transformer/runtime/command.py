@@ -8,7 +8,7 @@ import functools
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn, ParamSpec, TextIO
 
 from transformer.errors import UserError, is_out_of_memory, printable
@@ -23,6 +23,23 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         hint = "put sentences after --, or " if "unrecognized" in message and "translate" in self.prog else ""
         raise UserError(f"{self.prog}: {message}; {hint}see {self.prog} --help")
+
+
+class RenamedFlag(argparse.Action):
+    """A flag of earlier versions, refused with the name that it has now.
+
+    Args:
+        now: that name.
+    """
+
+    def __init__(self, option_strings: Sequence[str], dest: str, now: str) -> None:
+        super().__init__(option_strings, dest, nargs="?", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        self.now = now
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string: str | None = None
+    ) -> NoReturn:
+        raise UserError(f"{option_string}: this flag is now called {self.now}")
 
 
 def refusals_in_one_line(work: Callable[Arguments, int]) -> Callable[Arguments, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from types import FrameType, TracebackType
 
@@ -14,6 +15,8 @@ class Interrupt:
     """A context that turns the first SIGINT or SIGTERM into a flag; a second one ends the process as usual.
 
     SIGTERM twice within a second is one request: `timeout`, systemd and Slurm send it to a process and to its group.
+    Python lets only the main thread handle signals: in another thread the context does nothing, and no signal is
+    received.
 
     Args:
         announcement: a line for standard error when the signal comes, so that nobody presses Ctrl-C again in doubt.
@@ -29,8 +32,9 @@ class Interrupt:
         self._previous: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> Interrupt:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._note)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(

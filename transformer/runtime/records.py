@@ -19,7 +19,7 @@ MAX_METRICS_BYTES = 2**30  # some million records
 
 
 class RecordListener(Protocol):
-    """Hears each record of a run; `kind` says which: train, validation, fault, energy"""
+    """Hears each record of a run; `kind` says which: train, validation, fault."""
 
     def record(self, record: Record) -> None: ...
 

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from transformer.config import Config
-from transformer.data.batching import Position, UpdateStream
-from transformer.data.prepare import Say
+from transformer.data.batching import Batching, Position, UpdateStream
 from transformer.data.prepared import Prepared
 from transformer.data.subword_sampling import SubwordSampling
 from transformer.data.tokenizer import PAD, tokenizer_hashes
 from transformer.errors import UserError
-from transformer.model.build import build_model, model_shapes
+from transformer.model.build import ModelBuilder, build_model, model_shapes
 from transformer.model.transformer import Transformer
 from transformer.run.directory import RunDirectory
 from transformer.run.run import Run
 from transformer.run.state import TrainingState, load_model_tensors, model_tensors
 from transformer.run.store import MisfitError
+from transformer.run.trained_model import TrainedModel
 from transformer.runtime.device import choose_precision
 from transformer.runtime.distributed import Processes
 from transformer.runtime.memory import physical_memory
+from transformer.runtime.records import RecordListener
+from transformer.runtime.reporting import Reporter
 from transformer.runtime.seeding import seed_everything
 from transformer.tasks.validation import Validation
 from transformer.training.checkpoints import TrainingCheckpoints
@@ -30,87 +33,93 @@ from transformer.training.machine.compilation import compile_layers
 from transformer.training.machine.parallelize import parallelize
 from transformer.training.machine.probe import micro_batch_tokens_that_fit
 from transformer.training.methods.weight_average import build_weight_average
-from transformer.training.objective import Objective
+from transformer.training.objective import BuildObjective, build_objective
 from transformer.training.optimizer import build_optimizer
+from transformer.training.selection import Selection
 from transformer.training.trainer import Trainer
 from transformer.training.updater import Updater
 
 _BYTES = 4  # of a weight in fp32
 
 
+@dataclass(frozen=True)
+class OwnParts:
+    """What a researcher puts in the place of this project's own parts.
+
+    Attributes:
+        model: builds the model; None: `build_model` does.
+        objective: builds what is minimised, see `training.objective`.
+        listeners: hear each record beside the run's own.
+    """
+
+    model: ModelBuilder | None = None
+    objective: BuildObjective = build_objective
+    listeners: Sequence[RecordListener] = ()
+
+
 def build_trainer(
-    config: Config, run: RunDirectory, prepared: Prepared, device: torch.device, processes: Processes, tell: Say
+    config: Config,
+    run: RunDirectory,
+    prepared: Prepared,
+    device: torch.device,
+    processes: Processes,
+    reporter: Reporter,
+    parts: OwnParts = OwnParts(),
 ) -> Trainer:
     """Everything that trains, at the newest checkpoint of the run, or at its beginning."""
     seed_everything(config.run.seed)
     source_size, target_size = prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size
     options = config.training
     sharded = options.sharding == "full" and processes.size > 1
-    refuse_more_than_memory(model_shapes(config.model, source_size, target_size, PAD))
-    model = build_model(config.model, source_size, target_size, PAD).to(device)
+    refuse_more_than_memory(model_shapes(config.model, source_size, target_size, PAD, parts.model))
+    build = parts.model or build_model
+    model = build(config.model, source_size, target_size, PAD).to(device)
     apart = sharded or options.weight_average != "none"  # what is validated is not what is trained
-    evaluated = build_model(config.model, source_size, target_size, PAD).to(device) if apart else model
+    evaluated = build(config.model, source_size, target_size, PAD).to(device) if apart else model
     if options.start_from is not None and not run.updates():
         start_from(options.start_from, model, prepared)
-        tell(f"weights of {options.start_from}")
-    updater = build_updater(config, model, processes, tell)
-    average = build_weight_average(model, options)
+        reporter.info(f"weights of {options.start_from}")
+    updater = build_updater(config, model, processes, reporter, parts.objective)
+    average = None if updater.average is None else updater.average.weights
+    trained = TrainedModel(model, updater.optimizer, average, sharded)
     checkpoints = TrainingCheckpoints(
-        run,
-        model,
-        updater.optimizer,
-        config.checkpoint_every,
-        options.keep_checkpoints,
-        processes,
-        sharded,
-        tell,
-        average,
+        run, trained, config.checkpoint_every, options.keep_checkpoints, processes, reporter
     )
     state = checkpoints.restore()
     if state is not None:
-        tell(f"going on from update {state.update:,} of {run.path}")
+        reporter.info(f"going on from update {state.update:,} of {run.path}")
     state = state or TrainingState()
     stream = build_stream(config, prepared, state, processes)
-    return Trainer(
-        config=config,
-        model=model,
-        updater=updater,
-        stream=stream,
-        checkpoints=checkpoints,
-        state=state,
-        validate=Validation(config, prepared, stream, processes),
-        processes=processes,
-        evaluated=evaluated,
-    )
+    selection = Selection(config, checkpoints, Validation(config, prepared, stream, processes), evaluated)
+    return Trainer(config, updater, stream, checkpoints, state, selection, parts.listeners)
 
 
-def build_updater(config: Config, model: Transformer, processes: Processes, tell: Say) -> Updater:
-    """What computes and makes the updates of a model on its device."""
+def build_updater(
+    config: Config,
+    model: Transformer,
+    processes: Processes,
+    reporter: Reporter,
+    build_objective: BuildObjective = build_objective,
+) -> Updater:
+    """What does the updates of a model on its device."""
     options, device = config.training, model.device
     if options.compile:
-        compile_layers(model, device, tell)
+        compile_layers(model, device, reporter)
     precision = choose_precision(options.precision, device)
-    objective = Objective(model, options.label_smoothing, precision, options.r_drop)
-    parallel = parallelize(objective, options.sharding, processes)
-    return Updater(
-        *(parallel, build_optimizer(model, options), options.max_gradient_norm, config.run.seed, processes, device),
-        noise_scale_every=options.noise_scale_every,
-    )
+    objective = parallelize(build_objective(model, options, precision), options.sharding, processes)
+    optimizer, average = build_optimizer(model, options), build_weight_average(model, options)
+    return Updater(objective, optimizer, options.max_gradient_norm, config.run.seed, processes, device, average)
 
 
 def build_stream(config: Config, prepared: Prepared, state: TrainingState, processes: Processes) -> UpdateStream:
     """The updates from where a run stands."""
-    return UpdateStream(
-        prepared.corpus("train"),
-        config.training.batch_tokens,
-        config.training.known_micro_batch_tokens,
-        config.data.bucket_window,
-        config.run.seed,
-        Position(state.epoch, state.batch),
-        processes.rank,
-        processes.size,
-        build_sampling(config, prepared),
+    options = config.training
+    batching = Batching(
+        options.batch_tokens, options.known_micro_batch_tokens, config.data.bucket_window, config.run.seed
     )
+    place = Position(state.epoch, state.batch)
+    sampling = build_sampling(config, prepared)
+    return UpdateStream(prepared.corpus("train"), batching, place, processes.rank, processes.size, sampling)
 
 
 def build_sampling(config: Config, prepared: Prepared) -> SubwordSampling | None:
@@ -155,10 +164,10 @@ def start_from(source: str, model: Transformer, prepared: Prepared) -> None:
         raise UserError(f"training.start_from={source}: {first}; give this run that one's model section") from None
 
 
-def probe_micro_batches(trainer: Trainer, prepared: Prepared, tell: Say) -> None:
+def probe_micro_batches(trainer: Trainer, prepared: Prepared, reporter: Reporter) -> None:
     """Find `training.micro_batch_tokens: auto`."""
     config, processes = trainer.config, trainer.processes
-    if trainer.checkpoints.sharded:
+    if trainer.checkpoints.trained.sharded:
         raise UserError(
             "training.micro_batch_tokens=auto: a model in pieces cannot be tried by one process; give a number"
         )
@@ -173,4 +182,4 @@ def probe_micro_batches(trainer: Trainer, prepared: Prepared, tell: Say) -> None
             token_id=prepared.target_tokenizer.vocab_size - 1,
         )
     trainer.stream.micro_batch_tokens = int(processes.of_main(found or 0)) or None
-    tell(f"micro-batches: {found or 'a whole update of'} padded tokens a side fit into memory")
+    reporter.info(f"micro-batches: {found or 'a whole update of'} padded tokens a side fit into memory")

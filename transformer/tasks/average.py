@@ -12,8 +12,8 @@ from transformer.run.directory import AVERAGED, RunDirectory
 from transformer.run.run import TRAINED, Run
 from transformer.run.state import TrainingState
 from transformer.run.store import CheckpointError, read_state
-from transformer.training.limits import is_finished
-from transformer.training.selection import updates_to_average
+from transformer.training.methods.checkpoint_average import updates_to_average
+from transformer.training.schedule import is_finished
 
 
 @dataclass(frozen=True)

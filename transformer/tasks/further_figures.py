@@ -31,7 +31,7 @@ class Figures:
 
 
 def broken_down(scored: EvaluationSet, hypotheses: Sequence[str], config: Config, reporter: Reporter) -> Figures:
-    """By length, by rarity, and plain faults."""
+    """By length, by rarity, and plain defects."""
     counts = training_words(config, scored.sources, reporter)
     sides = scored.sources, hypotheses, scored.references
     found = breakdown.break_down(*sides, config.data.target_language, counts)

@@ -12,7 +12,7 @@ import torch
 
 from transformer.data.batch import Batch, collate
 from transformer.data.batching import UpdateStream, split_update
-from transformer.data.dataset import Corpus
+from transformer.data.dataset import EncodedPairs
 from transformer.data.prepared import Prepared
 from transformer.errors import UserError, is_out_of_memory
 from transformer.run.store import read_checkpoint, write_checkpoint
@@ -45,7 +45,7 @@ def preflight(trainer: Trainer, prepared: Prepared, reporter: Reporter) -> None:
         return
     start = time.perf_counter()
     found = [check_disk(trainer), check_tokenizer(prepared, reporter)]
-    if trainer.checkpoints.sharded:
+    if trainer.checkpoints.trained.sharded:
         found.append("batch, validation and checkpoint not tried, for the model lies in pieces")
     else:
         found += [check_memory(trainer), check_validation(trainer, prepared), check_checkpoint(trainer)]
@@ -62,7 +62,7 @@ def check_disk(trainer: Trainer) -> str:
     weights = sum(parameter.numel() for parameter in trainer.model.parameters()) * _BYTES
     kept = min(options.keep_checkpoints, math.ceil(options.max_updates / trainer.checkpoints.every))
     # beside the regular ones the best, and the newest one while the oldest still stands
-    numbers = _NUMBERS_OF_A_WEIGHT + (trainer.checkpoints.average_of_weights is not None)
+    numbers = _NUMBERS_OF_A_WEIGHT + (trainer.checkpoints.trained.average is not None)
     kept += options.average_checkpoints if options.average_of == "best" else 0
     needed = (kept + 2) * weights * numbers + (weights if options.average_checkpoints > 1 else 0)
     written = sum(file.stat().st_size for file in run.checkpoints.glob("*/*")) if run.checkpoints.is_dir() else 0
@@ -121,10 +121,10 @@ def check_memory(trainer: Trainer) -> str:
     return f"{what}, takes {bytes_in_words(tried.saved_bytes + _kept_beside(trainer))} and {tried.seconds:.2f} s"
 
 
-def longest_of(stream: UpdateStream) -> tuple[Corpus, np.ndarray]:
+def longest_of(stream: UpdateStream) -> tuple[EncodedPairs, np.ndarray]:
     """A corpus, and its rows that make the longest micro-batch of one process, longest first."""
-    corpus: Corpus = stream.corpus
-    rows = longest_micro_batch(corpus, -(-stream.batch_tokens // stream.size), stream.micro_batch_tokens)
+    corpus: EncodedPairs = stream.corpus
+    rows = longest_micro_batch(corpus, -(-stream.batching.batch_tokens // stream.size), stream.micro_batch_tokens)
     if stream.sampling is None:
         return corpus, rows
     corpus = stream.sampling(corpus, rows, 0, 0)  # other segmentations are longer
@@ -132,7 +132,7 @@ def longest_of(stream: UpdateStream) -> tuple[Corpus, np.ndarray]:
     return corpus, longest_micro_batch(corpus, grown, stream.micro_batch_tokens)
 
 
-def longest_micro_batch(corpus: Corpus, batch_tokens: int, micro_batch_tokens: int | None) -> np.ndarray:
+def longest_micro_batch(corpus: EncodedPairs, batch_tokens: int, micro_batch_tokens: int | None) -> np.ndarray:
     """The rows of the longest pairs of a corpus, longest first, as many as a forward and backward takes.
 
     Batches gather pairs of like length, so that some batch of each epoch comes close to this one, and none is longer.
@@ -167,7 +167,7 @@ def check_checkpoint(trainer: Trainer) -> str:
     """
     # a name that the next checkpoint's clearing up removes, should this process be killed
     temporary = trainer.run.path / f".preflight.{os.getpid()}.tmp"
-    model, optimizer = trainer.checkpoints.weights(), trainer.checkpoints.optimizer_tensors()
+    model, optimizer = trainer.checkpoints.trained.weights(), trainer.checkpoints.trained.optimizer_tensors()
     try:
         write_checkpoint(temporary / "checkpoint", model, optimizer, trainer.state.to_json())
         size = sum(file.stat().st_size for file in temporary.glob("*/*"))
@@ -203,7 +203,7 @@ def _kept_beside(trainer: Trainer) -> int:
     return new * _BYTES * sum(parameter.numel() for parameter in trainer.model.parameters())
 
 
-def _collate(corpus: Corpus, rows: np.ndarray) -> Batch:
+def _collate(corpus: EncodedPairs, rows: np.ndarray) -> Batch:
     return collate(corpus.sources(rows), corpus.targets(rows))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformer.config import Config, Overrides, as_config
 from transformer.data import prepare as encoding
-from transformer.data.parts import Shard
+from transformer.data.parts import Part
 from transformer.data.prepared import Prepared
 from transformer.runtime.reporting import LoggingReporter, Reporter
 
@@ -26,7 +26,7 @@ def prepare(
     Raises:
         UserError: for a config, a corpus or a vocabulary that is wrong; the message names it.
     """
-    return encoding.prepare(as_config(config, overrides), (reporter or LoggingReporter()).info)
+    return encoding.prepare(as_config(config, overrides), reporter or LoggingReporter())
 
 
 def prepare_part(
@@ -45,4 +45,4 @@ def prepare_part(
         The part's folder.
     """
     reporter = reporter or LoggingReporter()
-    return encoding.prepare_shard(as_config(config, overrides), Shard.parse(part), reporter.info)
+    return encoding.prepare_part(as_config(config, overrides), Part.parse(part), reporter)

@@ -43,7 +43,7 @@ def make_shortlist(
             raise UserError(f"--{name} {value}: must be at least 1")
     run, reporter = open_run(run, overrides), reporter or LoggingReporter()
     tokenizer = with_own_models(run.config.tokenizer, run.directory.tokenizer)
-    prepared = prepare(run.config.model_copy(update={"tokenizer": tokenizer}), reporter.info)
+    prepared = prepare(run.config.model_copy(update={"tokenizer": tokenizer}), reporter)
     if run.tokenizer_hashes != tokenizer_hashes(prepared.source_tokenizer, prepared.target_tokenizer):
         raise UserError(
             f"{run.given}: its training corpus is no longer what it was, and gives another tokenizer; name the "

@@ -26,12 +26,12 @@ from transformer.runtime.lock import locked
 from transformer.runtime.records import JsonLines, RecordListener
 from transformer.runtime.reporting import LoggingReporter, Narrator, Reporter, SilentReporter, clock
 from transformer.runtime.tensorboard import TensorBoard
-from transformer.tasks.assembly import build_trainer, probe_micro_batches
+from transformer.tasks.assembly import OwnParts, build_trainer, probe_micro_batches
 from transformer.tasks.preflight import preflight
 from transformer.tasks.run_card import write_card
 from transformer.tasks.verify import record_verification
-from transformer.training.limits import nearest_limit
-from transformer.training.schedule import hangs_on_end
+from transformer.training.objective import BuildObjective, build_objective
+from transformer.training.schedule import depends_on_max_updates, nearest_limit
 from transformer.training.trainer import Outcome, Trainer
 
 
@@ -53,6 +53,7 @@ def train(
     overrides: Overrides = (),
     *,
     model: ModelBuilder | None = None,
+    objective: BuildObjective = build_objective,
     listeners: Sequence[RecordListener] = (),
     reporter: Reporter | None = None,
 ) -> TrainingResult:
@@ -65,7 +66,9 @@ def train(
         config: a YAML file, a run directory, sections as a mapping, or a `Config`.
         overrides: over its options.
         model: builds the model in place of this project's own: options, source and target vocabulary, id of the
-            padding → `Transformer`. Give it to `Run` and `load` again.
+            padding → `Transformer`. To load what it trained, open `Run(directory, build=model)`.
+        objective: builds what is minimised: model, options, dtype of the products → a module that takes the fields of a
+            batch and returns `LossSums`, see `training.objective`.
         listeners: hear each record (`kind` train, validation or fault) beside the run's own `metrics.jsonl`.
         reporter: hears of progress; None: Python's logging.
 
@@ -80,7 +83,7 @@ def train(
         join_processes(device, options.stall_minutes) as processes,
         configured_process(options.threads, device, training=True, local_processes=processes.local_size),
     ):
-        training = _Training(parsed, device, processes, model, listeners, reporter)
+        training = _Training(parsed, device, processes, OwnParts(model, objective, listeners), reporter)
         if not processes.is_main:
             processes.wait()  # for the main one to write the run
             return training.result(training.fit(training.prepare()))
@@ -113,8 +116,7 @@ class _Training:
     config: Config
     device: torch.device
     processes: Processes
-    model: ModelBuilder | None
-    listeners: Sequence[RecordListener]
+    parts: OwnParts
     reporter: Reporter
 
     @property
@@ -133,7 +135,7 @@ class _Training:
     def prepare(self) -> Prepared:
         """The run's data, by its own tokenizer where it has begun."""
         own = self.directory.tokenizer if self.directory.updates() else None
-        return prepare(self.config, self.speaker.info, own)
+        return prepare(self.config, self.speaker, own)
 
     def write_run(self, prepared: Prepared) -> None:
         """Write what the run is, where its data are still those that it began with."""
@@ -146,7 +148,7 @@ class _Training:
     def fit(self, prepared: Prepared) -> Outcome:
         """Build the model or restore it, and train it."""
         config, processes, say = self.config, self.processes, self.speaker.info
-        trainer = build_trainer(config, self.directory, prepared, self.device, processes, say)
+        trainer = build_trainer(config, self.directory, prepared, self.device, processes, self.speaker, self.parts)
         parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
         threads, precision = torch.get_num_threads(), precision_name(self.precision)
         say(f"model: {parameters:,} parameters; {self.device.type}, {threads} threads, {precision}")
@@ -159,13 +161,13 @@ class _Training:
             narrator = Narrator(self.reporter, config.training.max_updates, trainer.state.update)
             trainer.listeners = [
                 *record_listeners(config, self.directory, trainer.state.update),
-                *self.listeners,
+                *self.parts.listeners,
                 narrator,
             ]
             trainer.advance = narrator.progress.advance
         try:
             if config.training.micro_batch_tokens == "auto" and self.device.type == "cuda":
-                probe_micro_batches(trainer, prepared, say)
+                probe_micro_batches(trainer, prepared, self.speaker)
             preflight(trainer, prepared, self.reporter)
             outcome = trainer.fit()
         finally:
@@ -176,7 +178,7 @@ class _Training:
 
     def result(self, outcome: Outcome) -> TrainingResult:
         """The run that was trained; nothing is read anew."""
-        return TrainingResult(Run(self.directory.path, build=self.model, stored_config=self.config), outcome)
+        return TrainingResult(Run(self.directory.path, build=self.parts.model, stored_config=self.config), outcome)
 
 
 def _verify_later(run: Run, reporter: Reporter) -> None:
@@ -210,10 +212,10 @@ def check_run(run: RunDirectory, config: Config, stored: Config | None = None) -
         return
     stored = stored or load_config(run.path)
     may_change, more = set(MAY_CHANGE_ON_RESUME), ""
-    if any(hangs_on_end(each.training, max(run.updates())) for each in (stored, config)):
+    if any(depends_on_max_updates(each.training, max(run.updates())) for each in (stored, config)):
         may_change.discard("training.max_updates")
         if stored.training.max_updates != config.training.max_updates:
-            more = f"and the curve of schedule {config.training.schedule} so far hangs on max_updates"
+            more = f"and the schedule {config.training.schedule} so far depends on max_updates"
     check_config(run, stored, config, may_change, more)
 
 

@@ -16,7 +16,7 @@ from transformer.config import Overrides
 from transformer.config.corpora import uncompressed_name
 from transformer.config.decoding_section import without_effect
 from transformer.data.corpus import file_hash, read_lines
-from transformer.data.parts import Shard
+from transformer.data.parts import Part
 from transformer.decoding.speed.shortlist import SHORTLIST_FILE
 from transformer.decoding.translator import Translator
 from transformer.errors import UserError
@@ -94,7 +94,7 @@ def translate_into(
     Raises:
         UserError: where two inputs have one name, or an output is there that was made from something else.
     """
-    piece = None if part is None else Shard.parse(part)
+    piece = None if part is None else Part.parse(part)
     outputs = [directory / (uncompressed_name(str(path)) + (f".{piece.name}" if piece else "")) for path in sources]
     if len(set(outputs)) < len(outputs):
         raise UserError("--input: two files have the same name; give them another --output-directory each")
@@ -104,7 +104,7 @@ def translate_into(
 
 
 def translate_files(
-    run: Run, files: Sequence[tuple[Path, Path]], part: Shard | None, reporter: Reporter | None
+    run: Run, files: Sequence[tuple[Path, Path]], part: Part | None, reporter: Reporter | None
 ) -> list[TranslatedFile]:
     """Translate the lines of each first file, or a part of them, into the second."""
     reporter = reporter or LoggingReporter()
@@ -116,7 +116,7 @@ def translate_files(
         for source, output in files:
             check_writable(output)
             lines = list(read_lines(source))
-            rows = (part or Shard(1, 1)).rows(len(lines))
+            rows = (part or Part(1, 1)).rows(len(lines))
             lines = lines[rows.start : rows.stop]
             made_from = {**made_by, "lines": len(lines), "input_sha256": _hash("\n".join(lines))}
             found.append(TranslatedFile(output, len(lines), not is_finished(output, made_from)))

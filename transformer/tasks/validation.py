@@ -17,8 +17,7 @@ from transformer.errors import UserError
 from transformer.evaluation.metrics import bleu_and_chrf
 from transformer.model.transformer import Transformer
 from transformer.runtime.distributed import Processes
-from transformer.training.loss import cross_entropy
-from transformer.training.metrics import perplexity
+from transformer.training.loss import cross_entropy, perplexity
 
 _REHEARSED = 4  # sentences
 _REHEARSED_TOKENS = 8  # of a translation

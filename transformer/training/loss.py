@@ -1,21 +1,24 @@
-"""Label-smoothed cross-entropy (Szegedy et al. 2016; Vaswani et al. 2017, section 5.4), summed over tokens.
+"""Label-smoothed cross-entropy (Szegedy et al. 2016, section 7; Vaswani et al. 2017, section 5.4), summed over tokens.
 
-n tokens, V vocabulary.
+Training computes the same formula in chunks, without holding all logits: `machine.chunked_loss`.
+
+n target tokens, V vocabulary, ε label smoothing.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from torch import Tensor
 
 
 class LossSums(NamedTuple):
-    """Sums over the tokens that are not padding.
+    """Sums over the target tokens, padding excluded.
 
     Attributes:
-        loss: what is minimised, with label smoothing.
-        negative_log_likelihood: without it; its mean's exponential is the perplexity.
+        loss: what training minimises, label smoothing included.
+        negative_log_likelihood: the same without label smoothing; the exponential of its mean is the perplexity.
     """
 
     loss: Tensor
@@ -27,8 +30,9 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float, pad_id
 
     Args:
         logits: (…, V).
-        labels: (…) class ids; entries equal to `pad_id` count nothing.
+        labels: (…) class ids; those equal to `pad_id` are ignored.
         label_smoothing: ε.
+        pad_id: the id of padding.
     """
     log_probs = logits.float().log_softmax(dim=-1).flatten(0, -2)  # (n, V)
     labels = labels.flatten()  # (n)
@@ -37,6 +41,11 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float, pad_id
     negative_log_likelihood = -(of_label * real).sum()
     if label_smoothing == 0.0:
         return LossSums(negative_log_likelihood, negative_log_likelihood.detach())
-    uniform = -(log_probs.mean(dim=1) * real).sum()  # cross-entropy against 1/V on each class
+    uniform = -(log_probs.mean(dim=1) * real).sum()  # cross-entropy against 1/V for each class
     loss = (1 - label_smoothing) * negative_log_likelihood + label_smoothing * uniform
     return LossSums(loss, negative_log_likelihood.detach())
+
+
+def perplexity(negative_log_likelihood: float) -> float:
+    """exp of the mean negative log-likelihood per token; infinity if that overflows."""
+    return math.exp(negative_log_likelihood) if negative_log_likelihood < 700 else math.inf

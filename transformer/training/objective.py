@@ -1,36 +1,60 @@
-"""What training minimises, as a module: a batch goes in and its loss comes out.
+"""What training minimises: a module that takes a batch and returns its loss.
 
-Forward and backward of a whole micro-batch pass through this one module, which is what DDP and FSDP2 wrap.
+DDP and FSDP2 wrap this one module, so forward and backward of a whole micro-batch pass through it. To train something
+else, write a module with the call of `Objective` and pass a function that builds it (`BuildObjective`).
+
+B batch, S source length, T target length, n target tokens, D d_model.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
+from transformer.config import TrainingSection
 from transformer.model.transformer import Transformer
 from transformer.runtime.device import autocast
-from transformer.training.linear_cross_entropy import linear_cross_entropy
 from transformer.training.loss import LossSums
-from transformer.training.methods.r_drop import r_drop_cross_entropy
+from transformer.training.machine.chunked_loss import linear_cross_entropy
+from transformer.training.methods.r_drop import RDrop
 
 
-class Objective(nn.Module):
-    """Label-smoothed cross-entropy of a model, summed over target tokens; with R-Drop over two passes.
+class Objective(Protocol):
+    """How an objective, an `nn.Module` over the model, is called."""
+
+    def __call__(
+        self,
+        source_ids: Tensor,
+        decoder_input_ids: Tensor,
+        labels: Tensor,
+        num_source_tokens: int,
+        num_target_tokens: int,
+    ) -> LossSums:
+        """The fields of a `Batch` → sums over its target tokens, by whose number training divides."""
+
+
+BuildObjective = Callable[[Transformer, TrainingSection, torch.dtype], nn.Module]
+"""Model, options and dtype of the matrix products → an `Objective`; only the model's own parameters are trained."""
+
+
+class CrossEntropy(nn.Module):
+    """Label-smoothed cross-entropy.
 
     Args:
         model: on its device.
-        label_smoothing: ε.
         precision: dtype of the matrix products.
-        r_drop: α of R-Drop, 0: one pass.
+        label_smoothing: ε.
     """
 
-    def __init__(self, model: Transformer, label_smoothing: float, precision: torch.dtype, r_drop: float = 0.0) -> None:
+    def __init__(self, model: Transformer, precision: torch.dtype, label_smoothing: float) -> None:
         super().__init__()
         self.model = model
-        self.label_smoothing = label_smoothing
         self.precision = precision
-        self.r_drop = r_drop
+        self.label_smoothing = label_smoothing
 
     def forward(
         self,
@@ -40,17 +64,30 @@ class Objective(nn.Module):
         num_source_tokens: int,
         num_target_tokens: int,
     ) -> LossSums:
-        """The fields of a `Batch` → its sums."""
-        if self.r_drop:  # each sentence twice, (2B, S) and (2B, T)
-            source_ids, decoder_input_ids = source_ids.repeat(2, 1), decoder_input_ids.repeat(2, 1)
-            num_source_tokens, num_target_tokens = 2 * num_source_tokens, 2 * num_target_tokens
-        with autocast(self.model.device, self.precision):
-            hidden = self.model.decode_packed(
-                source_ids, decoder_input_ids, num_source_tokens, num_target_tokens
-            )  # (n, D)
-        # on a GPU autocast leaves the last norm in fp32, and the largest product would be fp32 with it
-        hidden = hidden.to(self.precision)
+        counts = num_source_tokens, num_target_tokens
+        hidden = decoder_states(self.model, self.precision, source_ids, decoder_input_ids, *counts)  # (n, D)
         weight, pad_id = self.model.output.weight, self.model.pad_id
-        if self.r_drop:
-            return r_drop_cross_entropy(hidden, weight, labels, self.label_smoothing, self.r_drop, pad_id)
         return linear_cross_entropy(hidden, weight, labels, self.label_smoothing, pad_id)
+
+
+def build_objective(model: Transformer, options: TrainingSection, precision: torch.dtype) -> nn.Module:
+    """The objective that `training.r_drop` asks for."""
+    if options.r_drop:
+        states = functools.partial(decoder_states, model, precision)
+        return RDrop(model, states, options.label_smoothing, options.r_drop)
+    return CrossEntropy(model, precision, options.label_smoothing)
+
+
+def decoder_states(
+    model: Transformer,
+    precision: torch.dtype,
+    source_ids: Tensor,
+    decoder_input_ids: Tensor,
+    num_source_tokens: int,
+    num_target_tokens: int,
+) -> Tensor:
+    """The decoder's output for each target token, in reading order, without padding: (n, D)."""
+    with autocast(model.device, precision):
+        hidden = model.decode_packed(source_ids, decoder_input_ids, num_source_tokens, num_target_tokens)  # (n, D)
+    # on a GPU autocast leaves the last norm in fp32, and the output projection, the largest product, would follow it
+    return hidden.to(precision)

@@ -1,20 +1,21 @@
-"""The learning rate as a function of the update, counted from 1."""
+"""What depends on how far training has come: the learning rate of each update, counted from 1, and when to stop."""
 
 from __future__ import annotations
 
 import math
 
-from transformer.config import TrainingSection
+from transformer.config import Config, TrainingSection
+from transformer.run.state import TrainingState
 
 
 def learning_rate(options: TrainingSection, d_model: int, update: int) -> float:
     """The learning rate of an update.
 
     - noam (Vaswani et al. 2017, equation 3): factor · D^-0.5 · min(update^-0.5, update · warmup^-1.5)
-    - inverse_sqrt: peak · min(update/warmup, √(warmup/update)), the same curve by its peak
+    - inverse_sqrt: peak · min(update/warmup, √(warmup/update)), the same curve given by its peak
     - linear, cosine: linear warm-up to the peak, then down to zero at max_updates
     - constant: linear warm-up, then the peak
-    - wsd: warm-up, stable, decay: as constant, and over the last decay_updates peak · (1 − √(their share that is done))
+    - wsd (warm-up, stable, decay): as constant, then peak · (1 − √(share done)) over the last decay_updates
       (Hägele et al. 2024, section 3)
     """
     peak, warmup = options.learning_rate or 1.0, options.warmup_updates
@@ -35,8 +36,41 @@ def learning_rate(options: TrainingSection, d_model: int, update: int) -> float:
     return peak
 
 
-def hangs_on_end(options: TrainingSection, update: int) -> bool:
-    """Whether the learning rates of the updates up to this one would be others with another `max_updates`."""
+def depends_on_max_updates(options: TrainingSection, update: int) -> bool:
+    """Whether any learning rate up to this update would differ under another `max_updates`."""
     if options.schedule == "wsd":
         return update > options.max_updates - options.decay_updates
     return options.schedule in {"linear", "cosine"}
+
+
+def used_shares(config: Config, state: TrainingState, epoch_share: float = 0.0) -> dict[str, float]:
+    """The share of each limit that is used up, by its option; `epoch_share` of the current epoch is done."""
+    options = config.training
+    shares = {f"training.max_updates={options.max_updates}": state.update / options.max_updates}
+    if options.max_epochs is not None:
+        shares[f"training.max_epochs={options.max_epochs}"] = (state.epoch + epoch_share) / options.max_epochs
+    if options.max_minutes is not None:
+        shares[f"training.max_minutes={options.max_minutes:g}"] = state.seconds / 60 / options.max_minutes
+    return shares
+
+
+def progress(config: Config, state: TrainingState, epoch_share: float = 0.0) -> float:
+    """The share of the nearest limit that is used up; 1.0 means that a limit is reached."""
+    return min(1.0, max(used_shares(config, state, epoch_share).values()))
+
+
+def nearest_limit(config: Config, state: TrainingState) -> str:
+    """The limit that is used up most, as `section.key=value`."""
+    shares = used_shares(config, state)
+    return max(shares, key=lambda name: shares[name])
+
+
+def out_of_patience(config: Config, state: TrainingState) -> bool:
+    """Whether as many validations in a row brought no gain as `validation.patience` allows."""
+    patience = config.validation.patience
+    return patience is not None and state.validations_without_gain >= patience
+
+
+def is_finished(config: Config, state: TrainingState) -> bool:
+    """Whether training stops here: at a limit, or out of patience."""
+    return progress(config, state) >= 1.0 or out_of_patience(config, state)

@@ -48,7 +48,7 @@ def decoding_of_run(run: Path, overrides: Sequence[str], sentences: int) -> Meas
 def decoding_untrained(config: Config, sentences: int) -> Measure:
     """A function that translates with an untrained model; all translations run to a fixed length, so that the work is
     the same on each machine."""
-    prepared = prepare(config, TerminalReporter().info)
+    prepared = prepare(config, TerminalReporter())
     model = untrained_model(config, prepared)
     with torch.no_grad():
         # an even end mark meets normalised states at logit 0, far below the best of thousands: all run to their limit

@@ -14,14 +14,14 @@ from transformer.data.prepare import prepare
 from transformer.data.prepared import Prepared
 from transformer.data.tokenizer import save_tokenizers
 from transformer.runtime.device import physical_cores
-from transformer.runtime.reporting import TerminalReporter
+from transformer.runtime.reporting import SilentReporter, TerminalReporter
 
 _CHUNK = 10_000
 
 
 def preparing(config: Config) -> Callable[[], dict[str, float]]:
     """A function that prepares the corpora anew with the tokenizer ready, and encodes the training lines alone."""
-    prepared = prepare(config, TerminalReporter().info)  # trains the tokenizer
+    prepared = prepare(config, TerminalReporter())  # trains the tokenizer
     tokenizers = prepared.source_tokenizer, prepared.target_tokenizer
     threads = config.run.threads or physical_cores()
 
@@ -43,7 +43,7 @@ def preparing(config: Config) -> Callable[[], dict[str, float]]:
             data = config.data.model_copy(update={"prepared_directory": str(Path(folder) / "prepared")})
             anew = config.model_copy(update={"data": data, "tokenizer": config.tokenizer.model_copy(update=models)})
             start = time.perf_counter()
-            prepare(anew, lambda line: None)
+            prepare(anew, SilentReporter())
             whole = time.perf_counter() - start
         return {
             "pairs": float(lines),

@@ -13,12 +13,13 @@ from transformer.config import Config
 from transformer.data.prepare import prepare
 from transformer.run.directory import RunDirectory
 from transformer.run.state import TrainingState
+from transformer.run.trained_model import TrainedModel
 from transformer.runtime.device import choose_precision
 from transformer.runtime.distributed import Processes
 from transformer.runtime.reporting import TerminalReporter
 from transformer.tasks.assembly import build_stream, build_updater
 from transformer.training.checkpoints import TrainingCheckpoints
-from transformer.training.methods.weight_average import build_weight_average
+from transformer.training.selection import Selection
 from transformer.training.trainer import Trainer
 
 Measure = Callable[[], dict[str, float]]
@@ -27,23 +28,15 @@ Measure = Callable[[], dict[str, float]]
 def training(config: Config, updates: int) -> Measure:
     """A function that trains for so many updates and tells target tokens (padding not counted) and operations a second,
     as a share of the machine's ceiling too (MFU), and how long the loader was waited for."""
-    prepared = prepare(config, TerminalReporter().info)
+    prepared = prepare(config, TerminalReporter())
     options, model = config.training, untrained_model(config, prepared)
     state = TrainingState()
     stream = build_stream(config, prepared, state, Processes())
-    updater = build_updater(config, model, Processes(), TerminalReporter().info)
+    updater = build_updater(config, model, Processes(), TerminalReporter())
     run = RunDirectory(Path(tempfile.gettempdir()))  # nothing is saved
-    trainer = Trainer(
-        config=config,
-        model=model.train(),
-        updater=updater,
-        stream=stream,
-        checkpoints=TrainingCheckpoints(
-            run, model, updater.optimizer, every=1, keep=1, average_of_weights=build_weight_average(model, options)
-        ),
-        state=state,
-        validate=lambda model: {},
-    )
+    checkpoints = TrainingCheckpoints(run, TrainedModel(model.train(), updater.optimizer), every=1, keep=1)
+    selection = Selection(config, checkpoints, lambda model: {}, model)
+    trainer = Trainer(config, updater, stream, checkpoints, state, selection)
     todo = iter(stream)
     ceiling = product_ceiling(model.device, choose_precision(options.precision, model.device))
     passes = 2 if options.r_drop else 1  # of each sentence

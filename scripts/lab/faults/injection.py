@@ -12,15 +12,18 @@ import itertools
 import math
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
 
 KINDS = ("nan", "memory")
 
 
 def inject(plan: str) -> None:
     """Let the objective fail as planned, in this process."""
+    from torch import nn
+
     from transformer.training.loss import LossSums
-    from transformer.training.objective import Objective
+    from transformer.training.methods.r_drop import RDrop
+    from transformer.training.objective import CrossEntropy
 
     faults, rank = {}, os.environ.get("RANK", "0")
     for part in plan.split(",") if plan != "none" else []:
@@ -28,16 +31,20 @@ def inject(plan: str) -> None:
         call, _, only = place.partition("/")
         if only in ("", rank):
             faults[int(call)] = kind
-    calls, forward = itertools.count(1), Objective.forward
+    calls = itertools.count(1)
 
-    def faulty(self: Objective, *batch: Any) -> LossSums:
-        kind = faults.get(next(calls))
-        if kind == "memory":
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory (injected)")
-        sums = forward(self, *batch)
-        return LossSums(sums.loss * math.nan, sums.negative_log_likelihood) if kind == "nan" else sums
+    def failing(forward: Callable[..., LossSums]) -> Callable[..., LossSums]:
+        def faulty(objective: nn.Module, *batch: object) -> LossSums:
+            kind = faults.get(next(calls))
+            if kind == "memory":
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory (injected)")
+            sums = forward(objective, *batch)
+            return LossSums(sums.loss * math.nan, sums.negative_log_likelihood) if kind == "nan" else sums
 
-    Objective.forward = faulty  # type: ignore[method-assign, assignment]
+        return faulty
+
+    CrossEntropy.forward = failing(CrossEntropy.forward)  # type: ignore[method-assign]
+    RDrop.forward = failing(RDrop.forward)  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Compiled layers: the same training, and none where there is no compiler."""
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from transformer.model.transformer import Transformer
+from transformer.runtime.reporting import SilentReporter, TerminalReporter
 from transformer.training.machine import compilation
 from transformer.training.machine.compilation import compile_layers, uncompiled
 from transformer.training.trainer import Trainer
@@ -26,9 +28,9 @@ def test_without_a_compiler_the_layers_stay_as_they_are(
         raise RuntimeError("no C++ compiler\nand a page of advice")
 
     monkeypatch.setattr(compilation.torch, "compile", missing)
-    trainer, said = make_trainer(), list[str]()
-    assert not compile_layers(trainer.model, CPU, said.append)
-    assert said == [
+    trainer, said = make_trainer(), io.StringIO()
+    assert not compile_layers(trainer.model, CPU, TerminalReporter(said))
+    assert said.getvalue().splitlines() == [
         "warning: training.compile: nothing is compiled, for this machine's compiler fails: no C++ compiler"
     ]
     assert compiled_layers(trainer.model) == 0
@@ -49,7 +51,7 @@ def test_validation_runs_what_was_written(make_trainer: MakeTrainer, monkeypatch
     torch.compiler.reset()
     trainer = make_trainer()
     names = [name for name, _ in trainer.model.named_parameters()]
-    assert compile_layers(trainer.model, CPU, print)
+    assert compile_layers(trainer.model, CPU, SilentReporter())
     assert compiled_layers(trainer.model) == 2  # a layer of the encoder, one of the decoder
     assert [name for name, _ in trainer.model.named_parameters()] == names
     calls.clear()  # of the probe
@@ -64,7 +66,7 @@ def test_validation_runs_what_was_written(make_trainer: MakeTrainer, monkeypatch
 @pytest.mark.slow
 def test_compiled_training_is_the_same_training(make_trainer: MakeTrainer) -> None:
     plain, compiled = make_trainer(directory="plain"), make_trainer(directory="compiled")
-    assert compile_layers(compiled.model, CPU, print)
+    assert compile_layers(compiled.model, CPU, SilentReporter())
     for trainer in (plain, compiled):
         trainer.fit()
     losses = [[record["loss"] for record in trainer.listeners[0].of("train")] for trainer in (plain, compiled)]

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from transformer.training.methods import r_drop as module
 from transformer.training.methods.r_drop import r_drop_cross_entropy
-from transformer.training.objective import Objective
+from transformer.training.objective import build_objective
 from transformer.training.trainer import Trainer
 
 PAD = 0
@@ -34,7 +34,7 @@ def textbook(hidden: Tensor, weight: Tensor, smoothing: float, alpha: float) -> 
 def test_values_and_gradients_are_those_of_the_papers_equation(
     smoothing: float, alpha: float, chunk_logits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_CHUNK_LOGITS", chunk_logits)
+    monkeypatch.setattr(module, "CHUNK_LOGITS", chunk_logits)
     hidden, weight = inputs()
     sums = r_drop_cross_entropy(hidden, weight, LABELS, smoothing, alpha, PAD)
     expected = textbook(hidden, weight, smoothing, alpha)
@@ -63,6 +63,11 @@ def test_bf16_products_keep_fp32_sums() -> None:
         assert float((a - b).float().norm() / b.float().norm()) < 0.02
 
 
+def objective(trainer: Trainer, smoothing: float, alpha: float) -> nn.Module:
+    options = trainer.options.model_copy(update={"label_smoothing": smoothing, "r_drop": alpha})
+    return build_objective(trainer.model, options, torch.float32)
+
+
 def fields(trainer: Trainer) -> tuple[Tensor, Tensor, Tensor, int, int]:
     ((batch, _),) = next(iter(trainer.stream)).micro_batches()
     return batch.fields()
@@ -71,8 +76,7 @@ def fields(trainer: Trainer) -> tuple[Tensor, Tensor, Tensor, int, int]:
 def test_without_dropout_two_passes_are_one(make_trainer: type[Trainer]) -> None:
     trainer = make_trainer()
     batch = fields(trainer)
-    one = Objective(trainer.model, 0.1, torch.float32)(*batch)
-    two = Objective(trainer.model, 0.1, torch.float32, r_drop=5.0)(*batch)
+    one, two = (objective(trainer, 0.1, alpha)(*batch) for alpha in (0.0, 5.0))
     torch.testing.assert_close(two.loss, one.loss)
     torch.testing.assert_close(two.negative_log_likelihood, one.negative_log_likelihood)
 
@@ -89,7 +93,7 @@ def test_training_brings_the_passes_together(make_trainer: type[Trainer]) -> Non
         batch = fields(trainer)
         torch.manual_seed(1)
         with torch.no_grad():
-            plain, pulled = (Objective(trainer.model, 0.0, torch.float32, r_drop=r) for r in (1e-9, 1.0))
+            plain, pulled = (objective(trainer, 0.0, alpha) for alpha in (1e-9, 1.0))
             torch.manual_seed(1)
             low = plain(*batch).loss
             torch.manual_seed(1)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
 from transformer.model.stack import Stack
+from transformer.runtime.reporting import Reporter
 
 
-def compile_layers(model: nn.Module, device: torch.device, warn: Callable[[str], None]) -> bool:
+def compile_layers(model: nn.Module, device: torch.device, reporter: Reporter) -> bool:
     """Let each layer be compiled when it is first called, once for all lengths; names of parameters stay.
 
     Args:
         model: whose stacks' layers are compiled.
         device: it lies on.
-        warn: hears where there is no compiler; then the layers stay as they are.
+        reporter: hears where there is no compiler; then the layers stay as they are.
 
     Returns:
         Whether they will be compiled.
@@ -26,7 +27,7 @@ def compile_layers(model: nn.Module, device: torch.device, warn: Callable[[str],
         torch.compile(_probe)(torch.zeros(8, device=device))
     except Exception as error:
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        warn(f"warning: training.compile: nothing is compiled, for this machine's compiler fails: {first[0]}")
+        reporter.warning(f"training.compile: nothing is compiled, for this machine's compiler fails: {first[0]}")
         return False
     for stack in (module for module in model.modules() if isinstance(module, Stack)):
         for layer in stack.layers:

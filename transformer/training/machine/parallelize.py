@@ -12,14 +12,13 @@ from torch.nn.parallel import DistributedDataParallel
 from transformer.config.training_section import Sharding
 from transformer.model.stack import Stack
 from transformer.runtime.distributed import Processes
-from transformer.training.objective import Objective
 
 _DDP_OPTIONS = inspect.signature(DistributedDataParallel).parameters
 # PyTorch's new name for it, and the old one, which the new PyTorch warns of
 _SYNC_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _DDP_OPTIONS else "broadcast_buffers"
 
 
-def parallelize(objective: Objective, sharding: Sharding, processes: Processes) -> nn.Module:
+def parallelize(objective: nn.Module, sharding: Sharding, processes: Processes) -> nn.Module:
     """The objective as this process of the job computes it; the model inside keeps its parameters' names.
 
     Gradients come as the mean over the processes. With one process the objective stays as it is.
@@ -33,12 +32,12 @@ def parallelize(objective: Objective, sharding: Sharding, processes: Processes) 
     if processes.size == 1:
         return objective
     stacks = [module for module in objective.modules() if isinstance(module, Stack)]
+    device = next(objective.parameters()).device.type
     if sharding == "none":
         left_out = any(stack.layer_drop for stack in stacks)
-        on_gpu = objective.model.device.type == "cuda"
         return DistributedDataParallel(
             objective,
-            device_ids=[processes.local_rank] if on_gpu else None,
+            device_ids=[processes.local_rank] if device == "cuda" else None,
             find_unused_parameters=left_out,
             gradient_as_bucket_view=True,
             # they are constants, and grow where a process meets a longer sentence
@@ -47,7 +46,7 @@ def parallelize(objective: Objective, sharding: Sharding, processes: Processes) 
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard  # a second of import
 
-    mesh = init_device_mesh(objective.model.device.type, (processes.size,))
+    mesh = init_device_mesh(device, (processes.size,))
     for stack in stacks:
         for layer in stack.layers:
             fully_shard(layer, mesh=mesh)

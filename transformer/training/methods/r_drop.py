@@ -1,95 +1,124 @@
-"""R-Drop (Wu et al. 2021, "R-Drop: Regularized Dropout for Neural Networks", equations 1 to 4), chunk by chunk.
+"""R-Drop (Wu et al. 2021, "R-Drop: Regularized Dropout for Neural Networks", equations 1 to 4), computed in chunks.
 
-Each sentence passes twice, under two draws of dropout, and the two distributions of each token are to agree: to the
-mean of the two cross-entropies comes α/4 · (KL(p₁‖p₂) + KL(p₂‖p₁)). That is half of the paper's sum, so that the loss
-of a token keeps its scale.
+Each sentence goes through the model twice, under two draws of dropout, and the two distributions of each token are
+pulled together: α/4 · (KL(p₁‖p₂) + KL(p₂‖p₁)) is added to the mean of the two cross-entropies. That is half of the
+paper's sum, so that the loss of a token keeps its scale.
 
-n tokens, D width, V vocabulary, c tokens of a chunk, ε label smoothing.
+B batch, S source length, T target length, n target tokens, D d_model, V vocabulary, c tokens of a chunk,
+ε label smoothing.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from transformer.model.layout import true_first
+from transformer.model.transformer import Transformer
 from transformer.training.loss import LossSums
+from transformer.training.machine.chunked_loss import with_gradients
 
-_CHUNK_LOGITS = 2**22  # of each pass, see `linear_cross_entropy`
+CHUNK_LOGITS = 2**22  # of each pass; see `chunked_loss.CHUNK_LOGITS`
+
+
+class RDrop(nn.Module):
+    """R-Drop as an `Objective`.
+
+    Args:
+        model: on its device.
+        states: see `objective.decoder_states`, whose arguments after the precision it takes.
+        label_smoothing: ε.
+        alpha: α of the paper, which recommends 5 for translation.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        states: Callable[[Tensor, Tensor, int, int], Tensor],
+        label_smoothing: float,
+        alpha: float,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.states = states
+        self.label_smoothing = label_smoothing
+        self.alpha = alpha
+
+    def forward(
+        self,
+        source_ids: Tensor,
+        decoder_input_ids: Tensor,
+        labels: Tensor,
+        num_source_tokens: int,
+        num_target_tokens: int,
+    ) -> LossSums:
+        twice = source_ids.repeat(2, 1), decoder_input_ids.repeat(2, 1)  # (2B, S), (2B, T)
+        hidden = self.states(*twice, 2 * num_source_tokens, 2 * num_target_tokens)  # (2n, D)
+        weight, pad_id = self.model.output.weight, self.model.pad_id
+        return r_drop_cross_entropy(hidden, weight, labels, self.label_smoothing, self.alpha, pad_id)
 
 
 def r_drop_cross_entropy(
     hidden: Tensor, weight: Tensor, labels: Tensor, label_smoothing: float, alpha: float, pad_id: int
 ) -> LossSums:
-    """The loss over the output projection of both passes; the negative log-likelihood is their mean.
+    """The loss of both passes, output projection included; the negative log-likelihood is the mean of the two.
 
     Args:
-        hidden: (2n, D): the tokens of the first pass, in reading order, then those of the second.
+        hidden: (2n, D), the tokens of the first pass in reading order, then those of the second.
         weight: (V, D).
         labels: (…) class ids, n of them not `pad_id`.
         label_smoothing: ε.
-        alpha: α of the paper, which recommends 5 for translation.
-        pad_id: see `labels`.
+        alpha: the weight of the divergence.
+        pad_id: the id of padding.
     """
     flat = labels.flatten()
-    places = true_first(flat != pad_id, len(hidden) // 2)  # (n)
-    loss, negative_log_likelihood = _RDrop.apply(hidden, weight, flat[places, None], label_smoothing, alpha)  # type: ignore[no-untyped-call]
-    return LossSums(loss, negative_log_likelihood)
+    targets = flat[true_first(flat != pad_id, len(hidden) // 2), None]  # (n, 1)
+    with torch.no_grad():
+        loss, negative_log_likelihood, *gradients = _chunked(hidden, weight, targets, label_smoothing, alpha)
+    return LossSums(with_gradients(loss, (hidden, weight), gradients), negative_log_likelihood)
 
 
-class _RDrop(torch.autograd.Function):
-    """With J = KL(p₁‖p₂) + KL(p₂‖p₁) and d = log p₁ − log p₂, the gradient of J by the logits of the first pass is
-    p₁·(d − KL(p₁‖p₂)) + p₁ − p₂, and by those of the second the same with the passes exchanged."""
+def _chunked(
+    hidden: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float, alpha: float
+) -> tuple[Tensor, ...]:
+    """Loss, negative log-likelihood, and the loss's gradients for `hidden` and `weight`; `targets` is (n, 1).
 
-    @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, label_smoothing: float, alpha: float
-    ) -> tuple[Tensor, Tensor]:
-        vocabulary, width = weight.shape
-        matrix = weight.to(hidden.dtype)  # (V, D)
-        passes = hidden.view(2, -1, width)  # (2, n, D)
-        hidden_gradient = torch.empty_like(passes)  # (2, n, D)
-        weight_gradient = torch.zeros(vocabulary, width, dtype=torch.float32, device=weight.device)
-        of_labels = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        of_all, divergence = torch.zeros_like(of_labels), torch.zeros_like(of_labels)
-        chunk = max(1, _CHUNK_LOGITS // vocabulary)
-        for start in range(0, passes.shape[1], chunk):
-            h, y = passes[:, start : start + chunk], labels[start : start + chunk]  # (2, c, D), (c, 1)
-            log_probs = torch.log_softmax(F.linear(h, matrix), dim=2, dtype=torch.float32)  # (2, c, V)
-            of_labels += log_probs.gather(2, y.expand(2, -1, 1)).sum()
-            of_all += log_probs.sum()
-            difference = log_probs[0] - log_probs[1]  # (c, V)
-            probs = log_probs.exp_()  # (2, c, V)
-            gap = probs[0] - probs[1]  # (c, V)
-            forward = torch.linalg.vecdot(probs[0], difference)[:, None]  # (c, 1), KL(p₁‖p₂)
-            backward = -torch.linalg.vecdot(probs[1], difference)[:, None]  # (c, 1), KL(p₂‖p₁)
-            divergence += forward.sum() + backward.sum()
-            # p/2 of the cross-entropy, and α/4 of J's gradient
-            gradient = torch.stack(
-                [
-                    probs[0] * (alpha / 4 * (difference - forward) + 0.5) + alpha / 4 * gap,
-                    probs[1] * (alpha / 4 * (-difference - backward) + 0.5) - alpha / 4 * gap,
-                ]
-            )  # (2, c, V)
-            gradient.scatter_add_(
-                2, y.expand(2, -1, 1), torch.full_like(gradient[:, :, :1], -(1 - label_smoothing) / 2)
-            )
-            gradient = gradient.sub_(label_smoothing / vocabulary / 2).to(hidden.dtype)
-            hidden_gradient[:, start : start + chunk] = gradient @ matrix  # (2, c, V) (V, D)
-            weight_gradient += gradient.flatten(0, 1).T @ h.flatten(0, 1)  # (V, 2c) (2c, D)
-        ctx.save_for_backward(hidden_gradient.view_as(hidden), weight_gradient.to(weight.dtype))
-        cross_entropy = (1 - label_smoothing) * -of_labels - label_smoothing / vocabulary * of_all
-        negative_log_likelihood = -of_labels / 2
-        ctx.mark_non_differentiable(negative_log_likelihood)
-        return cross_entropy / 2 + alpha / 4 * divergence, negative_log_likelihood
-
-    @staticmethod
-    @once_differentiable  # the gradient is a constant to autograd
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        hidden_gradient, weight_gradient = ctx.saved_tensors
-        scale = gradients[0]
-        return hidden_gradient * scale.to(hidden_gradient.dtype), weight_gradient * scale, None, None, None
+    With J = KL(p₁‖p₂) + KL(p₂‖p₁) and d = log p₁ − log p₂, the gradient of J for the logits of the first pass is
+    p₁·(d − KL(p₁‖p₂)) + p₁ − p₂; for those of the second pass, exchange 1 and 2.
+    """
+    vocabulary, width = weight.shape
+    matrix = weight.to(hidden.dtype)  # (V, D)
+    passes = hidden.view(2, -1, width)  # (2, n, D)
+    hidden_gradient = torch.empty_like(passes)  # (2, n, D)
+    weight_gradient = torch.zeros(vocabulary, width, dtype=torch.float32, device=weight.device)
+    of_labels = torch.zeros((), dtype=torch.float32, device=hidden.device)
+    of_all, divergence = torch.zeros_like(of_labels), torch.zeros_like(of_labels)
+    chunk = max(1, CHUNK_LOGITS // vocabulary)
+    for start in range(0, passes.shape[1], chunk):
+        h, y = passes[:, start : start + chunk], targets[start : start + chunk].expand(2, -1, 1)  # (2, c, D), (2, c, 1)
+        log_probs = torch.log_softmax(F.linear(h, matrix), dim=2, dtype=torch.float32)  # (2, c, V)
+        of_labels += log_probs.gather(2, y).sum()
+        of_all += log_probs.sum()
+        difference = log_probs[0] - log_probs[1]  # (c, V)
+        probs = log_probs.exp_()  # (2, c, V)
+        gap = probs[0] - probs[1]  # (c, V)
+        forward = torch.linalg.vecdot(probs[0], difference)[:, None]  # (c, 1), KL(p₁‖p₂)
+        backward = -torch.linalg.vecdot(probs[1], difference)[:, None]  # (c, 1), KL(p₂‖p₁)
+        divergence += forward.sum() + backward.sum()
+        # p/2 from the cross-entropy, and α/4 of J's gradient
+        gradient = torch.stack(
+            [
+                probs[0] * (alpha / 4 * (difference - forward) + 0.5) + alpha / 4 * gap,
+                probs[1] * (alpha / 4 * (-difference - backward) + 0.5) - alpha / 4 * gap,
+            ]
+        )  # (2, c, V)
+        gradient.scatter_add_(2, y, torch.full_like(gradient[:, :, :1], -(1 - label_smoothing) / 2))
+        gradient = gradient.sub_(label_smoothing / vocabulary / 2).to(hidden.dtype)
+        hidden_gradient[:, start : start + chunk] = gradient @ matrix  # (2, c, V) (V, D)
+        weight_gradient += gradient.flatten(0, 1).T @ h.flatten(0, 1)  # (V, 2c) (2c, D)
+    cross_entropy = (1 - label_smoothing) * -of_labels - label_smoothing / vocabulary * of_all
+    loss = cross_entropy / 2 + alpha / 4 * divergence
+    return loss, -of_labels / 2, hidden_gradient.view_as(hidden), weight_gradient.to(weight.dtype)

@@ -1,4 +1,4 @@
-"""A running average of the weights, which is what is validated, saved and translated with."""
+"""A running average of the weights, which then is what is validated, saved and translated with."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from torch import Tensor, nn
 
 from transformer.config import TrainingSection
 
-Share = Callable[[int], float]  # update → the newest weights' share of the average
+Share = Callable[[int], float]
+"""An update → the share of the average that its weights make up."""
 
 
 class WeightAverage:
-    """The average, and how much of it is new after each update.
+    """An average that takes in the weights after each update.
 
     Args:
-        model: whose weights are averaged; at first they are the average.
-        share: see `Share`.
+        model: the model in training; the average begins as its weights.
+        share: how much the newest weights count.
 
     Attributes:
-        weights: the average by name, in the weights' shape and on their device.
+        weights: the average by parameter name, in the parameters' shapes and on their device.
     """
 
     def __init__(self, model: nn.Module, share: Share) -> None:
@@ -30,19 +31,13 @@ class WeightAverage:
 
     @torch.no_grad()
     def add(self, update: int) -> None:
-        """Take in the weights after an update."""
+        """Take in the weights after an update: average += share · (weights − average)."""
         newest: list[Tensor] = [self.parameters[name] for name in self.weights]
         torch._foreach_lerp_(list(self.weights.values()), newest, self.share(update))
 
-    @torch.no_grad()
-    def set(self, weights: dict[str, Tensor]) -> None:
-        """Go on from an average of the same names and shapes."""
-        for name, own in self.weights.items():
-            own.copy_(weights[name])
-
 
 def build_weight_average(model: nn.Module, options: TrainingSection) -> WeightAverage | None:
-    """The average of `training.weight_average`; None: none."""
+    """The average that `training.weight_average` asks for; None if it asks for none."""
     if options.weight_average == "none":
         return None
     return WeightAverage(
@@ -51,12 +46,12 @@ def build_weight_average(model: nn.Module, options: TrainingSection) -> WeightAv
 
 
 def exponential(decay: float) -> Share:
-    """Exponential moving average, as in Polyak and Juditsky 1992 with forgetting: at first it forgets faster, by
-    (1+t)/(10+t), lest the initial weights stay in it."""
+    """Exponential moving average. At first the decay is (1+t)/(10+t), lower, so that the initial weights are soon
+    forgotten."""
     return lambda update: 1 - min(decay, (1 + update) / (10 + update))
 
 
 def equal(start: int) -> Share:
-    """Stochastic weight averaging (Izmailov et al. 2018): all weights from an update on count alike; before it the
-    newest alone."""
+    """Stochastic weight averaging (Izmailov et al. 2018): the mean of all weights from update `start` on; before it,
+    the newest weights."""
     return lambda update: 1 / max(1, update - start + 1)

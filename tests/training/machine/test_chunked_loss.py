@@ -3,9 +3,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from transformer.training import linear_cross_entropy as module
-from transformer.training.linear_cross_entropy import linear_cross_entropy
 from transformer.training.loss import cross_entropy
+from transformer.training.machine import chunked_loss as module
+from transformer.training.machine.chunked_loss import linear_cross_entropy
 
 PAD = 0
 LABELS = torch.tensor([[3, 5, 1, PAD], [6, PAD, PAD, PAD], [8, 2, 2, 3]])
@@ -22,7 +22,7 @@ def inputs(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
 def test_values_and_gradients_are_those_of_the_textbook_loss(
     smoothing: float, chunk_logits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_CHUNK_LOGITS", chunk_logits)
+    monkeypatch.setattr(module, "CHUNK_LOGITS", chunk_logits)
     hidden, weight = inputs()
     sums = linear_cross_entropy(hidden[REAL], weight, LABELS, smoothing, PAD)
     expected = cross_entropy(F.linear(hidden, weight), LABELS, smoothing, PAD)
