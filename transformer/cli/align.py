@@ -12,7 +12,8 @@ import argparse
 from pathlib import Path
 
 from transformer.data.corpus import read_lines
-from transformer.decoding.attention_maps import attention_maps, word_alignment
+from transformer.decoding.inspection.alignment import word_alignment
+from transformer.decoding.inspection.attention_maps import attention_maps
 from transformer.errors import UserError
 from transformer.evaluation.alignment import GoldAlignment, alignment_error_rate, in_pharaoh_format, parse_gold
 from transformer.tasks.translators import check_counts, open_translator, read_matching_lines, say

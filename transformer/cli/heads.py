@@ -1,4 +1,4 @@
-"""Print how each attention head of a run attends, over its test set or given files: entropy, distance, confidence.
+"""Print how each attention head of a run attends, over its test set or given files: entropy, distance, largest weight.
 
     transformer heads runs/demo
     transformer heads runs/demo --source s.zh --target t.en
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import argparse
 
-from transformer.decoding.attention_maps import HeadStatisticsSum, attention_maps
+from transformer.decoding.inspection.attention_maps import attention_maps
+from transformer.decoding.inspection.heads import HeadStatisticsSum
 from transformer.errors import UserError
 from transformer.tasks.evaluation_set import read_evaluation_set
 from transformer.tasks.translators import open_translator, run_config
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     translator, statistics = open_translator(arguments.run, arguments.overrides, alone=True), HeadStatisticsSum()
     for source_ids, target_ids in translator.encode_pairs(*sides):
         statistics.add(attention_maps(translator.model, source_ids, target_ids))
-    print("head", "entropy", "distance", "confidence", sep="\t")
+    print("head", "entropy", "distance", "largest_weight", sep="\t")
     for name, head in statistics.result().items():
-        print(name, f"{head.entropy:.3f}", f"{head.distance:.2f}", f"{head.confidence:.3f}", sep="\t")
+        print(name, f"{head.entropy:.3f}", f"{head.distance:.2f}", f"{head.largest_weight:.3f}", sep="\t")
     return 0

@@ -38,9 +38,6 @@ from pathlib import Path
 from transformer.config import Config, is_override
 from transformer.data.corpus import decode_lines, read_lines
 from transformer.data.parts import Shard
-from transformer.data.tokenizer import EOS
-from transformer.decoding.attention_maps import attention_maps
-from transformer.decoding.translator import Translator
 from transformer.errors import UserError
 from transformer.runtime.files import check_writable, write_file
 from transformer.tasks.confidences import open_calibration
@@ -103,7 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
         for translations in translator.translate_n_best(chunk, first_number=number + 1):
             number += 1
             if arguments.attention is not None:
-                maps.append(_maps(translator, chunk[number - 1 - first], translations[0].ids))
+                attention = translator.attention(chunk[number - 1 - first], translations[0])
+                maps.append(json.dumps(attention.to_json(), ensure_ascii=False) + "\n")
             print(*printed(number, translations, translator, calibration), sep="\n")
         sys.stdout.flush()
     if arguments.attention is not None:
@@ -119,18 +117,6 @@ def _into_directory(arguments: argparse.Namespace, overrides: list[str]) -> int:
     shard = None if arguments.shard is None else Shard.parse(arguments.shard)
     translate_files(arguments.run, overrides, arguments.input, Path(arguments.output_directory), shard)
     return 0
-
-
-def _maps(translator: Translator, sentence: str, target_ids: list[int]) -> str:
-    """A line of JSON: the pieces, end marks included, and the weights of every head."""
-    source_ids = translator.source_ids(sentence)
-    found = attention_maps(translator.model, source_ids, target_ids)
-    sides = (translator.source_tokenizer, source_ids), (translator.target_tokenizer, target_ids)
-    source, target = (tokenizer.pieces([*ids, EOS]) for tokenizer, ids in sides)
-    maps = {
-        name: [[[round(w, 4) for w in row] for row in head] for head in map_.tolist()] for name, map_ in found.items()
-    }
-    return json.dumps({"source": source, "target": target, "maps": maps}, ensure_ascii=False) + "\n"
 
 
 def _lines(sentences: list[str], path: str | None) -> Iterable[str]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from transformer.config import SPLITS
-from transformer.decoding.plan import search_options
+from transformer.decoding.candidates.batch_search import search_options
 from transformer.decoding.translator import Translation
 from transformer.evaluation.metrics import Score, corpus_bleu
 from transformer.evaluation.sentence_metrics import ChosenBleu

@@ -10,8 +10,8 @@ import torch
 
 from transformer.config import Config, DecodingSection, is_override, load_config, override_config
 from transformer.data.corpus import read_lines
-from transformer.decoding.attention_maps import mask_heads
 from transformer.decoding.candidates.reranking import MinimumBayesRisk, NoisyChannel, Rerank
+from transformer.decoding.inspection.heads import mask_heads
 from transformer.decoding.speed.prepack import prepack, prepack_int8
 from transformer.decoding.speed.shortlist import read_shortlist
 from transformer.decoding.translator import Translator
