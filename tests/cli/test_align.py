@@ -63,7 +63,7 @@ def test_what_does_not_fit_is_refused(
 def test_heads_and_what_masking_one_does(output: Callable[..., str], tiny_run: Path, pair: tuple[Path, Path]) -> None:
     files = "--source", pair[0], "--target", pair[1]
     header, *rows = output("heads", tiny_run, *files).splitlines()
-    assert header.split("\t") == ["head", "entropy", "distance", "confidence"]
+    assert header.split("\t") == ["head", "entropy", "distance", "largest_weight"]
     names = [row.split("\t")[0] for row in rows]
     assert {"encoder.0.0", "decoder.0.0", "cross.0.0"} <= set(names)
     masked = f"decoding.masked_heads=[{', '.join(name for name in names if name.startswith('cross'))}]"

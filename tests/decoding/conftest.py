@@ -3,14 +3,15 @@
 import itertools
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from transformer.config import ModelSection, TokenizerSection
+from transformer.config import DecodingSection, ModelSection, TokenizerSection
 from transformer.data.tokenizer import Tokenizer, train_tokenizer
+from transformer.decoding.translator import Translator
 from transformer.model.build import build_model
 from transformer.model.transformer import Transformer
 
@@ -129,3 +130,14 @@ def tiny_model() -> Iterator[Transformer]:
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.5)
         yield model
+
+
+@pytest.fixture
+def make_translator(tiny_model: Transformer, tokenizer: Tokenizer) -> Callable[..., Translator]:
+    """Make a translator of the tiny model with four hypotheses for each sentence."""
+
+    def make(warn: Callable[[str], None] | None = None, **options: object) -> Translator:
+        section = DecodingSection(**({"max_length_extra": 6, "beam_size": 4, "n_best": 4} | options))  # type: ignore[arg-type]
+        return Translator(tiny_model, tokenizer, tokenizer, section, warn)
+
+    return make

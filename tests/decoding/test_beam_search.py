@@ -301,3 +301,17 @@ def test_patience_waits_for_the_n_best(toy_step: Toy, prefix_state: Toy) -> None
     options = replace(OPTIONS, beam_size=4, n_best=4, patience=0.25)
     for hypotheses in search(toy_step(1, vocabulary=8), prefix_state, [9, 9], options):
         assert len(hypotheses) == 4
+
+
+@pytest.mark.parametrize("kind", ["average", "none"])
+@pytest.mark.parametrize("seed", range(3))
+def test_early_stopping_changes_nothing_under_any_penalty(
+    toy_step: Toy, prefix_state: Toy, seed: int, kind: Any
+) -> None:
+    options = replace(OPTIONS, beam_size=3, n_best=3, alpha=0.6, length_penalty=kind)
+    limits = [9, 5, 12, 7, 3, 11, 8, 10, 6, 12, 4]
+    found = search(toy_step(seed, 6), prefix_state, limits, options)
+    assert found == search(toy_step(seed, 6), prefix_state, limits, replace(options, early_stopping=False))
+    for best in found:
+        for h in best:
+            assert h.score == pytest.approx(h.log_prob / (len(h.ids) + 1 if kind == "average" else 1))

@@ -1,4 +1,6 @@
 import copy
+import math
+import pickle
 from collections.abc import Callable
 
 import pytest
@@ -7,9 +9,11 @@ from torch import nn
 
 from transformer.config import DecodingSection, ModelSection
 from transformer.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
+from transformer.decoding.inspection.attention_maps import attention_maps
 from transformer.decoding.score import score_pairs
 from transformer.decoding.speed.workers import can_fork
 from transformer.decoding.translator import Translator
+from transformer.errors import UserError
 from transformer.model.build import build_model
 from transformer.model.transformer import Transformer
 
@@ -213,3 +217,51 @@ def test_a_table_of_positions_ends_sentences_and_translations(tokenizer: Tokeniz
     (found,) = translator.translate_n_best(["the cat " * 12])
     assert 0 < len(found[0].ids) < 12
     assert "only the first 11 count (model.max_positions)" in warnings[0]
+
+
+def test_scores_of_given_translations_token_by_token(make_translator: MakeTranslator) -> None:
+    translator = make_translator(length_penalty="average")
+    for best in translator.translate_n_best(["the cat sees two dog", "old house"]):
+        for t in best:
+            assert math.isclose(sum(t.token_log_probs), t.log_prob, rel_tol=1e-6)
+            assert t.score == pytest.approx(t.log_prob / (len(t.ids) + 1))
+    (scored,) = translator.score(["old house"], ["the cat"])
+    assert len(scored.token_log_probs) == len(scored.ids) + 1
+    assert scored.score == pytest.approx(sum(scored.token_log_probs) / len(scored.token_log_probs))
+
+
+def test_attention_is_that_of_the_translation_that_wins(make_translator: MakeTranslator, tokenizer: Tokenizer) -> None:
+    """By its own ids, which are often not those that its text is split into."""
+    translator = make_translator()
+    resplit = 0
+    for sentence in SENTENCES:
+        best = translator.translate_n_best([sentence])[0][0]
+        won, given = translator.attention(sentence), translator.attention(sentence, best)
+        assert won.target == tokenizer.pieces([*best.ids, EOS])
+        assert won.source == tokenizer.pieces([*tokenizer.encode([sentence])[0], EOS])
+        assert given.to_json() == won.to_json()
+        expected = attention_maps(translator.model, tokenizer.encode([sentence])[0], best.ids)
+        assert all(torch.equal(won.maps[name], weights) for name, weights in expected.items())
+        resplit += translator.attention(sentence, best.text).target != won.target
+    assert resplit > 0
+
+
+def test_attention_to_a_given_text(make_translator: MakeTranslator, tokenizer: Tokenizer) -> None:
+    heard = list[str]()
+    translator = make_translator(max_source_length=3, line_fields="terms", warn=heard.append)
+    found = translator.attention("the cat sees two dog\ttwo", "a bird")
+    ids, target = tokenizer.encode(["the cat sees two dog", "a bird"])
+    assert (found.source, found.target) == (tokenizer.pieces([*ids[:3], EOS]), tokenizer.pieces([*target, EOS]))
+    assert heard == [f"sentence 1: {len(ids)} tokens; only the first 3 count (decoding.max_source_length)"]
+
+
+def test_an_ensemble_has_no_attention(tiny_model: Transformer, tokenizer: Tokenizer) -> None:
+    translator = Translator(tiny_model, tokenizer, tokenizer, DecodingSection(), others=[tiny_model])
+    with pytest.raises(UserError, match="attention is that of one model"):
+        translator.attention("a dog")
+
+
+@pytest.mark.parametrize("copy_of", [copy.deepcopy, copy.copy, pickle.dumps], ids=["deep", "shallow", "pickle"])
+def test_a_translator_is_not_copied(make_translator: MakeTranslator, copy_of: Callable[[object], object]) -> None:
+    with pytest.raises(TypeError, match="a Translator cannot be copied or pickled"):
+        copy_of(make_translator())

@@ -1,4 +1,4 @@
-"""Print how each attention head of a run attends, over its test set or given files: entropy, distance, confidence.
+"""Print how each attention head of a run attends, over its test set or given files: entropy, distance, largest weight.
 
     transformer heads runs/demo
     transformer heads runs/demo --source s.zh --target t.en
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     files = arguments.source, arguments.target
     found = head_statistics(arguments.run, *files, arguments.overrides, arguments.sentences, TerminalReporter())
-    print("head", "entropy", "distance", "confidence", sep="\t")
+    print("head", "entropy", "distance", "largest_weight", sep="\t")
     for name, head in found.items():
-        print(name, f"{head.entropy:.3f}", f"{head.distance:.2f}", f"{head.confidence:.3f}", sep="\t")
+        print(name, f"{head.entropy:.3f}", f"{head.distance:.2f}", f"{head.largest_weight:.3f}", sep="\t")
     return 0

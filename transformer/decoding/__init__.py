@@ -1,1 +1,1 @@
-"""Search and scoring: all of it sees a model only through a step function."""
+"""Search and scoring, which see a model only through a step function."""

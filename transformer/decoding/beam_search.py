@@ -1,32 +1,32 @@
 """Beam search over a step function, for a batch of sentences at once.
 
-B sentences still searched, R beam size, N = B·R rows, V vocabulary, T tokens so far.
+B sentences still being searched, R beam size, N = B·R rows, V vocabulary, T tokens so far.
 
-A hypothesis is finished when its end mark is among the R best continuations of its sentence. A sentence is done when
-no live hypothesis can still reach the n best: not when R are finished (unless `patience` says so), for these may be
-hopeless ones beside a live one that leads. A beam of one is greedy search: its first end is its end. Done sentences
-leave the batch in groups.
+A hypothesis is finished when its end mark is among the R best continuations of its sentence. A sentence is done when no
+live hypothesis can still reach the n best. It is not done merely because R hypotheses are finished (unless `patience`
+says so): those may be hopeless while a live one leads. A beam of one is greedy search and stops at its first end mark.
+Sentences that are done leave the batch in groups.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from transformer.config.decoding_section import LengthPenalty
-from transformer.decoding.finished import Finished
+from transformer.decoding.candidates.pruning import BestFirst, Pruning, Survivors
 from transformer.decoding.length_penalty import length_penalty
-from transformer.decoding.rows import NEVER, forbid, staying
-from transformer.decoding.selection import BestFirst, Selection
-from transformer.decoding.step import StepFunction
+from transformer.decoding.rules.forbidden import NEVER, forbid
+from transformer.decoding.speed.leaving import staying
+from transformer.decoding.step import StateT, StepFunction
 from transformer.errors import UserError
 
-_GROUP = 8  # sentences that leave at a time: their leaving also makes products of a new size
+_GROUP = 8  # sentences that leave together: each smaller batch also means products of a new size
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Hypothesis:
 
     Attributes:
         ids: the tokens, without begin and end marks.
-        log_prob: sum of the tokens' log-probabilities, the end mark's included.
-        score: log_prob / length penalty; what hypotheses are ranked by.
-        token_log_probs: of each token, then of the end mark.
+        log_prob: sum of the tokens' log-probabilities, end mark included.
+        score: ranking score, log_prob / length penalty.
+        token_log_probs: log-probability of each token, then of the end mark.
     """
 
     ids: list[int]
@@ -53,12 +53,13 @@ class SearchOptions:
     Attributes:
         beam_size: R.
         n_best: hypotheses to return, at most R.
-        alpha: of `gnmt_length_penalty`.
-        length_penalty: its kind, see `length_penalty`.
+        alpha: exponent of `gnmt_length_penalty`.
         bos_id, eos_id: begin and end mark.
         forbidden_ids: tokens that are never written.
-        early_stopping: leave a sentence when no live hypothesis can reach its n best; never changes the result.
-        patience: leave it in any case when `patience` · R hypotheses, and the n best, are finished (Kasai et al. 2022).
+        early_stopping: finish a sentence when no live hypothesis can reach its n best; never changes the result.
+        patience: finish it in any case when `patience` · R hypotheses, and the n best, are finished (Kasai et al.
+            2022); None: never.
+        length_penalty: its kind, see `length_penalty`.
     """
 
     beam_size: int
@@ -72,44 +73,44 @@ class SearchOptions:
     length_penalty: LengthPenalty = "gnmt"
 
     def penalty(self, length: int) -> float:
-        """Of a sequence of so many tokens, the end mark included."""
+        """The length penalty of a sequence of `length` tokens, end mark included."""
         return length_penalty(self.length_penalty, length, self.alpha)
 
 
 def beam_search(
-    step: StepFunction,
-    state: Any,
+    step: StepFunction[StateT],
+    state: StateT,
     max_lengths: Sequence[int],
     options: SearchOptions,
     device: torch.device | None = None,
-    selection: Selection | None = None,
+    pruning: Pruning | None = None,
     headroom: Sequence[float] | None = None,
-    at_end: Callable[[], Tensor] | None = None,
+    end_penalty: Callable[[], Tensor] | None = None,
 ) -> list[list[Hypothesis]]:
     """Search every sentence of a batch.
 
     Args:
         step: the model.
-        state: its state for B rows, one a sentence: R equal beginnings are one hypothesis.
-        max_lengths: for each sentence the most tokens, end mark included; the last one can only be the end mark.
+        state: its state for B rows, one per sentence: R equal beginnings are one hypothesis.
+        max_lengths: for each sentence the most tokens, end mark included; the last can only be the end mark.
         options: see `SearchOptions`.
         device: where the step function wants its tokens.
-        selection: what goes on from a step; None: the most probable.
-        headroom: for each sentence, the most that the step function may ever give beyond log-probabilities.
-        at_end: what is added to the scores of the rows (N) of a step that end there; never above 0.
+        pruning: which continuations survive a step; None: the most probable.
+        headroom: for each sentence, the most that the step function can ever add to the model's log-probabilities.
+        end_penalty: called after a step for what to add to the score of each row (N) that ends there; never above 0.
 
     Returns:
         For each sentence, up to `n_best` hypotheses, best first.
 
     Raises:
-        UserError: where the scores are no numbers.
+        UserError: the scores are NaN or infinite.
     """
-    search = _Search(max_lengths, options, device, selection or BestFirst(options.beam_size, options.eos_id))
-    search.at_end = at_end
+    search = _Search(max_lengths, options, device, pruning or BestFirst(options.beam_size, options.eos_id))
+    search.end_penalty = end_penalty
     search.headroom = None if headroom is None else torch.tensor(headroom, device=device)
     tokens = torch.full((len(max_lengths), 1), options.bos_id, device=device)  # (B, 1)
     while search.remaining:
-        if search.length == search.longest_limit:  # even the end marks, which alone were allowed, were worth nothing
+        if search.length == search.longest_limit:  # only end marks were allowed, and even these had no probability
             raise not_numbers()
         log_probs, state = step(tokens, state)  # (N, V)
         rows, sentences = search.advance(log_probs)  # (N'), (B')
@@ -120,86 +121,172 @@ def beam_search(
 
 
 def not_numbers() -> UserError:
-    """Weights can be finite and yet so large that nothing after them is."""
+    """The error for scores that are NaN or infinite: finite weights can still be too large to compute with."""
     return UserError(
         "the model's scores are NaN or infinite: its weights are damaged or absurd; use another checkpoint"
     )
 
 
+class _Live(NamedTuple):
+    """The live hypotheses, one row per sentence that is still in the batch.
+
+    Attributes:
+        sentences: (B) which sentence each row is.
+        searching: (B) False where a sentence is done and only waits to leave the batch.
+        max_lengths: (B).
+        largest_penalties: (B) length penalty at the longest allowed length.
+        tokens, parents: (B, R, limit) what each hypothesis appended at a step, and to which one of the step before.
+        sums: (B, R, limit) its log-probability after that step.
+        log_probs: (B, R) the newest sums, -inf where there is no hypothesis; at first (B, 1).
+    """
+
+    sentences: Tensor
+    searching: Tensor
+    max_lengths: Tensor
+    largest_penalties: Tensor
+    tokens: Tensor
+    parents: Tensor
+    sums: Tensor
+    log_probs: Tensor
+
+    def select(self, kept: Tensor) -> _Live:
+        """The rows `kept` (B',), in that order."""
+        return _Live(*(tensor.index_select(0, kept) for tensor in self))
+
+
+class _Finished(NamedTuple):
+    """The best R hypotheses of each sentence that have ended, best first.
+
+    Attributes:
+        scores: (B, R), -inf where there is none.
+        log_probs: (B, R).
+        lengths: (B, R) tokens before the end mark.
+        parents: (B, R) the live hypothesis of that length that ended.
+        num_ended: (B) hypotheses that have ended so far, including those that were worse than R others.
+    """
+
+    scores: Tensor
+    log_probs: Tensor
+    lengths: Tensor
+    parents: Tensor
+    num_ended: Tensor
+
+    def with_ended(self, ended: Survivors, length: int, penalty: float, end_penalty: Tensor | None) -> _Finished:
+        """Add what ends after `length` tokens, and keep the best R of all.
+
+        Args:
+            ended: of this step.
+            length, penalty: of all that end here.
+            end_penalty: (B, R) added to their scores.
+        """
+        ends = ended.ended_log_probs > NEVER  # (B, R)
+        scores = ended.ended_log_probs.to(self.scores) / penalty  # (B, R)
+        scores = scores if end_penalty is None else scores + end_penalty
+        best, order = torch.cat([self.scores, scores], dim=1).topk(ends.shape[1], dim=1)  # (B, R) of the 2R
+        lengths = torch.full_like(ended.ended_parents, length)
+        return _Finished(
+            best,
+            torch.cat([self.log_probs, ended.ended_log_probs], dim=1).gather(1, order),
+            torch.cat([self.lengths, lengths], dim=1).gather(1, order),
+            torch.cat([self.parents, ended.ended_parents], dim=1).gather(1, order),
+            self.num_ended + ends.sum(dim=1),
+        )
+
+    def select(self, kept: Tensor) -> _Finished:
+        """The rows `kept` (B',), in that order."""
+        return _Finished(*(tensor.index_select(0, kept) for tensor in self))
+
+    def best(self, row: int, n_best: int) -> Iterator[tuple[float, float, int, int]]:
+        """Score, log-probability, length and parent of up to `n_best` hypotheses of a sentence."""
+        columns = (self.scores, self.log_probs, self.lengths, self.parents)
+        found = zip(*(column[row, :n_best].tolist() for column in columns), strict=True)
+        return (each for each in found if each[0] > NEVER)
+
+
 class _Search:
-    """The live and the finished hypotheses of the sentences in the batch.
+    """The search of a batch.
 
     Attributes:
         length: T, tokens of the live hypotheses.
-        tokens, parents: (B, R, limit): what each live hypothesis appended at a step, and to which of the one before.
-        sums: (B, R, limit): its log-probability after that step.
-        log_probs: (B, R) of the live hypotheses, -inf where there is none; at first (B, 1).
+        live, finished: the hypotheses.
         headroom: (B), see `beam_search`.
-        finished: the best R that ended.
-        results: by sentence, filled in as they are done.
-        searching: (B), False where a sentence is done and only waits to leave the batch.
-        remaining: how many are not done.
+        results: by sentence, filled in as sentences are done.
+        remaining: number of sentences that are not done.
     """
 
     def __init__(
-        self, max_lengths: Sequence[int], options: SearchOptions, device: torch.device | None, selection: Selection
+        self, max_lengths: Sequence[int], options: SearchOptions, device: torch.device | None, pruning: Pruning
     ) -> None:
         size, beam = len(max_lengths), options.beam_size
-        self.selection = selection
+        self.pruning = pruning
         self.options = options
-        self.length = 0
-        self.sentences = torch.arange(size, device=device)  # (B) which sentence each still searched one is
-        self.max_lengths = torch.tensor(max_lengths, device=device)  # (B)
-        self.shortest_limit, self.longest_limit = min(max_lengths, default=0), max(max_lengths, default=0)
-        # the best score that a hypothesis of log-probability p ≤ 0 can still reach is p / this: the penalty never falls
-        longest = [options.penalty(length) for length in max_lengths]
-        precise = torch.float32 if device is not None and device.type == "mps" else torch.float64  # MPS has no float64
-        self.largest_penalties = torch.tensor(longest, dtype=precise, device=device)  # (B)
-        self.tokens = torch.empty(size, beam, self.longest_limit, dtype=torch.int64, device=device)
-        self.parents = torch.empty_like(self.tokens)
-        self.sums = torch.empty(size, beam, self.longest_limit, device=device)
+        self.end_penalty: Callable[[], Tensor] | None = None
         self.headroom: Tensor | None = None
-        self.at_end: Callable[[], Tensor] | None = None
-        self.log_probs = torch.zeros(size, 1, device=device)
-        self.finished = Finished(size, beam, precise, device)
-        self.results: list[list[Hypothesis]] = [[] for _ in range(size)]
-        self.searching = torch.ones(size, dtype=torch.bool, device=device)
-        self.remaining = size
+        self.length = 0
+        self.shortest_limit, self.longest_limit = min(max_lengths, default=0), max(max_lengths, default=0)
         self.forbidden = torch.tensor(options.forbidden_ids, dtype=torch.int64, device=device)
+        precise = torch.float32 if device is not None and device.type == "mps" else torch.float64  # MPS has no float64
+        penalties = [options.penalty(length) for length in max_lengths]
+        tokens = torch.empty(size, beam, self.longest_limit, dtype=torch.int64, device=device)  # (B, R, limit)
+        self.live = _Live(
+            sentences=torch.arange(size, device=device),
+            searching=torch.ones(size, dtype=torch.bool, device=device),
+            max_lengths=torch.tensor(max_lengths, device=device),
+            largest_penalties=torch.tensor(penalties, dtype=precise, device=device),
+            tokens=tokens,
+            parents=torch.empty_like(tokens),
+            sums=torch.empty(size, beam, self.longest_limit, device=device),
+            log_probs=torch.zeros(size, 1, device=device),
+        )
+        nothing = torch.full((size, beam), NEVER, device=device)  # (B, R)
+        zeros = torch.zeros(size, beam, dtype=torch.int64, device=device)  # (B, R)
+        self.finished = _Finished(nothing.to(precise), nothing, zeros, zeros, zeros[:, 0])
+        self.any_finished = False
+        self.results: list[list[Hypothesis]] = [[] for _ in range(size)]
+        self.remaining = size
 
     @property
     def newest_tokens(self) -> Tensor:
         """(N, 1)."""
-        return self.tokens[:, :, self.length - 1].reshape(-1, 1)
+        return self.live.tokens[:, :, self.length - 1].reshape(-1, 1)
 
     def advance(self, step_log_probs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Extend every live hypothesis by its best tokens, given (N, V).
 
         Returns:
-            Which old row each new row continues (N'); which sentences stay (B'), None: all.
+            The old row that each new row continues (N'); the sentences that stay (B'), None: all.
         """
-        live = self.log_probs.shape[1]
+        live, beams = self.live, self.live.log_probs.shape[1]
         at_limit = None
         if self.length + 1 >= self.shortest_limit:
-            at_limit = (self.max_lengths <= self.length + 1).repeat_interleave(live)  # (N)
+            at_limit = (live.max_lengths <= self.length + 1).repeat_interleave(beams)  # (N)
         forbid(step_log_probs, self.forbidden, self.options.eos_id, at_limit)
-        choice = self.selection.choose(step_log_probs, self.log_probs)
-        penalty = self.options.penalty(self.length + 1)
-        more = None if self.at_end is None else self.at_end().view(-1, live).gather(1, choice.ended_parents)  # (B, R)
-        self.finished.add(choice.ended_log_probs, choice.ended_parents, self.length, penalty, more)
-        self.log_probs, parents = choice.log_probs, choice.parents  # (B, R)
-        self.tokens[:, :, self.length] = choice.tokens
-        self.parents[:, :, self.length] = parents
-        self.sums[:, :, self.length] = choice.log_probs
+        survivors = self.pruning.prune(step_log_probs, live.log_probs)
+        self._finish(survivors, beams)
+        live.tokens[:, :, self.length] = survivors.tokens
+        live.parents[:, :, self.length] = survivors.parents
+        live.sums[:, :, self.length] = survivors.log_probs
+        self.live = live._replace(log_probs=survivors.log_probs)
         self.length += 1
-        rows = torch.arange(0, len(parents) * live, live, device=parents.device)[:, None] + parents  # (B, R)
-        stay = None if self.finished.is_empty else self._leave()
+        parents = survivors.parents  # (B, R)
+        rows = torch.arange(0, len(parents) * beams, beams, device=parents.device)[:, None] + parents  # (B, R)
+        stay = self._leave() if self.any_finished else None
         return (rows if stay is None else rows[stay]).flatten(), stay
 
+    def _finish(self, survivors: Survivors, beams: int) -> None:
+        """Add what ends at this step to the finished hypotheses."""
+        extra = None if self.end_penalty is None else self.end_penalty().view(-1, beams)  # (B, beams)
+        if not (survivors.ended_log_probs > NEVER).any():
+            return
+        self.any_finished = True
+        extra = None if extra is None else extra.gather(1, survivors.ended_parents)  # (B, R)
+        penalty = self.options.penalty(self.length + 1)
+        self.finished = self.finished.with_ended(survivors, self.length, penalty, extra)
+
     def _leave(self) -> Tensor | None:
-        """Note the sentences that are done, and take them out of the batch when they are many; returns which of the old
-        ones stay (B'), None: all."""
-        done = self.max_lengths <= self.length
+        """Store the results of the sentences that are done, and drop them from the batch when there are many; returns
+        the old rows that stay (B'), None: all."""
+        done = self.live.max_lengths <= self.length
         worst_wanted = self.finished.scores[:, self.options.n_best - 1]  # (B)
         if self.options.beam_size == 1:
             done = done | (worst_wanted > NEVER)
@@ -207,62 +294,43 @@ class _Search:
             done = done | (worst_wanted >= self._reachable())
         if self.options.patience is not None:
             enough = max(self.options.patience * self.options.beam_size, self.options.n_best)
-            done = done | (self.finished.count >= enough)
-        for index in (done & self.searching).nonzero().flatten().tolist():
-            self.results[int(self.sentences[index])] = self._hypotheses(index)
-        self.searching = self.searching & ~done
-        # what waits to leave charges and costs nobody anything, just as if it had left
-        self.log_probs = self.log_probs.masked_fill(~self.searching[:, None], NEVER)  # (B, R)
-        self.remaining = int(self.searching.sum())
-        stay = staying(self.searching, self.remaining, _GROUP)  # (B')
-        if stay is None:
-            return None
-        for name in _BY_SENTENCE:
-            setattr(self, name, getattr(self, name).index_select(0, stay))
-        self.finished.select(stay)
-        self.selection.keep(stay)
-        self.headroom = None if self.headroom is None else self.headroom.index_select(0, stay)
+            done = done | (self.finished.num_ended >= enough)
+        for row in (done & self.live.searching).nonzero().flatten().tolist():
+            self.results[int(self.live.sentences[row])] = self._hypotheses(row)
+        searching = self.live.searching & ~done
+        # a sentence that waits to leave must affect the others no more than one that has left
+        log_probs = self.live.log_probs.masked_fill(~searching[:, None], NEVER)  # (B, R)
+        self.live = self.live._replace(searching=searching, log_probs=log_probs)
+        self.remaining = int(searching.sum())
+        stay = staying(searching, self.remaining, _GROUP)  # (B')
+        if stay is not None:
+            self.live, self.finished = self.live.select(stay), self.finished.select(stay)
+            self.headroom = None if self.headroom is None else self.headroom.index_select(0, stay)
+            self.pruning.keep(stay)
         return stay
 
     def _reachable(self) -> Tensor:
-        """(B) the best score that a live hypothesis can still get."""
-        best = self.log_probs.amax(dim=1).to(self.largest_penalties)  # (B)
+        """(B) an upper bound on the score of any live hypothesis: a log-probability p ≤ 0 only falls, and the penalty
+        only grows, so the bound is p / the largest penalty."""
+        largest = self.live.largest_penalties  # (B)
+        best = self.live.log_probs.amax(dim=1).to(largest)  # (B)
         if self.headroom is None:
-            return best / self.largest_penalties
-        best = best + self.headroom  # above 0 it is worth most where the penalty is smallest: now
-        return torch.where(best > 0, best / self.options.penalty(self.length + 1), best / self.largest_penalties)
+            return best / largest
+        best = best + self.headroom  # a sum above 0 is worth most where the penalty is smallest: now
+        return torch.where(best > 0, best / self.options.penalty(self.length + 1), best / largest)
 
-    def _hypotheses(self, index: int) -> list[Hypothesis]:
+    def _hypotheses(self, row: int) -> list[Hypothesis]:
         """The n best finished hypotheses of a sentence, read backwards from their ends."""
-        tokens, parents, sums = self.tokens[index].tolist(), self.parents[index].tolist(), self.sums[index].tolist()
-        found = [
-            _read_back(tokens, parents, sums, length, parent, log_prob, score)
-            for score, log_prob, length, parent in self.finished.of(index, self.options.n_best)
-        ]
+        tokens, parents = self.live.tokens[row].tolist(), self.live.parents[row].tolist()  # (R, limit) each
+        sums, found = self.live.sums[row].tolist(), []
+        for score, log_prob, length, beam in self.finished.best(row, self.options.n_best):
+            ids, path = list[int](), [log_prob]
+            for step in range(length - 1, -1, -1):
+                ids.append(tokens[beam][step])
+                path.append(sums[beam][step])
+                beam = parents[beam][step]
+            token_log_probs = [after - before for before, after in itertools.pairwise([0.0, *path[::-1]])]
+            found.append(Hypothesis(ids[::-1], log_prob, score, token_log_probs))
         if not found:
             raise not_numbers()
         return found
-
-
-# every tensor of a search whose first axis is B
-_BY_SENTENCE = ("sentences", "searching", "max_lengths", "largest_penalties", "tokens", "parents", "sums", "log_probs")
-
-
-def _read_back(
-    tokens: list[list[int]],
-    parents: list[list[int]],
-    sums: list[list[float]],
-    length: int,
-    beam: int,
-    log_prob: float,
-    score: float,
-) -> Hypothesis:
-    """The hypothesis of `length` tokens that ends at a beam, from (R, limit) tokens, parents and sums."""
-    words, path = list[int](), [log_prob]
-    for step in range(length - 1, -1, -1):
-        words.append(tokens[beam][step])
-        path.append(sums[beam][step])
-        beam = parents[beam][step]
-    path = [*path, 0.0][::-1]
-    token_log_probs = [after - before for before, after in itertools.pairwise(path)]
-    return Hypothesis(words[::-1], log_prob, score, token_log_probs)

@@ -1,6 +1,6 @@
-"""Length penalties: what a hypothesis' log-probability is divided by.
+"""Length penalties: the divisor of a hypothesis' log-probability.
 
-None ever falls as the length grows, which the early stopping of beam search relies on.
+No penalty decreases as the length grows; the early stopping of beam search relies on this.
 """
 
 from __future__ import annotations
@@ -9,13 +9,19 @@ from transformer.config.decoding_section import LengthPenalty
 
 
 def length_penalty(kind: LengthPenalty, length: int, alpha: float) -> float:
-    """`gnmt`: see `gnmt_length_penalty`; `average`: L, which makes the score the mean of the tokens'
-    log-probabilities; `none`: 1. L counts tokens, the end mark included."""
+    """The penalty of a sequence of `length` tokens, end mark included.
+
+    Args:
+        kind: `gnmt`, see `gnmt_length_penalty`; `average`: the length, so that the score is the mean log-probability
+            of a token; `none`: 1.
+        length: in tokens.
+        alpha: exponent of `gnmt`.
+    """
     if kind == "gnmt":
         return gnmt_length_penalty(length, alpha)
     return float(length) if kind == "average" else 1.0
 
 
 def gnmt_length_penalty(length: int, alpha: float) -> float:
-    """((5 + L) / 6)^α (Wu et al. 2016, equation 14), with L counting tokens, the end mark included; α ≥ 0."""
+    """((5 + L) / 6)^α (Wu et al. 2016, equation 14) of a sequence of L tokens, end mark included; α ≥ 0."""
     return float(((5 + length) / 6) ** alpha)

@@ -1,15 +1,22 @@
-"""What is asked of the translator: a sentence, and what its translation must begin with or contain."""
+"""What is asked of the translator: a sentence, and what its translation must begin with or contain.
+
+`Request` is text; `RequestEncoder` turns it into token ids within the limits of model and options.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from transformer.config import DecodingSection
 from transformer.config.decoding_section import LineFields
+from transformer.data.tokenizer import UNK, Tokenizer
 from transformer.decoding.terms.automaton import Progress, Spelling
 from transformer.errors import UserError
 
-MAX_TERMS = 16  # each makes the beam wider
+MAX_TERMS = 16  # each widens the beam
 
 
 @dataclass(frozen=True)
@@ -18,8 +25,8 @@ class Request:
 
     Attributes:
         sentence: raw text.
-        prefix: what the translation begins with.
-        terms: what it contains, see `decoding.term_bonus`; case counts.
+        prefix: text that the translation begins with.
+        terms: what it contains, see `decoding.term_bonus`; case-sensitive.
     """
 
     sentence: str
@@ -39,14 +46,14 @@ def parse_line(line: str, fields: LineFields) -> Request:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A request in tokens.
+class EncodedRequest:
+    """A request as token ids.
 
     Attributes:
-        source: without special ids.
+        source: the sentence, without special ids.
         prefix: tokens that the translation begins with.
-        required, preferred: its terms, which must or should come; None where there are none.
-        no_repeat: no n-gram of so many tokens twice; 0: any may repeat.
+        required, preferred: terms that must or should occur; None: no such terms.
+        no_repeat: n-grams of this many tokens occur at most once; 0: any may repeat.
     """
 
     source: list[int]
@@ -56,24 +63,143 @@ class Job:
     no_repeat: int
 
     @property
-    def num_told(self) -> int:
-        """Tokens that it needs beside those that the model chooses."""
+    def prescribed_length(self) -> int:
+        """Tokens that the prefix and the required terms take up."""
         return len(self.prefix) + (self.required.total if self.required else 0)
 
     @property
     def term_tokens(self) -> set[int]:
-        """Tokens that lead on with its terms."""
+        """Tokens that lead on with a term."""
         terms = [term for progress in (self.required, self.preferred) if progress for term in progress.terms]
         return {token for term in terms for token in term.tokens}
 
 
-def progress_of(terms: Sequence[str], spelling: Spelling) -> Progress | None:
-    """The terms of a sentence, each once.
+@dataclass(frozen=True)
+class RequestEncoder:
+    """Encodes sentences and requests. Several threads may use it at once.
 
-    Raises:
-        UserError: where they are too many, or one cannot be written.
+    Attributes:
+        source_tokenizer, target_tokenizer: of the run.
+        options: decoding options.
+        max_positions: number of positions of the model; None: unlimited.
+        warn: called with a message when a sentence is cut.
     """
-    distinct = list(dict.fromkeys(terms))
-    if len(distinct) > MAX_TERMS:
-        raise UserError(f"{len(distinct)} terms; at most {MAX_TERMS} a sentence, leave some out")
-    return Progress([spelling.term(term) for term in distinct]) if distinct else None
+
+    source_tokenizer: Tokenizer
+    target_tokenizer: Tokenizer
+    options: DecodingSection
+    max_positions: int | None
+    warn: Callable[[str], None]
+
+    @functools.cached_property
+    def _spelling(self) -> Spelling:
+        return Spelling(self.target_tokenizer)
+
+    def encode(self, sentences: Sequence[str | Request], first_number: int) -> list[EncodedRequest]:
+        """Encode each sentence.
+
+        Args:
+            sentences: see `Translator.translate`.
+            first_number: number of the first sentence in messages.
+
+        Raises:
+            UserError: a sentence asks for what it cannot get.
+        """
+        numbers = range(first_number, first_number + len(sentences))
+        requests = [self._request(sentence, number) for number, sentence in zip(numbers, sentences, strict=True)]
+        sources = self.source_tokenizer.encode([request.sentence for request in requests])
+        prefixes = self.target_tokenizer.encode([request.prefix for request in requests])
+        columns = zip(numbers, requests, sources, prefixes, strict=True)
+        return [self._encoded(number, request, source, prefix) for number, request, source, prefix in columns]
+
+    def encode_pairs(
+        self, sources: Sequence[str | Request], targets: Sequence[str]
+    ) -> list[tuple[list[int], list[int]]]:
+        """The token ids of sentences and their given translations.
+
+        Raises:
+            UserError: a translation is longer than the model has positions for.
+        """
+        requests = [self._request(line, number) for number, line in enumerate(sources, 1)]
+        encoded = self.source_tokenizer.encode([request.sentence for request in requests])
+        pairs = []
+        for number, (source, target) in enumerate(zip(encoded, self.target_tokenizer.encode(targets), strict=True), 1):
+            if len(target) >= (self.max_positions or math.inf):
+                raise UserError(
+                    f"translation {number}: {len(target)} tokens, and this model's positions end at "
+                    f"{self.max_positions} with the begin mark (model.max_positions); leave it out"
+                )
+            pairs.append((self._cut(source, number), target))
+        return pairs
+
+    def source_ids(self, sentence: str | Request) -> list[int]:
+        """The tokens of a sentence that its translation takes into account."""
+        (ids,) = self.source_tokenizer.encode([self._request(sentence, 1).sentence])
+        return ids[: self._source_limit()[0]]
+
+    def max_length(self, request: EncodedRequest) -> int:
+        """The most tokens of a translation, end mark included."""
+        limit = int(self.options.max_length_ratio * len(request.source)) + self.options.max_length_extra
+        limit = max(limit, self.options.min_length) + request.prescribed_length + 1
+        return min(limit, self.max_positions or limit)
+
+    def _request(self, sentence: str | Request, number: int) -> Request:
+        try:
+            return parse_line(sentence, self.options.line_fields) if isinstance(sentence, str) else sentence
+        except UserError as error:
+            raise UserError(f"sentence {number}: {error}") from None
+
+    def _encoded(self, number: int, request: Request, source: list[int], prefix: list[int]) -> EncodedRequest:
+        try:
+            progress = self._progress(request.terms)
+        except UserError as error:
+            raise UserError(f"sentence {number}: {error}") from None
+        required, preferred = (progress, None) if self.options.term_bonus is None else (None, progress)
+        cut = self._cut(source, number)
+        encoded = EncodedRequest(cut, prefix, required, preferred, self.options.no_repeat_ngram_size)
+        self._check(encoded, number)
+        return encoded
+
+    def _progress(self, terms: Sequence[str]) -> Progress | None:
+        """The distinct terms of a sentence.
+
+        Raises:
+            UserError: there are too many, or one cannot be written.
+        """
+        distinct = list(dict.fromkeys(terms))
+        if len(distinct) > MAX_TERMS:
+            raise UserError(f"{len(distinct)} terms; at most {MAX_TERMS} a sentence, leave some out")
+        return Progress([self._spelling.term(term) for term in distinct]) if distinct else None
+
+    def _check(self, request: EncodedRequest, number: int) -> None:
+        """Refuse what model and options cannot give."""
+        options = self.options
+        if options.min_length >= (self.max_positions or math.inf):
+            raise UserError(
+                f"decoding.min_length={options.min_length}: this model's positions end at {self.max_positions} "
+                "(model.max_positions); lower it"
+            )
+        if UNK in request.prefix:
+            raise UserError(f"sentence {number}: its prefix has a character that the vocabulary cannot write; mend it")
+        if request.prefix or request.required or request.preferred:
+            needed = "shortlist must be false" if options.shortlist else "method must be beam"
+            if options.shortlist or options.method != "beam":
+                raise UserError(f"sentence {number}: has a prefix or terms, for which decoding.{needed}")
+        if request.required and options.diverse_groups > 1:
+            raise UserError(f"sentence {number}: has required terms, for which decoding.diverse_groups must be 1")
+        if request.prescribed_length >= self.max_length(request):
+            raise UserError(f"sentence {number}: its prefix and terms are longer than this model's translations can be")
+
+    def _cut(self, ids: list[int], number: int) -> list[int]:
+        """The tokens of a source that count."""
+        limit, reason = self._source_limit()
+        if len(ids) > limit:
+            self.warn(f"sentence {number}: {len(ids)} tokens; only the first {limit} count ({reason})")
+        return ids[:limit]
+
+    def _source_limit(self) -> tuple[int, str]:
+        """How many tokens of a source count, and the option that sets the limit."""
+        limit = self.options.max_source_length
+        if self.max_positions is not None and self.max_positions - 1 < limit:
+            return self.max_positions - 1, "model.max_positions"
+        return limit, "decoding.max_source_length"

@@ -1,4 +1,4 @@
-"""The probability that a model, or the mean of several, gives to a given translation.
+"""The probability that a model, or an ensemble, gives to a given translation.
 
 B batch, T target length, V vocabulary.
 """
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from transformer.data.batch import Batch, collate
-from transformer.decoding.ensemble import mean_probability
+from transformer.decoding.step import mean_probability
 from transformer.model.transformer import Transformer
 
 
 def score_pairs(
     model: Transformer | Sequence[Transformer], sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
 ) -> list[float]:
-    """Sum of the target tokens' log-probabilities, the end mark's included: what beam search calls `log_prob`."""
+    """The log-probability of each target, end mark included: what beam search calls `log_prob`. See `score_tokens`."""
     return [sum(tokens) for tokens in score_tokens(model, sources, targets)]
 
 
@@ -29,7 +29,7 @@ def score_tokens(
     """The log-probability of each target token, then of the end mark.
 
     Args:
-        model: in evaluation mode; several make an ensemble.
+        model: in evaluation mode; several models form an ensemble.
         sources, targets: token ids without special ids.
     """
     models = [model] if isinstance(model, Transformer) else model
@@ -40,6 +40,6 @@ def score_tokens(
 
 
 def _label_log_probs(model: Transformer, batch: Batch) -> Tensor:
-    """Of each label, padding included: (B, T)."""
+    """The log-probability of each label, padding included: (B, T)."""
     logits: Tensor = model(batch.source_ids, batch.decoder_input_ids).float()  # (B, T, V)
     return logits.gather(2, batch.labels[:, :, None]).squeeze(2) - logits.logsumexp(dim=-1)

@@ -1,11 +1,13 @@
-"""The step function: all that search and scoring know of a model.
+"""The step function: all that search and scoring know of a model, or of several that translate together.
 
-B sentences, R beams a sentence, N = B·R rows, V vocabulary.
+B sentences, R beams per sentence, N = B·R rows, V vocabulary, V' pieces of a shortlist, M models.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import math
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,21 +20,24 @@ class State(Protocol):
     """What a step function carries from token to token."""
 
     def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
-        """Go on from the old rows `rows` (N',), each run of R of one sentence; keep `sentences` (B',), or all."""
+        """Continue from the old rows `rows` (N'), R consecutive ones per sentence; keep `sentences` (B'), None: all."""
 
 
-class StepFunction(Protocol):
-    """One token further."""
+StateT = TypeVar("StateT", bound=State)
 
-    def __call__(self, token_ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """(N, 1) newest tokens → log-probabilities (N, V) of the next, and the state after it; at first N = B.
 
-        The search writes into the log-probabilities: they must be new ones each time.
+class StepFunction(Protocol[StateT]):
+    """Predicts the next token of every row."""
+
+    def __call__(self, token_ids: Tensor, state: StateT) -> tuple[Tensor, StateT]:
+        """(N, 1) newest tokens → log-probabilities (N, V) of the next token, and the new state; at first N = B.
+
+        The search writes into the log-probabilities, so each call returns a fresh tensor.
         """
 
 
 class ModelState:
-    """A model's encoded sentences and key-value cache.
+    """A model's encoded sentences and its key-value cache.
 
     Args:
         model: in evaluation mode.
@@ -56,11 +61,11 @@ class ModelState:
 class ModelStep:
     """The step function of a Transformer.
 
-    With a shortlist, tokens are places in it and the V log-probabilities those of its V' pieces.
+    With a shortlist, a token is its position in the shortlist, and there are V' log-probabilities instead of V.
 
     Args:
         model: in evaluation mode.
-        shortlist: of the batch that will be searched.
+        shortlist: of the batch to be searched; None: the whole vocabulary.
     """
 
     def __init__(self, model: Transformer, shortlist: BatchShortlist | None = None) -> None:
@@ -69,6 +74,7 @@ class ModelStep:
         self.output = model.output if shortlist is None else model.output.select(shortlist.ids)
 
     def __call__(self, token_ids: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
+        """See `StepFunction`."""
         if self.ids is not None:
             token_ids = self.ids[token_ids]
         hidden = self.model.decode(token_ids, state.encoder_output, state.cache)  # (N, 1, D)
@@ -77,3 +83,37 @@ class ModelStep:
             allowed = state.shortlist.allowed[:, None]  # (B, 1, V')
             logits = logits.view(len(allowed), -1, logits.shape[1]).masked_fill(~allowed, float("-inf")).flatten(0, 1)
         return torch.log_softmax(logits, dim=-1), state
+
+
+class EnsembleState(Generic[StateT]):
+    """The states of the M step functions of an ensemble."""
+
+    def __init__(self, states: Sequence[StateT]) -> None:
+        self.states = list(states)
+
+    def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
+        """See `State.reorder`."""
+        for state in self.states:
+            state.reorder(rows, sentences)
+
+
+class EnsembleStep(Generic[StateT]):
+    """Several step functions of one vocabulary as one: the mean of their probabilities.
+
+    Args:
+        steps: one for each of the M models.
+    """
+
+    def __init__(self, steps: Sequence[StepFunction[StateT]]) -> None:
+        self.steps = list(steps)
+
+    def __call__(self, token_ids: Tensor, state: EnsembleState[StateT]) -> tuple[Tensor, EnsembleState[StateT]]:
+        """See `StepFunction`."""
+        taken = [step(token_ids, own) for step, own in zip(self.steps, state.states, strict=True)]
+        state.states = [own for _, own in taken]
+        return mean_probability([log_probs for log_probs, _ in taken]), state
+
+
+def mean_probability(log_probs: Sequence[Tensor]) -> Tensor:
+    """The logarithm of the mean of M probabilities, logsumexp - log M; all tensors have the same shape."""
+    return torch.stack(list(log_probs)).logsumexp(dim=0) - math.log(len(log_probs))

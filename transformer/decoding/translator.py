@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-
-import torch
-from torch.nn import functional as F
+from typing import NoReturn
 
 from transformer.config import DecodingSection
-from transformer.data.batch import pad_rows
-from transformer.data.batching import batch_by_length
-from transformer.data.tokenizer import EOS, PAD, Tokenizer
-from transformer.decoding.beam_search import Hypothesis, not_numbers
+from transformer.data.tokenizer import EOS, Tokenizer
+from transformer.decoding.beam_search import Hypothesis
+from transformer.decoding.candidates.batch_search import BatchSearch, search_options
 from transformer.decoding.candidates.reranking import Rerank
-from transformer.decoding.ensemble import begin
-from transformer.decoding.jobs import Jobs
-from transformer.decoding.plan import Kind, Plan, kind_of, search_options
-from transformer.decoding.repetition import has_run_away
-from transformer.decoding.request import Job, Request
+from transformer.decoding.inspection.attention_maps import AttentionMaps, attention_maps
+from transformer.decoding.request import EncodedRequest, Request, RequestEncoder
+from transformer.decoding.rules.repetition_guard import has_run_away
 from transformer.decoding.score import score_tokens
 from transformer.decoding.speed.shortlist import Shortlist
 from transformer.decoding.speed.workers import Workers, can_fork
+from transformer.errors import UserError
 from transformer.model.transformer import Transformer
-
-_SAMPLES_TOGETHER = 512  # each is a row of its own; more of them take memory and are no faster
 
 
 @dataclass(frozen=True)
@@ -33,10 +27,10 @@ class Translation:
 
     Attributes:
         text: detokenized, without a line break.
-        score: log_prob / length penalty, or what `decoding.rerank` ranked by; higher is better.
+        score: ranking score: log_prob / length penalty, or that of `decoding.rerank`; higher is better.
         log_prob: natural logarithm of the model's probability of the tokens.
         ids: the target tokens, without special ids.
-        token_log_probs: of each of them, then of the end mark; none of a sample's.
+        token_log_probs: log-probability of each token, then of the end mark; empty for a sample.
     """
 
     text: str
@@ -47,16 +41,18 @@ class Translation:
 
 
 class Translator:
-    """A model, or several that translate together, with its tokenizers, ready to translate.
+    """A model, or an ensemble, with its tokenizers, ready to translate.
+
+    Several threads may share a translator: each call gives what it gives alone. It cannot be copied or pickled.
 
     Args:
         model: on its device; put into evaluation mode here.
         source_tokenizer, target_tokenizer: of the run.
-        options: beam size, penalty, limits.
-        warn: hears of a sentence that had to be cut or translated again.
+        options: decoding options.
+        warn: called with a message when a sentence is cut or translated again.
         shortlist: see `decoding.shortlist`.
-        others: models of the same vocabulary and on the same device that make an ensemble with it.
-        rerank: chooses among `decoding.candidates`; None: the search's own score does.
+        others: models of the same vocabulary and on the same device that form an ensemble with `model`.
+        rerank: ranks `decoding.candidates` again; None: the search's own score decides.
     """
 
     def __init__(
@@ -72,16 +68,23 @@ class Translator:
     ) -> None:
         self.model = model.eval()
         self.models = [self.model, *(other.eval() for other in others)]
-        self.max_length = min((each.max_length for each in self.models if each.max_length is not None), default=None)
         self.source_tokenizer = source_tokenizer
         self.target_tokenizer = target_tokenizer
         self.options = options
         self.warn = warn
-        self.shortlist = shortlist
         self.rerank = rerank
-        self.searched = options.n_best if rerank is None else options.num_candidates
-        self.jobs = Jobs(source_tokenizer, target_tokenizer, options, self.max_length, self._say)
-        self._workers: Workers[list[Job], list[list[Hypothesis]]] | None = None
+        num_candidates = options.n_best if rerank is None else options.num_candidates
+        self._search = BatchSearch(self.models, options, num_candidates, shortlist)
+        max_positions = min((each.max_length for each in self.models if each.max_length is not None), default=None)
+        self._encoder = RequestEncoder(source_tokenizer, target_tokenizer, options, max_positions, self._say)
+        count = (options.workers or 1) if can_fork(model.device) else 1
+        self._workers = Workers(self._search_batch, count)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Translator cannot be copied or pickled, since its weights are laid out for this process; share it "
+            "between threads, and load the run again in another process"
+        )
 
     def translate(self, sentences: Sequence[str | Request], advance: Callable[[int], None] | None = None) -> list[str]:
         """The best translation of each sentence, in order; an empty sentence gives an empty one.
@@ -89,7 +92,7 @@ class Translator:
         Args:
             sentences: raw text, one sentence each (`decoding.line_fields` says what its tabs mean), or a `Request`,
                 which may ask for a prefix or for terms.
-            advance: hears how many sentences were done, as they are.
+            advance: called with a number of sentences each time that so many more are done.
         """
         return [found[0].text for found in self.translate_n_best(sentences, advance)]
 
@@ -100,43 +103,90 @@ class Translator:
 
         Args:
             sentences, advance: see `translate`.
-            first_number: what warnings call the first sentence.
+            first_number: number of the first sentence in messages.
+
+        Raises:
+            UserError: a sentence asks for what it cannot get, or the scores are NaN or infinite.
         """
         if isinstance(sentences, str):
             raise TypeError("give a list of sentences, not one string")
-        jobs = self.jobs(sentences, first_number)
+        requests = self._encoder.encode(sentences, first_number)
         results = [[Translation("", 0.0, 0.0, [])] for _ in sentences]
-        filled = {index: job for index, job in enumerate(jobs) if job.source}
-        if advance is not None and len(filled) < len(jobs):
-            advance(len(jobs) - len(filled))
+        filled = {index: request for index, request in enumerate(requests) if request.source}
+        if advance is not None and len(filled) < len(requests):
+            advance(len(requests) - len(filled))
         self._fill(results, filled, advance)
         if guard := self.options.repetition_guard:
             again = {
-                index: replace(job, no_repeat=min(job.no_repeat or guard, guard))
-                for index, job in filled.items()
-                if has_run_away(results[index][0].ids, self.jobs.max_length(job))
+                index: replace(request, no_repeat=min(request.no_repeat or guard, guard))
+                for index, request in filled.items()
+                if has_run_away(results[index][0].ids, self._encoder.max_length(request))
             }
-            for number in again:
+            for index in again:
                 self._say(
-                    f"sentence {first_number + number}: its translation ran away; translated again with no {guard} "
+                    f"sentence {first_number + index}: its translation ran away; translated again with no {guard} "
                     "tokens twice (decoding.repetition_guard)"
                 )
             self._fill(results, again)
         return results
 
+    def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[Translation]:
+        """The model's own score of given translations, comparable with those of `translate_n_best`."""
+        if len(sources) != len(targets):
+            raise ValueError(f"{len(sources)} sources and {len(targets)} targets; give one target for each source")
+        pairs = self.encode_pairs(sources, targets)
+        penalty = search_options(self.options, 1).penalty
+        scored: dict[int, Translation] = {}
+        for batch in self._search.by_length([len(target) for _, target in pairs]):
+            with self._workers.computing_here():
+                found = score_tokens(self.models, [pairs[i][0] for i in batch], [pairs[i][1] for i in batch])
+            for index, tokens in zip(batch, found, strict=True):
+                log_prob, target = sum(tokens), pairs[index][1]
+                score = log_prob / penalty(len(target) + 1)
+                scored[index] = Translation(targets[index], score, log_prob, target, tokens)
+        return [scored[index] for index in range(len(sources))]
+
+    def attention(self, source: str | Request, translation: str | Translation | None = None) -> AttentionMaps:
+        """What attends to what when the model reads a sentence and writes a translation.
+
+        Args:
+            source: see `translate`.
+            translation: text, or a `Translation` of this sentence; None: the best that the search finds.
+
+        Raises:
+            UserError: an ensemble has no attention of its own, or the text is too long for the model.
+        """
+        if len(self.models) > 1:
+            raise UserError("attention is that of one model; leave decoding.ensemble out")
+        if isinstance(translation, str):
+            ((source_ids, target_ids),) = self.encode_pairs([source], [translation])
+        else:
+            translation = translation or self.translate_n_best([source])[0][0]
+            source_ids, target_ids = self.source_ids(source), translation.ids
+        with self._workers.computing_here():
+            maps = attention_maps(self.model, source_ids, target_ids)
+        pieces = self.source_tokenizer.pieces([*source_ids, EOS]), self.target_tokenizer.pieces([*target_ids, EOS])
+        return AttentionMaps(*pieces, maps)
+
+    def encode_pairs(
+        self, sources: Sequence[str | Request], targets: Sequence[str]
+    ) -> list[tuple[list[int], list[int]]]:
+        """The token ids of sentences, cut as for translating, and of their given translations."""
+        return self._encoder.encode_pairs(sources, targets)
+
+    def source_ids(self, sentence: str | Request) -> list[int]:
+        """The tokens of a sentence that its translation takes into account."""
+        return self._encoder.source_ids(sentence)
+
     def _fill(
-        self, results: list[list[Translation]], jobs: dict[int, Job], advance: Callable[[int], None] | None = None
+        self,
+        results: list[list[Translation]],
+        requests: dict[int, EncodedRequest],
+        advance: Callable[[int], None] | None = None,
     ) -> None:
-        """Search jobs and put what is found in their places; those of one kind share batches."""
-        of_kind: dict[Kind, list[int]] = {}
-        for index, job in jobs.items():
-            of_kind.setdefault(kind_of(job), []).append(index)
-        batches = [
-            [indices[position] for position in batch]
-            for kind, indices in of_kind.items()
-            for batch in self._batches([len(jobs[index].source) for index in indices], widened=kind.num_terms + 1)
-        ]
-        for number, found in self._search_all([[jobs[index] for index in batch] for batch in batches]):
+        """Search requests and put their translations in their places."""
+        batches = self._search.batches(requests)
+        for number, found in self._workers.map([[requests[index] for index in batch] for batch in batches]):
             for index, hypotheses in zip(batches[number], found, strict=True):
                 texts = self.target_tokenizer.decode([h.ids for h in hypotheses])
                 results[index] = [
@@ -146,84 +196,13 @@ class Translator:
             if advance is not None:
                 advance(len(found))
 
+    def _search_batch(self, requests: list[EncodedRequest]) -> list[list[Hypothesis]]:
+        """The n best translations of each sentence of a batch."""
+        found = self._search.search(requests, [self._encoder.max_length(request) for request in requests])
+        if self.rerank is not None:
+            found = self.rerank([request.source for request in requests], found)
+        return [hypotheses[: self.options.n_best] for hypotheses in found]
+
     def _say(self, text: str) -> None:
         if self.warn is not None:
             self.warn(text)
-
-    def encode_pairs(self, sources: Sequence[str], targets: Sequence[str]) -> Iterator[tuple[list[int], list[int]]]:
-        """The token ids of given translations, sources cut as for translating."""
-        pairs = zip(
-            self.source_tokenizer.encode(self.jobs.sentences(sources)),
-            self.target_tokenizer.encode(targets),
-            strict=True,
-        )
-        for number, (source, target) in enumerate(pairs, 1):
-            self.jobs.check_target(target, number)
-            yield self.jobs.limited(source, number), target
-
-    def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[Translation]:
-        """The model's own score of given translations, comparable with those of `translate_n_best`."""
-        if len(sources) != len(targets):
-            raise ValueError(f"{len(sources)} sources and {len(targets)} targets; give one target for each source")
-        pairs = list(self.encode_pairs(sources, targets))
-        scored: dict[int, Translation] = {}
-        for batch in self._batches([len(target) for _, target in pairs]):
-            found = score_tokens(self.models, [pairs[i][0] for i in batch], [pairs[i][1] for i in batch])
-            penalty = search_options(self.options, self.searched).penalty
-            for index, tokens in zip(batch, found, strict=True):
-                log_prob = sum(tokens)
-                target = pairs[index][1]
-                score = log_prob / penalty(len(target) + 1)
-                scored[index] = Translation(targets[index], score, log_prob, target, tokens)
-        return [scored[index] for index in range(len(sources))]
-
-    def _batches(self, lengths: list[int], widened: int = 1) -> list[list[int]]:
-        """Indices of what is searched together, where beams are so many times as wide as usual."""
-        size = max(1, self.options.batch_size // widened)
-        if self.options.method == "sample":
-            size = min(size, max(1, _SAMPLES_TOGETHER // self.searched))
-        return list(batch_by_length(lengths, size, self.options.batch_tokens))
-
-    def _search_all(self, work: list[list[Job]]) -> Iterator[tuple[int, list[list[Hypothesis]]]]:
-        """The number and the hypotheses of each batch, in any order."""
-        count = self.options.workers or 1
-        if count == 1 or len(work) == 1 or not can_fork(self.model.device):
-            yield from ((number, self._choose(batch)) for number, batch in enumerate(work))
-            return
-        workers, self._workers = self._workers or Workers(self._choose, count), None
-        yield from workers.map(work)
-        self._workers = workers  # all went well: they serve again
-
-    def _choose(self, jobs: list[Job]) -> list[list[Hypothesis]]:
-        """The n best of what is found for each sentence of a batch."""
-        found = self._search(jobs)
-        if self.rerank is not None:
-            found = self.rerank([job.source for job in jobs], found)
-        return [hypotheses[: self.options.n_best] for hypotheses in found]
-
-    @torch.inference_mode()
-    def _search(self, jobs: list[Job]) -> list[list[Hypothesis]]:
-        limits = [self.jobs.max_length(job) for job in jobs]
-        sources = [job.source for job in jobs for _ in range(self.options.diverse_groups)]
-        source_ids = pad_rows(sources, last=EOS)  # (B, S)
-        # few widths, so that products of the same size come again, whose plans are ready then
-        width = -(-source_ids.shape[1] // 8) * 8
-        width = min(width, self.max_length or width)
-        source_ids = F.pad(source_ids, (0, width - source_ids.shape[1]), value=PAD).to(self.model.device)
-        shortlist = None if self.shortlist is None else self.shortlist.of_batch(sources, self.model.device)
-        plan = Plan(self.options, jobs, self.searched, self.model.device, None if shortlist is None else shortlist.ids)
-        try:
-            step, state = begin(self.models, source_ids, shortlist)
-            found = plan.search(step, state, limits)
-        except RuntimeError as error:  # rounding to 8 bits asks for the least and the most of what it rounds
-            if "ChooseQuantizationParams" not in str(error):
-                raise
-            raise not_numbers() from None
-        if shortlist is None:
-            return found
-        listed = shortlist.ids.tolist()
-        return [[replace(h, ids=[listed[place] for place in h.ids]) for h in hypotheses] for hypotheses in found]
-
-    def source_ids(self, sentence: str) -> list[int]:
-        """The tokens of a sentence that translating it takes into account."""
-        return self.jobs.source_ids(sentence)

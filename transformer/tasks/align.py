@@ -7,7 +7,8 @@ from pathlib import Path
 
 from transformer.config import Overrides
 from transformer.data.corpus import read_lines
-from transformer.decoding.attention_maps import attention_maps, word_alignment
+from transformer.decoding.inspection.alignment import word_alignment
+from transformer.decoding.inspection.attention_maps import attention_maps
 from transformer.errors import UserError
 from transformer.evaluation.alignment import GoldAlignment, alignment_error_rate, in_pharaoh_format, parse_gold
 from transformer.run.run import Run, open_run

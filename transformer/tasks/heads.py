@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from transformer.config import Overrides
-from transformer.decoding.attention_maps import HeadStatistics, HeadStatisticsSum, attention_maps
+from transformer.decoding.inspection.attention_maps import attention_maps
+from transformer.decoding.inspection.heads import HeadStatistics, HeadStatisticsSum
 from transformer.errors import UserError
 from transformer.run.run import Run, open_run
 from transformer.runtime.reporting import LoggingReporter, Reporter

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from transformer import __version__
-from transformer.decoding.attention_maps import attention_maps
+from transformer.decoding.inspection.attention_maps import attention_maps
 from transformer.errors import UserError
 from transformer.report.charts import sentence_charts, training_charts, validation_charts
 from transformer.report.page import render_page

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from transformer.config import Overrides
 from transformer.data.corpus import decode_lines, read_lines
-from transformer.data.tokenizer import EOS
-from transformer.decoding.attention_maps import attention_maps
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
 from transformer.run.calibration import Calibration
@@ -74,7 +72,7 @@ def translate_lines(
             yield [
                 TranslatedLine(
                     output_lines(number, translations, translator, calibration),
-                    _attention_line(translator, line, translations[0].ids) if attention else "",
+                    _attention_line(translator, line, translations[0]) if attention else "",
                 )
                 for number, (line, translations) in enumerate(zip(chunk, found, strict=True), done + 1)
             ]
@@ -103,13 +101,5 @@ def output_lines(
     return rows
 
 
-def _attention_line(translator: Translator, sentence: str, target_ids: list[int]) -> str:
-    """A line of JSON: the pieces, end marks included, and the weights of every head."""
-    source_ids = translator.source_ids(sentence)
-    found = attention_maps(translator.model, source_ids, target_ids)
-    sides = (translator.source_tokenizer, source_ids), (translator.target_tokenizer, target_ids)
-    source, target = (tokenizer.pieces([*ids, EOS]) for tokenizer, ids in sides)
-    maps = {
-        name: [[[round(w, 4) for w in row] for row in head] for head in map_.tolist()] for name, map_ in found.items()
-    }
-    return json.dumps({"source": source, "target": target, "maps": maps}, ensure_ascii=False) + "\n"
+def _attention_line(translator: Translator, sentence: str, translation: Translation) -> str:
+    return json.dumps(translator.attention(sentence, translation).to_json(), ensure_ascii=False) + "\n"

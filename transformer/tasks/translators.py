@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from transformer.config import DecodingSection
-from transformer.decoding.attention_maps import mask_heads
 from transformer.decoding.candidates.reranking import MinimumBayesRisk, NoisyChannel, Rerank
+from transformer.decoding.inspection.heads import mask_heads
 from transformer.decoding.speed.prepack import prepack, prepack_int8
 from transformer.decoding.speed.shortlist import read_shortlist
 from transformer.decoding.translator import Translator

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -61,17 +62,98 @@ def test_sigterm_ends_a_worker_whatever_its_parent_made_of_it() -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         with pytest.raises(UserError, match="was killed"):
-            dict(Workers(lambda _: os.kill(os.getpid(), signal.SIGTERM), count=1).map([1]))
+            dict(Workers(lambda _: os.kill(os.getpid(), signal.SIGTERM), count=2).map([1, 2]))
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_an_error_is_the_callers() -> None:
-    def fail(number: int) -> int:
-        raise UserError(f"sentence {number}")
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_error_is_the_callers(count: int) -> None:
+    """The processes go on to serve."""
 
-    with pytest.raises(UserError, match="sentence 7"):
-        dict(Workers(fail, count=1).map([7]))
+    def fail(number: int) -> int:
+        if number > 6:
+            raise UserError(f"sentence {number}")
+        return number
+
+    workers = Workers(fail, count)
+    for _ in range(2):
+        with pytest.raises(UserError, match="sentence 7"):
+            dict(workers.map([1, 7]))
+    assert dict(workers.map([1, 2])) == {0: 1, 1: 2}
+    workers.close()
+
+
+def test_what_one_process_can_do_at_once_is_done_here() -> None:
+    here = Workers(lambda _: os.getpid(), count=1)
+    assert set(dict(here.map([1, 2, 3])).values()) == {os.getpid()}
+    workers = Workers(lambda _: os.getpid(), count=2)
+    assert dict(workers.map([1])) == {0: os.getpid()}
+    assert dict(workers.map([])) == {}
+    assert os.getpid() not in dict(workers.map([1, 2])).values()
+    workers.close()
+
+
+def test_threads_share_the_processes_and_each_gets_its_own() -> None:
+    workers = Workers(lambda number: (os.getpid(), number * number), count=2)
+
+    def squares(start: int) -> list[tuple[int, int]]:
+        return [result for _, result in sorted(workers.map(range(start, start + 20)))]
+
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(squares, range(6)))
+    assert [[square for _, square in part] for part in found] == [
+        [number * number for number in range(start, start + 20)] for start in range(6)
+    ]
+    assert len({process for part in found for process, _ in part}) == 2
+    workers.close()
+
+
+def test_an_error_of_one_thread_is_not_the_others() -> None:
+    def check(number: int) -> int:
+        time.sleep(0.01)
+        if number == 0:
+            raise UserError("zero")
+        return number
+
+    workers = Workers(check, count=2)
+    with ThreadPoolExecutor(2) as threads:
+        failing = threads.submit(lambda: dict(workers.map([1, 0, 1])))
+        other = threads.submit(lambda: dict(workers.map(range(1, 40))))
+        assert other.result() == dict(enumerate(range(1, 40)))
+        with pytest.raises(UserError, match="zero"):
+            failing.result()
+    workers.close()
+
+
+def test_the_processes_outlive_the_thread_that_forked_them() -> None:
+    workers = Workers(lambda _: os.getpid(), count=2)
+    processes = set[int]()
+    thread = threading.Thread(target=lambda: processes.update(dict(workers.map([1, 2, 3, 4])).values()))
+    thread.start()
+    thread.join()
+    time.sleep(0.2)  # the kernel's signal has come by then
+    assert all(is_running(process) for process in processes)
+    for _ in range(5):
+        assert len(dict(workers.map([1, 2, 3, 4]))) == 4
+    workers.close()
+
+
+def test_no_process_is_forked_while_a_thread_computes() -> None:
+    workers, computing = Workers(lambda _: os.getpid(), count=2), threading.Event()
+
+    def compute() -> float:
+        with workers.computing_here():
+            computing.set()
+            time.sleep(0.5)
+            return time.monotonic()
+
+    with ThreadPoolExecutor(2) as threads:
+        computed = threads.submit(compute)
+        assert computing.wait(10)
+        forked = threads.submit(lambda: (dict(workers.map([1, 2])), time.monotonic())[1])
+        assert forked.result() > computed.result()
+    workers.close()
 
 
 def test_a_killed_worker_is_one_clear_error() -> None:

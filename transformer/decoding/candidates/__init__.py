@@ -1,1 +1,1 @@
-"""Several candidates a sentence: how they are kept apart, and how one is chosen."""
+"""The candidate translations of a sentence: how they are found, kept apart, and ranked again."""

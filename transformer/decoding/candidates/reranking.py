@@ -1,6 +1,6 @@
-"""What is done with a sentence's candidates after the search: others than the search's own score may choose.
+"""Reranking: scores other than the search's own choose among a sentence's candidates.
 
-Candidates with the same text are one candidate to both.
+Candidates with the same text count as one candidate.
 """
 
 from __future__ import annotations
@@ -15,25 +15,24 @@ from transformer.decoding.beam_search import Hypothesis
 
 
 class Rerank(Protocol):
-    """Ranks candidates anew."""
+    """Ranks candidates again."""
 
     def __call__(
         self, sources: Sequence[Sequence[int]], found: Sequence[Sequence[Hypothesis]]
     ) -> list[list[Hypothesis]]:
-        """The token ids of sentences, and the candidates of each → these with other scores, best first."""
+        """The token ids of sentences, and the candidates of each → the candidates with new scores, best first."""
 
 
 class MinimumBayesRisk:
-    """Chooses the candidate whose expected utility is highest: Σ_y p(y) · utility(candidate, y) over the candidates.
+    """Chooses the candidate with the highest expected utility: Σ_y p(y) · utility(candidate, y) over the candidates y.
 
-    Of samples each draw counts alike (Eikema and Aziz 2020), so that p is how often a text was drawn;
-    the hypotheses of a beam count by their probability among themselves (Kumar and Byrne 2004). The score is the
-    expected utility.
+    Samples have equal weights (Eikema and Aziz 2020), so p is how often a text was drawn; the hypotheses of a beam are
+    weighted by their probability, normalised over the beam (Kumar and Byrne 2004). The score is the expected utility.
 
     Args:
         target_tokenizer: of the run.
-        utility: of a translation, the first argument, where the second one is right; higher is better.
-        sampled: whether candidates are samples.
+        utility: of a translation, the first argument, given the reference, the second one; higher is better.
+        sampled: whether the candidates are samples.
     """
 
     def __init__(self, target_tokenizer: Tokenizer, utility: Callable[[str, str], float], sampled: bool) -> None:
@@ -67,7 +66,7 @@ class NoisyChannel:
 
     Args:
         source_tokenizer, target_tokenizer: of the run.
-        reverse: log p(x|y) of sentences x, the second argument, given their translations y, the first one.
+        reverse: log p(x|y) of sentences x, the second argument, given their translations y, the first.
         channel_weight: λ.
         length_weight: μ.
     """
@@ -115,6 +114,6 @@ def _first(candidates: Sequence[Hypothesis], texts: Sequence[str]) -> dict[str, 
 
 
 def _ranked(by_text: Mapping[str, Hypothesis], scores: Mapping[str, float]) -> list[Hypothesis]:
-    """Candidates with their texts' scores, best first; of equals the search's own order decides."""
+    """Candidates with the scores of their texts, best first; ties keep the search's order."""
     rescored = [replace(candidate, score=scores[text]) for text, candidate in by_text.items()]
     return sorted(rescored, key=lambda hypothesis: hypothesis.score, reverse=True)

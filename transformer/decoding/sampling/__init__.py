@@ -1,1 +1,1 @@
-"""Translations that are drawn."""
+"""Translations drawn at random."""

@@ -1,7 +1,8 @@
-"""Samples from a step function, for a batch of sentences at once: ancestral, and from truncated distributions.
+"""Samples from a step function, for a batch of sentences at once: ancestral, or from truncated distributions.
 
-A token is drawn by the Gumbel-max trick with noise that has names (`decoding.noise`), so that a sentence's samples are
-its own. Each sample is a row of its own and leaves the batch when it ends; unlike beams, samples never change places.
+A token is drawn by the Gumbel-max trick with named random numbers (see `random_numbers`), so a sentence's samples do
+not depend on its batch. Each sample is a row of its own and leaves the batch when it ends; unlike beams, samples never
+change places.
 
 B sentences, R samples of each, N rows that still go on, at first B·R; V vocabulary.
 """
@@ -10,19 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from transformer.decoding.beam_search import Hypothesis, not_numbers
 from transformer.decoding.length_penalty import gnmt_length_penalty
-from transformer.decoding.rows import NEVER, forbid, staying
+from transformer.decoding.rules.forbidden import NEVER, forbid
 from transformer.decoding.sampling.random_numbers import children, gumbel
-from transformer.decoding.step import StepFunction
+from transformer.decoding.speed.leaving import staying
+from transformer.decoding.step import StateT, StepFunction
 
 _GROUP = 16  # samples that leave the batch at a time
-_TOGETHER = 64  # rows whose noise is made at once: more do not fit into a processor's cache
+_TOGETHER = 64  # rows whose random numbers are made at once: more do not fit into a processor's cache
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class SamplingOptions:
     """How to sample.
 
     Attributes:
-        samples: R, of each sentence; equal ones are kept, for they are draws.
-        alpha: of `gnmt_length_penalty`, by which scores are made comparable with beam search's; changes no sample.
+        samples: R per sentence; equal ones are kept, since each is a draw.
+        alpha: exponent of `gnmt_length_penalty`, which makes scores comparable with beam search's; changes no sample.
         bos_id, eos_id: begin and end mark.
         forbidden_ids: tokens that are never written.
-        temperature: what log-probabilities are divided by.
+        temperature: divisor of the log-probabilities.
         top_k, top_p, epsilon: see `is_kept`.
     """
 
@@ -50,8 +51,8 @@ class SamplingOptions:
 
 
 def sample(
-    step: StepFunction,
-    state: Any,
+    step: StepFunction[StateT],
+    state: StateT,
     max_lengths: Sequence[int],
     keys: Sequence[int],
     options: SamplingOptions,
@@ -62,19 +63,19 @@ def sample(
 
     Args:
         step: the model.
-        state: its state for B rows, one a sentence.
-        max_lengths: for each sentence the most tokens, end mark included; the last one can only be the end mark.
-        keys: of the sentences' random numbers, see `noise.sentence_key`. Sample r is the same whatever R is.
+        state: its state for B rows, one per sentence.
+        max_lengths: for each sentence the most tokens, end mark included; the last can only be the end mark.
+        keys: of the sentences' random numbers, see `sentence_key`. Sample r does not depend on R.
         options: see `SamplingOptions`.
         device: where the step function wants its tokens.
-        ids: (V) what the places in the log-probabilities mean in every batch, where they mean it in this one alone.
+        ids: (V) the token behind each log-probability, if tokens are positions in a shortlist of this batch.
 
     Returns:
         For each sentence its R samples, best score first. Their log-probabilities are the model's own, before
         temperature and truncation.
 
     Raises:
-        UserError: where the scores are no numbers.
+        UserError: the scores are NaN or infinite.
     """
     samples = _Samples(max_lengths, keys, options, device, ids)
     if not max_lengths:
@@ -92,13 +93,15 @@ def sample(
 
 
 class _Samples:
-    """Every sample of a batch, those that still go on and those that ended.
+    """All samples of a batch, live and ended.
 
     Attributes:
         sentences: (B·R) the sentence of each sample.
-        live: (N) which samples the rows of the batch are; some may have ended and wait to leave.
-        tokens: (B·R, limit); log_probs: (B·R); lengths: (B·R), tokens before the end mark; -1 while it goes on.
-        remaining: how many go on.
+        live: (N) the sample of each row of the batch; some may have ended and wait to leave.
+        tokens: (B·R, limit).
+        log_probs: (B·R).
+        lengths: (B·R) tokens before the end mark; -1 while a sample goes on.
+        remaining: number of samples that go on.
     """
 
     def __init__(
@@ -136,11 +139,11 @@ class _Samples:
         """Draw a token for every row, given (N, V).
 
         Args:
-            log_probs: of the next token; written into.
-            first: at the first step, which row of the state each row goes on from.
+            log_probs: of the next token; overwritten.
+            first: at the first step, the row of the state that each row continues.
 
         Returns:
-            Which old rows stay (N'); None: all, as they are.
+            The old rows that stay (N'); None: all, as they are.
         """
         goes_on = self.lengths[self.live] < 0  # (N)
         at_limit = None
@@ -159,7 +162,7 @@ class _Samples:
         return self._leave(first)
 
     def _leave(self, first: Tensor | None) -> Tensor | None:
-        """Take ended rows out of the batch when they are many."""
+        """Drop ended rows from the batch when there are many."""
         goes_on = self.lengths[self.live] < 0  # (N)
         self.remaining = int(goes_on.sum())
         stay = staying(goes_on, self.remaining, _GROUP)  # (N')
@@ -186,15 +189,15 @@ class _Samples:
 
 
 def _draw(log_probs: Tensor, keys: Tensor, ids: Tensor, options: SamplingOptions) -> Tensor:
-    """A token for each row of (N, V), by noise of the keys (N) and the tokens' ids (V).
+    """A token for each row of (N, V), by Gumbel numbers of the keys (N) and the tokens' ids (V).
 
-    What truncation keeps is never sorted out. The draw is the largest noisy log-probability; where that token is not
-    kept, neither are the less probable ones, so the largest among the more probable ones is looked at, and so on: the
-    largest among all that are kept.
+    Nothing is sorted to truncate the distribution. The draw is the largest perturbed log-probability. If truncation
+    drops that token, it drops the less probable ones too, so the largest among the more probable ones is tried, and so
+    on: this finds the largest among all that are kept.
     """
     scaled = (log_probs / options.temperature).log_softmax(dim=1)  # (N, V)
-    noisy = scaled + gumbel(children(keys[:, None], ids))  # (N, V)
-    drawn = noisy.argmax(dim=1)  # (N)
+    perturbed = scaled + gumbel(children(keys[:, None], ids))  # (N, V)
+    drawn = perturbed.argmax(dim=1)  # (N)
     if options.top_k is None and options.top_p is None and options.epsilon is None:
         return drawn
     rows = torch.arange(len(drawn), device=keys.device)  # (M) whose draw is in doubt
@@ -203,22 +206,22 @@ def _draw(log_probs: Tensor, keys: Tensor, ids: Tensor, options: SamplingOptions
         more_probable = scaled > of_drawn  # (M, V)
         lost = (~is_kept(scaled, of_drawn, more_probable, options)).nonzero().squeeze(1)
         rows, scaled = rows[lost], scaled[lost]
-        noisy = noisy[lost].masked_fill_(~more_probable[lost], NEVER)
-        drawn[rows] = noisy.argmax(dim=1)
+        perturbed = perturbed[lost].masked_fill_(~more_probable[lost], NEVER)
+        drawn[rows] = perturbed.argmax(dim=1)
     return drawn
 
 
 def is_kept(log_probs: Tensor, of_drawn: Tensor, more_probable: Tensor, options: SamplingOptions) -> Tensor:
-    """Whether a token of each row may be drawn: where every rule that is given keeps it, or none is more probable.
+    """Whether a token of each row may be drawn: every given truncation keeps it, or no token is more probable.
 
-    `top_k` keeps a token if fewer than k are more probable (Fan et al. 2018), `top_p` if those that are more probable
-    have less than the probability p together (Holtzman et al. 2020, section 3.1), `epsilon` if its own probability is
-    at least that (Hewitt et al. 2022).
+    `top_k` keeps a token if fewer than k tokens are more probable (Fan et al. 2018), `top_p` if the more probable ones
+    have a total probability below p (Holtzman et al. 2020, section 3.1), `epsilon` if its own probability is at least
+    epsilon (Hewitt et al. 2022).
 
     Args:
         log_probs: (M, V), normalised.
-        of_drawn: (M, 1) of the token.
-        more_probable: (M, V), the tokens that are more probable than it.
+        of_drawn: (M, 1) log-probability of the token.
+        more_probable: (M, V), True at tokens that are more probable than it.
 
     Returns:
         (M).

@@ -1,1 +1,1 @@
-"""What makes decoding fast and changes no result."""
+"""What makes decoding faster."""

@@ -1,10 +1,12 @@
-"""Weights laid out once as a CPU's products read them, in place of anew at each product; in 8 bits where wished.
+"""Weights laid out once, in the order in which a CPU's products read them, rather than at each product; in 8 bits if
+wanted.
 
 The operators are those that PyTorch's own compiler and quantizer call for frozen linear layers.
 """
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 
@@ -17,13 +19,14 @@ from transformer.model.embedding import OutputProjection
 from transformer.model.feed_forward import FeedForward
 from transformer.model.transformer import Transformer
 
+_packing = threading.Lock()  # the engine of 8-bit products, and warnings' filters, belong to the whole process
 MakeLinear = Callable[[Tensor, Tensor | None], nn.Module]
 
 
 class PrepackedLinear(nn.Module):
-    """By oneDNN, with the weight in the blocks that oneDNN chose for it.
+    """A linear layer by oneDNN, with the weight in the blocks that oneDNN chose for it.
 
-    At the few rows of a search step laying the weight out costs more than the product: 342 µs against 71 µs for 5 rows
+    At the few rows of a search step, laying out the weight costs more than the product: 342 µs against 71 µs for 5 rows
     by 8,000 words.
 
     Args:
@@ -37,14 +40,15 @@ class PrepackedLinear(nn.Module):
         self.bias = None if bias is None else bias.detach()
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
-        """(…, in) → (…, out): `x @ weight.T + bias`, in which negative numbers become 0 where asked."""
+        """(…, in) → (…, out): `x @ weight.T + bias`, then ReLU if wanted."""
         then = "relu" if relu else "none"
-        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, then, [], "")  # type: ignore[no-any-return]
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, then, [], "")
+        return product
 
 
 class Int8Linear(nn.Module):
-    """Products of 8-bit numbers: weights rounded once, each output by a scale of its own; inputs as they come,
-    each call by one scale. Sums, bias and result are fp32.
+    """A linear layer of 8-bit products: weights are rounded once, with a scale for each output; inputs are rounded in
+    each call, with one scale. Sums, bias and result are fp32.
 
     Args:
         weight: (out, in), fp32, on a CPU.
@@ -56,22 +60,23 @@ class Int8Linear(nn.Module):
         weight = weight.detach()
         scales = (weight.abs().amax(dim=1).double() / 127).clamp_min(1e-12)  # (out)
         zeros = torch.zeros(len(weight), dtype=torch.int64)
-        with warnings.catch_warnings():  # PyTorch is to drop such tensors; `prepack_int8` says so where they are gone
+        with _packing, warnings.catch_warnings():  # `prepack_int8` says so once PyTorch has dropped such tensors
             warnings.filterwarnings("ignore", message=".*quantize_per_channel", category=UserWarning)
             rounded = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
-        engine = torch.backends.quantized.engine
-        torch.backends.quantized.engine = _int8_engine()
-        self.packed = torch.ops.quantized.linear_prepack(rounded, None if bias is None else bias.detach())
-        torch.backends.quantized.engine = engine
+            engine = torch.backends.quantized.engine
+            torch.backends.quantized.engine = _int8_engine()
+            self.packed = torch.ops.quantized.linear_prepack(rounded, None if bias is None else bias.detach())
+            torch.backends.quantized.engine = engine
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
-        """(…, in) → (…, out): `x @ weight.T + bias`, in which negative numbers become 0 where asked."""
-        product = torch.ops.quantized.linear_relu_dynamic if relu else torch.ops.quantized.linear_dynamic
-        return product(x, self.packed)  # type: ignore[no-any-return]
+        """(…, in) → (…, out): `x @ weight.T + bias`, then ReLU if wanted."""
+        operator = torch.ops.quantized.linear_relu_dynamic if relu else torch.ops.quantized.linear_dynamic
+        product: Tensor = operator(x, self.packed)
+        return product
 
 
 class FrozenFeedForward(nn.Module):
-    """`FeedForward` in two calls."""
+    """`FeedForward` in two calls, the first with its ReLU."""
 
     def __init__(self, feed_forward: FeedForward, make: MakeLinear) -> None:
         super().__init__()
@@ -80,11 +85,12 @@ class FrozenFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, D) → (…, D)."""
-        return self.contract(self.expand(x, relu=True))  # type: ignore[no-any-return]
+        y: Tensor = self.contract(self.expand(x, relu=True))
+        return y
 
 
 class FrozenOutput(nn.Module):
-    """`OutputProjection`; also to some of the vocabulary."""
+    """`OutputProjection`, also to part of the vocabulary."""
 
     def __init__(self, weight: Tensor, make: MakeLinear) -> None:
         super().__init__()
@@ -94,7 +100,8 @@ class FrozenOutput(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(…, D) → (…, V)."""
-        return self.linear(hidden)  # type: ignore[no-any-return]
+        logits: Tensor = self.linear(hidden)
+        return logits
 
     def select(self, ids: Tensor) -> nn.Module:
         """See `OutputProjection.select`."""
@@ -102,9 +109,9 @@ class FrozenOutput(nn.Module):
 
 
 def prepack(model: Transformer) -> None:
-    """Replace every projection of a model on a CPU; elsewhere, or where this PyTorch lacks the operators, do nothing.
+    """Replace every projection of a model on a CPU; do nothing on other devices, or if PyTorch lacks the operators.
 
-    The model can no longer be trained or saved. fp32 products stay fp32.
+    Afterwards the model cannot be trained, saved or copied. fp32 products stay fp32.
     """
     dtype = model.source_embedding.weight.dtype
     if model.device.type != "cpu" or dtype not in {torch.float32, torch.bfloat16} or not _has_operators():
@@ -115,10 +122,11 @@ def prepack(model: Transformer) -> None:
 
 
 def prepack_int8(model: Transformer) -> None:
-    """Replace every projection of an fp32 model on a CPU by one in 8 bits. It can no longer be trained or saved.
+    """Replace every projection of an fp32 model on a CPU by one in 8 bits. Afterwards it cannot be trained, saved or
+    copied.
 
     Raises:
-        UserError: where the device or this build of PyTorch has no such products.
+        UserError: the device or this build of PyTorch has no such products.
     """
     if model.device.type != "cpu" or not _int8_engine():
         raise UserError(
@@ -131,11 +139,11 @@ def _replace_projections(model: Transformer, make: MakeLinear) -> None:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is FeedForward and child.activation is F.relu:
-                setattr(parent, name, FrozenFeedForward(child, make))
+                parent.add_module(name, FrozenFeedForward(child, make))
             elif isinstance(child, nn.Linear):
-                setattr(parent, name, make(child.weight, child.bias))
+                parent.add_module(name, make(child.weight, child.bias))
             elif isinstance(child, OutputProjection):
-                setattr(parent, name, FrozenOutput(child.weight, make))
+                parent.add_module(name, FrozenOutput(child.weight, make))
 
 
 def _has_operators() -> bool:
@@ -144,7 +152,7 @@ def _has_operators() -> bool:
 
 
 def _int8_engine() -> str:
-    """The library for 8-bit products; empty: none. oneDNN's are the fastest here for more than a few rows."""
+    """The library for 8-bit products; empty: none. oneDNN is the fastest here for more than a few rows."""
     operators = ("linear_prepack", "linear_dynamic", "linear_relu_dynamic")
     if not hasattr(torch, "quantize_per_channel") or not all(hasattr(torch.ops.quantized, name) for name in operators):
         return ""

@@ -1,8 +1,8 @@
-"""A lexical shortlist: the target pieces that a source sentence can need, so that the others are not computed at all.
+"""A lexical shortlist: the target pieces that a source sentence may need. The others are not computed at all.
 
-A sentence's shortlist is the candidates of its pieces (`data.lexicon`) and the most frequent pieces. It is a sentence's
-own: what is searched beside it changes nothing. The search then works on places in the batch's shortlist in place of
-ids; special ids come first and keep their numbers.
+A sentence's shortlist holds the candidates of its pieces (`data.lexicon`) and the most frequent pieces. It does not
+depend on the rest of the batch. The search then works on positions in the batch's shortlist instead of ids; special ids
+come first and keep their numbers.
 
 B sentences, V' pieces in the shortlist of a batch.
 """
@@ -30,11 +30,11 @@ _MULTIPLE = 512
 
 @dataclass(frozen=True)
 class BatchShortlist:
-    """The pieces that a batch of sentences can need.
+    """The pieces that a batch of sentences may need.
 
     Attributes:
-        ids: (V'), ascending, the special ones first; then any that nobody is allowed.
-        allowed: (B, V'), which of them each sentence can need.
+        ids: (V') ascending, so the special ids come first; then filling that no sentence may use.
+        allowed: (B, V'), True at the pieces that a sentence may use.
     """
 
     ids: Tensor
@@ -46,10 +46,10 @@ class BatchShortlist:
 
 
 class Shortlist:
-    """For all sentences.
+    """The shortlist of a vocabulary; nothing in it changes.
 
     Args:
-        candidates: (V_s, k) target ids of each source id, best first, -1 where there are fewer.
+        candidates: (V_s, k) target ids for each source id, best first, filled with -1.
         frequent: (F) target ids that every sentence may use.
     """
 
@@ -64,7 +64,7 @@ class Shortlist:
         own = [ids[ids >= 0] for ids in own]
         ids = np.unique(np.concatenate(own))
         allowed = np.stack([np.isin(ids, of_sentence, assume_unique=True) for of_sentence in own])
-        rest = -len(ids) % _MULTIPLE  # few sizes, so that products of the same size come again, whose plans are ready
+        rest = -len(ids) % _MULTIPLE  # few sizes: oneDNN plans each product of a new size anew
         ids, allowed = np.pad(ids, (0, rest)), np.pad(allowed, ((0, 0), (0, rest)))
         return BatchShortlist(torch.from_numpy(ids).to(device), torch.from_numpy(allowed).to(device))
 
@@ -80,7 +80,7 @@ def read_shortlist(run: Path, source_vocabulary: int, target_vocabulary: int) ->
     """The shortlist of a run directory.
 
     Raises:
-        UserError: where there is none, or one of other vocabularies, or no shortlist at all.
+        UserError: there is none, it belongs to other vocabularies, or the file is damaged.
     """
     path = run / SHORTLIST_FILE
     foreign = UserError(f"{path}: not of this run's vocabularies; make it anew: transformer shortlist {run}")

@@ -1,1 +1,1 @@
-"""Terms that translations must or should contain."""
+"""Terms that a translation must contain (required) or should contain (preferred)."""

@@ -1,8 +1,10 @@
-"""Soft terminology: terms that a translation should contain, where the model can be talked into them.
+"""Preferred terms: terms that a translation should contain if the model can be brought to write them.
 
-A bonus is paid for each token on the way of a term and taken back where the way is left, so that a whole term is worth
-its tokens and a part of one nothing, as the shallow fusion of speech recognition does with its phrases (Zhao et al.
-2019, section 2.2).
+Each token on the way of a term earns a bonus, which is taken back when the way is left. So a whole term is worth its
+tokens and a part of a term nothing, as for phrases in the shallow fusion of speech recognition (Zhao et al. 2019,
+section 2.2).
+
+N rows, V vocabulary, T tokens so far.
 """
 
 from __future__ import annotations
@@ -16,22 +18,25 @@ from torch import Tensor
 from transformer.decoding.terms.automaton import Progress, States
 
 
-class TermBonus:
+class PreferredTerms:
     """The rule.
 
     Args:
         progress: of each sentence of the batch.
-        bonus: for a token, in nats.
+        bonus: per token, in nats.
+
+    Attributes:
+        headroom: for each sentence, the bonus of all its terms, see `beam_search`.
     """
 
     def __init__(self, progress: Sequence[Progress], bonus: float) -> None:
         self.bonus = bonus
-        # of each row: its sentence's terms, their states, and what it was paid so far
+        # for each row: the terms of its sentence, their states, and the bonus it has been paid
         self.rows = [(each, each.start, 0.0) for each in progress]
-        self.headroom = [bonus * sum(term.left[0] for term in each.terms) for each in progress]
+        self.headroom = [bonus * sum(term.remaining[0] for term in each.terms) for each in progress]
 
     def apply(self, log_probs: Tensor, history: Tensor) -> None:
-        """See `Rule.apply`."""
+        """See `Rule.apply`: (N, V), (N, T)."""
         if history.shape[1]:
             newest = history[:, -1].tolist()
             self.rows = [self._after(*row, token) for row, token in zip(self.rows, newest, strict=True)]
@@ -42,7 +47,7 @@ class TermBonus:
             for token in progress.next_tokens(states)
         ]
         rows, tokens = [row for row, _, _ in places], [token for _, token, _ in places]
-        own = log_probs[rows, tokens]  # before the others' change
+        own = log_probs[rows, tokens]  # before the change for all other tokens
         log_probs += torch.tensor(others, dtype=log_probs.dtype, device=log_probs.device)[:, None]  # (N, 1)
         log_probs[rows, tokens] = own + own.new_tensor([paid for _, _, paid in places])
 
@@ -50,8 +55,8 @@ class TermBonus:
         """See `Rule.reorder`."""
         self.rows = [self.rows[row] for row in rows.tolist()]
 
-    def given(self, progress: Progress, ids: Sequence[int], eos_id: int) -> list[float]:
-        """What each token of a hypothesis, and its end mark, was given."""
+    def bonuses(self, progress: Progress, ids: Sequence[int], eos_id: int) -> list[float]:
+        """The bonus of each token of a hypothesis, then of its end mark."""
         row, sums = (progress, progress.start, 0.0), [0.0]
         for token in [*ids, eos_id]:
             row = self._after(*row, token)
@@ -62,15 +67,16 @@ class TermBonus:
         return progress, progress.after(states, token), self._paid(progress, states, token)
 
     def _paid(self, progress: Progress, states: States, token: int) -> float:
-        """All that a hypothesis has got after one more token: for whole terms, and where the token leads on, for those
-        that are under way."""
+        """The whole bonus of a hypothesis after one more token: for finished terms and, if the token leads on, for
+        those under way."""
         if token not in progress.next_tokens(states):
             return self._elsewhere(progress, states)
         after = progress.after(states, token)
         pairs = zip(progress.terms, after, strict=True)
-        return self.bonus * sum(max(term.left[0] - term.left[state], 0) for term, state in pairs)
+        return self.bonus * sum(max(term.remaining[0] - term.remaining[state], 0) for term, state in pairs)
 
     def _elsewhere(self, progress: Progress, states: States) -> float:
-        """The same for any other token, which leads nowhere; what it completes by chance is paid with the next one."""
+        """The same for any other token, which leads nowhere; a term that it completes by chance is paid with the next
+        token."""
         pairs = zip(progress.terms, states, strict=True)
-        return self.bonus * sum(term.left[0] for term, state in pairs if state == term.end)
+        return self.bonus * sum(term.remaining[0] for term, state in pairs if state == term.end)

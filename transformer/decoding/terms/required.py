@@ -1,8 +1,8 @@
-"""Hard lexical constraints: every translation contains the terms of its sentence.
+"""Required terms: every translation contains the terms of its sentence.
 
-Dynamic beam allocation (Post and Vilar 2018): hypotheses are sorted into banks by how many tokens of their terms they
-have written, and the beam is divided among the banks, so that one which has begun a term is not pushed out by those
-that have not. Only the terms are followed by automata (see `terms`), so that any spelling of a term counts.
+Dynamic beam allocation (Post and Vilar 2018): hypotheses are sorted into banks by the number of tokens of their terms
+that they have written, and the beam is divided among the banks. So a hypothesis that has begun a term is not pushed out
+by those that have not. Here automata follow the terms (see `automaton`), so every spelling of a term counts.
 
 B sentences, R beam size, N = B·R rows, V vocabulary.
 """
@@ -10,19 +10,20 @@ B sentences, R beam size, N = B·R rows, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from transformer.decoding.rows import NEVER
-from transformer.decoding.selection import Choice
+from transformer.decoding.candidates.pruning import Survivors
+from transformer.decoding.rules.forbidden import NEVER
+from transformer.decoding.speed.best_continuations import best_continuations
 from transformer.decoding.terms.automaton import Progress, States
-from transformer.decoding.top import best_continuations
 
 
-class Candidate(NamedTuple):
-    """One way on: its log-probability, the hypothesis that it continues, its token, the terms after it."""
+class Continuation(NamedTuple):
+    """One way to extend a hypothesis: its log-probability, the live hypothesis, the token, and the states after it."""
 
     log_prob: float
     parent: int
@@ -30,103 +31,122 @@ class Candidate(NamedTuple):
     states: States
 
 
+@dataclass
+class _Sentence:
+    """A sentence of the search.
+
+    Attributes:
+        progress: of its terms.
+        room: tokens that can still be written before the end mark.
+        states: of each live hypothesis.
+    """
+
+    progress: Progress
+    room: int
+    states: list[States]
+
+    def missing(self) -> list[bool]:
+        """For each live hypothesis, whether it lacks a term."""
+        return [self.progress.remaining(states) > 0 for states in self.states]
+
+
 class RequiredTerms:
-    """Ends only what has all terms, and goes on only with what can still get them before its limit.
+    """The pruning: only hypotheses with all terms end, and only those that can still get all terms go on.
 
     Args:
-        progress: of each sentence; at least one token of one term each.
+        progress: of each sentence; at least one term of at least one token each.
         max_lengths: see `beam_search`; each must leave room for all terms and the end mark.
         beam_size: R, over all banks.
         eos_id: the end mark.
     """
 
     def __init__(self, progress: Sequence[Progress], max_lengths: Sequence[int], beam_size: int, eos_id: int) -> None:
-        self.progress = list(progress)
-        self.room = [limit - 1 for limit in max_lengths]  # tokens that can still be written before the end mark
+        pairs = zip(progress, max_lengths, strict=True)
+        self.sentences = [_Sentence(each, limit - 1, [each.start]) for each, limit in pairs]
         self.beam_size = beam_size
         self.eos_id = eos_id
-        self.states: list[list[States]] = [[each.start] for each in progress]  # of the live hypotheses
 
-    def choose(self, log_probs: Tensor, so_far: Tensor) -> Choice:
-        """See `Selection.choose`."""
-        sentences, live = so_far.shape
-        steps = log_probs.view(sentences, live, -1)  # (B, R, V)
-        missing = [[progress.left(s) > 0 for s in states] for progress, states in self._each()]  # (B, R)
-        steps[..., self.eos_id].masked_fill_(torch.tensor(missing, device=steps.device), NEVER)
-        found = self._candidates(steps, so_far)
-        chosen = [self._allocate(number, candidates) for number, candidates in enumerate(found)]
-        self.states = [[candidate.states for candidate in going] for _, going in chosen]
-        self.room = [room - 1 for room in self.room]
-        ended, going = ([pair[side] for pair in chosen] for side in (0, 1))  # (B, R) candidates each
+    def prune(self, log_probs: Tensor, so_far: Tensor) -> Survivors:
+        """See `Pruning.prune`."""
+        steps = log_probs.view(*so_far.shape, -1)  # (B, R, V)
+        missing = torch.tensor([sentence.missing() for sentence in self.sentences], device=steps.device)  # (B, R)
+        steps[..., self.eos_id].masked_fill_(missing, NEVER)
+        ended, going = list[list[Continuation]](), list[list[Continuation]]()
+        for sentence, ways in zip(self.sentences, self._ways(steps, so_far), strict=True):
+            ending, continuing = self._allocate(sentence, self._feasible(sentence, ways))
+            ended.append(ending)
+            going.append(continuing)
+            sentence.states = [continuation.states for continuation in continuing]
+            sentence.room -= 1
         ended_log_probs, ended_parents, _ = _columns(ended, so_far)
-        return Choice(ended_log_probs, ended_parents, *_columns(going, so_far))
+        return Survivors(ended_log_probs, ended_parents, *_columns(going, so_far))
 
     def keep(self, sentences: Tensor) -> None:
-        """See `Selection.keep`."""
-        stay = sentences.tolist()
-        for name in ("progress", "room", "states"):
-            setattr(self, name, [getattr(self, name)[number] for number in stay])
+        """See `Pruning.keep`."""
+        self.sentences = [self.sentences[number] for number in sentences.tolist()]
 
-    def _each(self) -> zip[tuple[Progress, list[States]]]:
-        return zip(self.progress, self.states, strict=True)
-
-    def _candidates(self, steps: Tensor, so_far: Tensor) -> list[list[Candidate]]:
-        """What each sentence may go on with, best first: the 2R best continuations, the best of each hypothesis, and
-        all that lead on with a term (section 3.1), but for what could no longer get all terms."""
+    def _ways(self, steps: Tensor, so_far: Tensor) -> list[dict[tuple[int, int], float]]:
+        """For each sentence, log-probabilities by parent and token of the continuations to consider (section 3.1): the
+        2R best of all, the best of each hypothesis, and all that lead on with a term."""
         best, parents, tokens = best_continuations(steps.flatten(0, 1), so_far, 2 * self.beam_size)  # (B, 2R)
         own, own_tokens = (steps + so_far[:, :, None]).max(dim=2)  # (B, R)
-        wanted = [
-            (sentence, parent, token)
-            for sentence, (progress, states) in enumerate(self._each())
-            for parent, state in enumerate(states)
-            for token in (progress.next_tokens(state) if state else ())
+        leading = [
+            (number, parent, token)
+            for number, sentence in enumerate(self.sentences)
+            for parent, states in enumerate(sentence.states)
+            for token in (sentence.progress.next_tokens(states) if states else ())
         ]
-        found: list[dict[tuple[int, int], float]] = [{} for _ in self.progress]
-        if wanted:
-            sentence, parent, token = torch.tensor(wanted, device=steps.device).unbind(1)
+        found: list[dict[tuple[int, int], float]] = [{} for _ in self.sentences]
+        if leading:
+            sentence, parent, token = torch.tensor(leading, device=steps.device).unbind(1)
             values = (steps[sentence, parent, token] + so_far[sentence, parent]).tolist()
-            for (number, row, word), value in zip(wanted, values, strict=True):
+            for (number, row, word), value in zip(leading, values, strict=True):
                 found[number][row, word] = value
         parts = (best, parents, tokens, own, own_tokens)
         for ways, best_, parents_, tokens_, own_, own_tokens_ in zip(found, *(p.tolist() for p in parts), strict=True):
             ways.update(zip(zip(parents_, tokens_, strict=True), best_, strict=True))
             ways.update(zip(enumerate(own_tokens_), own_, strict=True))
-        return [self._followed(number, ways) for number, ways in enumerate(found)]
+        return found
 
-    def _followed(self, sentence: int, ways: dict[tuple[int, int], float]) -> list[Candidate]:
-        """The candidates of a sentence that can still get all terms, best first."""
-        progress, states, room = self.progress[sentence], self.states[sentence], self.room[sentence]
-        candidates = []
+    def _feasible(self, sentence: _Sentence, ways: dict[tuple[int, int], float]) -> list[Continuation]:
+        """The continuations of a sentence that can still get all terms, best first."""
+        continuations = []
         for (parent, token), log_prob in ways.items():
             if log_prob == NEVER:
                 continue
-            after = progress.after(states[parent], token)
-            if token == self.eos_id or progress.left(after) <= room - 1:
-                candidates.append(Candidate(log_prob, parent, token, after))
-        return sorted(candidates, reverse=True)
+            after = sentence.progress.after(sentence.states[parent], token)
+            if token == self.eos_id or sentence.progress.remaining(after) <= sentence.room - 1:
+                continuations.append(Continuation(log_prob, parent, token, after))
+        return sorted(continuations, reverse=True)
 
-    def _allocate(self, sentence: int, candidates: list[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
-        """R that end and R that go on, filled up with nothing."""
-        progress = self.progress[sentence]
-        banks: list[list[Candidate]] = [[] for _ in range(progress.total + 1)]
-        for candidate in candidates:
-            banks[progress.total - progress.left(candidate.states)].append(candidate)
+    def _allocate(
+        self, sentence: _Sentence, continuations: list[Continuation]
+    ) -> tuple[list[Continuation], list[Continuation]]:
+        """R continuations that end and R that go on; empty places have log-probability -inf."""
+        progress = sentence.progress
+        banks: list[list[Continuation]] = [[] for _ in range(progress.total + 1)]
+        for continuation in continuations:
+            banks[progress.total - progress.remaining(continuation.states)].append(continuation)
         going = [[c for c in bank if c.token != self.eos_id] for bank in banks]
         slots = divide(self.beam_size, [len(bank) for bank in going])
         kept = sorted((c for bank, share in zip(going, slots, strict=True) for c in bank[:share]), reverse=True)
-        # as in the plain search, an end must be among the best of its bank
+        # as in plain search, an end mark must be among the best of its bank
         ended = [c for c in banks[-1][: max(slots[-1], 1)] if c.token == self.eos_id]
-        nothing = Candidate(NEVER, 0, 0, progress.start)
-        return tuple((some + [nothing] * self.beam_size)[: self.beam_size] for some in (ended, kept))  # type: ignore[return-value]
+        return self._filled(ended, progress), self._filled(kept, progress)
+
+    def _filled(self, continuations: list[Continuation], progress: Progress) -> list[Continuation]:
+        """Exactly R continuations."""
+        nothing = Continuation(NEVER, 0, 0, progress.start)
+        return (continuations + [nothing] * self.beam_size)[: self.beam_size]
 
 
 def divide(beam_size: int, wanted: Sequence[int]) -> list[int]:
-    """How many of a beam each bank gets (section 3.2): equal shares, what is left over to the last; a share that a bank
+    """How much of the beam each bank gets (section 3.2): equal shares, and the remainder to the last bank. What a bank
     cannot fill goes to the banks before it, from last to first, then to those after it.
 
     Args:
         beam_size: R.
-        wanted: candidates of each bank, from the one with no token of a term to the one with all.
+        wanted: number of continuations of each bank, from the bank with no token of a term to the one with all.
     """
     share, rest = divmod(beam_size, len(wanted))
     slots = [share] * len(wanted)
@@ -140,8 +160,8 @@ def divide(beam_size: int, wanted: Sequence[int]) -> list[int]:
     return [min(slot, want) for slot, want in zip(slots, wanted, strict=True)]
 
 
-def _columns(rows: list[list[Candidate]], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probabilities, parents and tokens of candidates (B, R)."""
+def _columns(rows: list[list[Continuation]], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probabilities, parents and tokens of continuations (B, R)."""
     log_probs = torch.tensor([[c.log_prob for c in row] for row in rows], dtype=like.dtype, device=like.device)
     places = torch.tensor([[(c.parent, c.token) for c in row] for row in rows], device=like.device)  # (B, R, 2)
     return log_probs, places[..., 0], places[..., 1]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from transformer.decoding.top import best_continuations
+from transformer.decoding.speed.best_continuations import best_continuations
 
 
 @pytest.mark.parametrize("vocabulary", [1, 7, 128, 1000, 8000, 8001, 8127])

@@ -1,26 +1,29 @@
-"""The best continuations of each sentence, among those of all its hypotheses at once."""
+"""The best continuations of a sentence, among those of all its hypotheses: a `topk` that sorts less.
+
+B sentences, R beams per sentence, V vocabulary, w block width.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-_WIDTH = 32  # about the square root of a vocabulary over a beam: blocks and their contents are then equally many
+_WIDTH = 32  # of the order of √V: sorting the maxima and sorting the chosen blocks then cost about the same
 
 
 def best_continuations(log_probs: Tensor, so_far: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """The `count` best of the R·V continuations of each sentence, or all where there are fewer.
 
-    PyTorch's `topk` sorts pairs of value and index over whole rows. The best lie in the blocks whose largest values are
-    largest, so that only those blocks need sorting; what is left over beside whole blocks is taken in any case.
+    PyTorch's `topk` sorts pairs of value and index over whole rows. The best values lie in the blocks with the largest
+    maxima, so only those blocks need sorting, together with the tokens left over after the last whole block.
 
     Args:
         log_probs: (B·R, V) of the next token.
         so_far: (B, R) log-probabilities of the hypotheses.
-        count: c, how many.
+        count: c.
 
     Returns:
-        The sums (B, c), best first; which of the R each continues, (B, c); its token, (B, c).
+        The sums (B, c), best first; the beam that each extends (B, c); its token (B, c).
     """
     sentences, beams = so_far.shape
     vocabulary = log_probs.shape[1]

@@ -1,11 +1,9 @@
-"""Coverage penalty (Wu et al. 2016, equation 14): a translation that never looked at a part of its source scores less.
+"""Coverage penalty (Wu et al. 2016, equation 14): a translation that never attended to part of its source scores lower.
 
-B sentences, R beams a sentence, N = B·R rows, H heads, S source length with padding, V vocabulary.
+B sentences, R beams per sentence, N = B·R rows, H heads, S source length with padding, V vocabulary.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,10 +13,10 @@ from transformer.model.attention import recorded_attention
 
 
 class Coverage:
-    """A step function and its state at once: those of a model, and how much each row has attended to each source token.
+    """A step function and its own state: a model's, with how much each row has attended to each source token so far.
 
-    The attention is the mean over the heads of the last cross-attention but one, as for `transformer align`; it is
-    taken from the step that is computed anyway.
+    The attention is the mean over the heads of the cross-attention of the last decoder layer but one, as in
+    `transformer align`. It comes from the steps that the search computes anyway.
 
     Args:
         step: of the model.
@@ -34,7 +32,7 @@ class Coverage:
         self.attention = decoder.get_submodule(f"layers.{decoder.aligning_layer}.cross_attention")
         self.attended: Tensor | None = None  # (N, S)
 
-    def __call__(self, token_ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def __call__(self, token_ids: Tensor, state: Coverage) -> tuple[Tensor, Coverage]:
         """See `StepFunction`."""
         with recorded_attention(self.attention) as recorded:
             log_probs, self.state = self.step(token_ids, self.state)

@@ -1,0 +1,1 @@
+"""What a model attends to: attention maps, statistics of heads, word alignment."""
