@@ -1,9 +1,9 @@
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format types check bench torture fuzz clean
+.PHONY: help install demo test test-slow lint format types check bench torture fuzz release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,11 @@ torture: install ## do 220 random faults to a training, and compare it with an u
 	$(BIN)/python scripts/lab/torture.py $(TORTURE) --faults 200 --json runs/torture/alone.json runs/torture/alone
 	$(BIN)/python scripts/lab/torture.py $(TORTURE) --faults 20 --ranks 2 --json runs/torture/ranks.json runs/torture/ranks
 
+release: install ## check, build sdist and wheel into dist/, install the wheel elsewhere and try it; uploads nothing
+	@test -z "$$(git status --porcelain)" || { echo "error: the tree has changes; commit them first" >&2; exit 2; }
+	$(MAKE) check
+	$(BIN)/python scripts/lab/release.py dist
+
 clean: ## remove what make made: .venv and caches; corpora and runs stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -2,7 +2,7 @@
 
 import sys
 
-from transformer.cli import main
+from transformer.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main(["evaluate", *sys.argv[1:]]))

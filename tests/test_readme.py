@@ -102,8 +102,9 @@ def wrong_value(together: list[str]) -> list[str]:
     return []
 
 
-def test_everything_named_exists() -> None:
-    assert problems(README) == []
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_everything_named_exists(page: str) -> None:
+    assert problems((ROOT / page).read_text("utf-8")) == []
 
 
 def test_every_verb_and_every_config_is_named() -> None:
