@@ -1,4 +1,4 @@
-"""Train every variant of the model equally long, and write the table of docs/variants.md.
+"""Train every variant of the model equally long, and write the table of docs/measured/variants.md.
 
     python scripts/lab/variants.py CONFIG FOLDER PAGE [--only NAME …] [section.key=value …]
 
