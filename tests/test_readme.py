@@ -29,7 +29,7 @@ FOLDERS = ("configs", "docs", "scripts", "tests", "transformer", ".ci")
 # What makes the README's config small enough for the generated corpus and a second.
 SMALL = "tokenizer.vocab_size=305 model.d_model=32 model.d_ff=64 model.num_encoder_layers=1 model.num_decoder_layers=1"
 SHORT = "training.max_updates=2 validation.every=2 training.schedule=constant run.threads=1 run.device=cpu"
-BY_HAND = {"doctor", "stages"}  # verbs that train for longer than a test should, and have tests of their own
+BY_HAND = "doctor|stages"  # verbs that train for longer than a test should, and have tests of their own
 VARIABLES = {"$SLURM_ARRAY_TASK_ID": "1", "$seed": "1"}
 OUTPUT_FILES = {"--output", "--output-directory", "--json", "--png"}
 
@@ -49,9 +49,13 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def commands(text: str) -> list[str]:
-    """The command lines of the bash blocks, without comments and empty lines; continued lines are joined."""
-    joined = "\n".join(blocks(text, "bash")).replace("\\\n", " ")
-    lines = [re.sub(r"(^|\s+)# .*$", "", line).strip() for line in joined.splitlines()]
+    """The command lines of the bash blocks."""
+    return [line for block in blocks(text, "bash") for line in command_lines(block)]
+
+
+def command_lines(block: str) -> list[str]:
+    """The lines of a block without comments and empty lines; continued lines are joined."""
+    lines = [re.sub(r"(^|\s+)#.*$", "", line).strip() for line in block.replace("\\\n", " ").splitlines()]
     return [line for line in lines if line]
 
 
@@ -67,7 +71,7 @@ def problems(text: str, folder: Path = ROOT, past: bool = False) -> list[str]:
     found += [f"dead link: {link}" for link in links(text) if not leads_somewhere(link, text, folder)]
     if past:
         return found
-    found += [f"unknown verb: {verb}" for verb in named_verbs(text) if verb not in VERBS]
+    found += [f"unknown verb: {verb}" for verb in named_verbs(text) if verb not in {*VERBS, "VERB"}]
     found += [f"unknown target: {target}" for target in named_targets(text) if target not in targets()]
     for option in named_options(text):
         section, key = option.split(".")
@@ -136,7 +140,8 @@ def wrong_values(text: str) -> list[str]:
         given for line in code(text) for given in re.findall(rf"(?<![\w/.])((?:{sections})\.[a-z_]+=[^\s`']+)", line)
     ]
     wrong = []
-    for option, value in (given.split("=", 1) for given in found if not re.search(r"…|\.\.\.|\$", given)):
+    placeholder = re.compile(r"…|\.\.\.|\$|=[A-Z]+$")
+    for option, value in (given.split("=", 1) for given in found if not placeholder.search(given)):
         section, key = option.split(".")
         field = Config.model_fields[section].annotation.model_fields.get(key)  # type: ignore[union-attr]
         if field is None:
@@ -233,56 +238,72 @@ def workplace(tiny_run: Path, tiny_project: Path, tmp_path: Path, monkeypatch: p
     return tmp_path
 
 
+def runnable(block: str) -> list[str]:
+    """The lines of a bash block that run `transformer` on small files; the others download, or train for minutes."""
+    lines = [line for line in command_lines(block) if re.match(r"((cat|printf) .* \| )?\S*\btransformer ", line)]
+    return [line for line in lines if "configs/" not in line and not re.search(rf"transformer ({BY_HAND})\b", line)]
+
+
 def feed(line: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Give a command what is piped into it; returns the command alone."""
-    if not (piped := re.fullmatch(r"(cat|printf) (\S+|'[^']*') \| (.*)", line)):
+    if piped := re.fullmatch(r"cat (\S+) \| (.*)", line):
+        content = Path(piped[1]).read_bytes()
+    elif piped := re.fullmatch(r"printf '([^']*)' \| (.*)", line):
+        content = piped[1].replace("\\t", "\t").replace("\\n", "\n").encode()
+    else:
         return line
-    content = (
-        Path(piped[2]).read_bytes()
-        if piped[1] == "cat"
-        else piped[2].strip("'").encode().decode("unicode_escape").encode("latin-1")
-    )
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), "utf-8"))
-    return piped[3]
+    return piped[2]
+
+
+def begin_anew(workplace: Path, example: str) -> None:
+    """Where an example trains the reader's config, its runs are not there yet."""
+    if re.search(r"train(\(\"| )my\.yaml", example):
+        for run in (workplace / "runs").glob("mine*"):
+            shutil.rmtree(run)
+
+
+def awaiting(example: str) -> list[pytest.MarkDecorator]:
+    """The pages are ahead of the code. Goes when `--part`, `transformer.Run` and `Translator.attention` have come."""
+    ahead = re.search(r" --part |^from transformer import .*\btrain\b|\.attention\(", example, re.MULTILINE)
+    missing = (AssertionError, AttributeError, ImportError)
+    return [pytest.mark.xfail(strict=True, raises=missing, reason="not merged yet")] if ahead else []
 
 
 @pytest.mark.parametrize(
-    "line",
+    "block",
     [
-        pytest.param(line, id=f"{page.stem}: {line}")
+        pytest.param(block, id=f"{page.stem}: {runnable(block)[0]}", marks=awaiting(block))
         for page in [README, *GUIDE]
-        for line in dict.fromkeys(commands(page.read_text("utf-8")))
-        if re.search(r"(^|\| |/)transformer ", line) and not line.startswith(("srun", "torchrun"))
+        for block in blocks(page.read_text("utf-8"), "bash")
+        if runnable(block)
     ],
 )
-def test_a_command_runs(
-    line: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_commands_of_a_block_run(
+    block: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = feed(line, monkeypatch)
-    for variable, value in VARIABLES.items():
-        line = line.replace(variable, value)
-    _, *arguments = shlex.split(line)
-    if arguments[0] in BY_HAND or "configs/" in line:
-        pytest.skip("trains for minutes: its names are checked above")
-    if arguments[0] == "train" and not arguments[1].startswith("runs/"):
-        arguments.append("run.directory=runs/new")
-    assert main(arguments) == 0, capsys.readouterr().err
-    written = [Path(arguments[place + 1]) for place, word in enumerate(arguments) if word in OUTPUT_FILES]
-    if arguments[0] == "train":
-        assert arguments[1].startswith("runs/") or (workplace / "runs" / "new" / "last").is_file()
-    else:
-        assert written or arguments[0] == "prepare" or capsys.readouterr().out
-    assert all(path.exists() for path in written)
+    begin_anew(workplace, block)
+    for line in runnable(block):
+        for variable, value in VARIABLES.items():
+            line = line.replace(variable, value)
+        _, *arguments = shlex.split(feed(line, monkeypatch))
+        assert main(arguments) == 0, capsys.readouterr().err
+        files = [Path(arguments[place + 1]) for place, word in enumerate(arguments) if word in OUTPUT_FILES]
+        assert all(path.exists() for path in files)
+        assert files or arguments[0] in {"prepare", "train"} or capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in [README, *GUIDE] if blocks(page.read_text("utf-8"), "python")], ids=name_of
+    "example",
+    [
+        pytest.param(example, id=name_of(page), marks=awaiting(example))
+        for page in [README, *GUIDE]
+        if (example := "\n".join(blocks(page.read_text("utf-8"), "python")))
+    ],
 )
-def test_the_python_examples_run(page: Path, workplace: Path) -> None:
-    example = "\n".join(blocks(page.read_text("utf-8"), "python"))
-    if "train(" in example:
-        shutil.rmtree(workplace / "runs" / "mine")
-    exec(compile(example, name_of(page), "exec"), {})  # noqa: S102 - the project's own text
+def test_the_python_examples_of_a_page_run(example: str, workplace: Path) -> None:
+    begin_anew(workplace, example)
+    exec(compile(example, "example", "exec"), {})  # noqa: S102 - the project's own text
 
 
 @pytest.mark.parametrize(
