@@ -42,7 +42,7 @@ types: install ## check types
 
 check: lint types test ## all that CI checks
 
-# Multi30k, as docs/performance.md has it, whose measured part this writes. Each of the PEER_ variables may name another
+# Multi30k, as docs/measured/performance.md has it, whose measured part this writes. Each of the PEER_ variables may name another
 # toolkit's benchmark, a command that prints tokens_per_s= or sents_per_s=; it then runs in turn with ours.
 BENCH_RUN := runs/benchmark_small
 SMALL := configs/benchmark_small.yaml
@@ -50,7 +50,7 @@ REPORTS := runs/benchmarks
 BENCHMARK := $(BIN)/python scripts/lab/benchmark.py
 against = $(if $(1),--against '$(1)')
 
-bench: install ## measure speeds on this machine, and rewrite the tables of docs/performance.md (about 10 minutes)
+bench: install ## measure speeds on this machine, and rewrite the tables of docs/measured/performance.md (about 10 minutes)
 	test -e data/multi30k-en-de || $(BIN)/python scripts/get_corpus.py multi30k-en-de data/multi30k-en-de
 	mkdir -p $(REPORTS)
 	$(BENCHMARK) train $(SMALL) --json $(REPORTS)/train_small.json $(call against,$(PEER_TRAIN))
@@ -62,7 +62,7 @@ bench: install ## measure speeds on this machine, and rewrite the tables of docs
 	$(BENCHMARK) decode $(BENCH_RUN) decoding.patience=1.0 decoding.precision=int8 --json $(REPORTS)/decode_beam_5_int8.json
 	$(BENCHMARK) data $(SMALL) --json $(REPORTS)/data.json
 	$(BENCHMARK) startup $(BENCH_RUN) --json $(REPORTS)/startup.json
-	$(BIN)/python scripts/lab/performance_report.py $(REPORTS) docs/performance.md
+	$(BIN)/python scripts/lab/performance_report.py $(REPORTS) docs/measured/performance.md
 
 fuzz: install ## give every reader 200,000 odd files; findings go to build/fuzz (an hour or more)
 	$(BIN)/python scripts/lab/fuzz.py

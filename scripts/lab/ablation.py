@@ -140,10 +140,10 @@ def table(recipe: Recipe, choices: Sequence[str], seeds: Sequence[int], minutes:
         TerminalReporter().info(f"seed {seed}: comparing {len(systems)} systems")
         compared.append(compare_systems(systems, references, data.target_language)[0])
     lines = [
-        f"Written by `scripts/lab/ablation.py {recipe.config}`: {minutes:g} minutes of training each, by each choice's "
-        "own speed. Differences are from the recipe with the same seed, with 95 % of the test sets that paired "
-        "bootstrap draws; p is the largest of the seeds' by approximate randomisation. Neither knows what another "
-        "seed changes.",
+        f"Written by `scripts/lab/ablation.py {recipe.config}`: {minutes:g} minutes of training each, at each choice's "
+        "own speed. Differences are from the recipe with the same seed, with the 95 % interval of the paired "
+        "bootstrap; p is by approximate randomisation, the largest of the seeds. Neither accounts for the variance "
+        "between seeds.",
         "",
         f"Signatures: {compared[0].bootstrap_signature}; {compared[0].randomisation_signature}",
         "",

@@ -1,6 +1,6 @@
-"""Write the measured tables of docs/performance.md anew from the JSON files of scripts/lab/benchmark.py.
+"""Write the measured tables of docs/measured/performance.md anew from the JSON files of scripts/lab/benchmark.py.
 
-    python scripts/lab/performance_report.py runs/benchmarks docs/performance.md
+    python scripts/lab/performance_report.py runs/benchmarks docs/measured/performance.md
 
 Replaces what stands between the comments `measured: begin` and `measured: end`; the rest stays as it is. Each
 JSON file is one row, named after the file.

@@ -1,4 +1,4 @@
-"""Measure what search options do to a run's BLEU and speed, and write the table of docs/search.md.
+"""Measure what search options do to a run's BLEU and speed, and write the table of docs/measured/search.md.
 
     python scripts/lab/search_options.py RUN PAGE [--only NAME …] [section.key=value …]
 

@@ -1,4 +1,4 @@
-"""Train every variant of the model equally long, and write the table of docs/variants.md.
+"""Train every variant of the model equally long, and write the table of docs/measured/variants.md.
 
     python scripts/lab/variants.py CONFIG FOLDER PAGE [--only NAME …] [section.key=value …]
 
@@ -6,7 +6,8 @@ CONFIG is the default model's recipe, e.g. configs/multi30k_four_minutes.yaml, w
 budget. Each variant is a run in FOLDER; one that is finished is not trained again, so that the script goes on where it
 was stopped. The default is trained with three seeds, whose spread is the noise. With --train alone, several may train
 beside each other (give each run.threads=1), since scores do not depend on speed. Speeds are taken last, each in turn
-with the default's; run nothing else meanwhile.
+with the default's; run nothing else meanwhile. The table takes the place of what stands between the comments
+`measured: begin` and `measured: end` in PAGE.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from transformer.cli import refusals_in_one_line
 from transformer.config import load_config
-from transformer.runtime.command import refusals_in_one_line
-from transformer.runtime.files import write_file
+from trials.measured_part import MeasuredPart
 from trials.recipe import BENCHMARK, Figures, Recipe, reported
 
 SEEDS = (1, 2, 3)
@@ -67,13 +67,13 @@ def main() -> int:
     parser.add_argument("--train", action="store_true", help="train and score, but take no speeds and write no page")
     arguments = parser.parse_intermixed_args()
     recipe = Recipe(arguments.config, arguments.folder, arguments.overrides, VARIANTS)
+    part = MeasuredPart(arguments.page, new="# Model variants\n\n")  # refused before hours of training
     load_config(arguments.config, arguments.overrides)
     scores = {name: recipe.once(name, "score", partial(score, recipe)) for name in arguments.only}
     if not arguments.train:
         speeds = {name: recipe.once(name, "speed", partial(speed, recipe)) for name in arguments.only}
         found = {name: scores[name] | speeds[name] for name in arguments.only}
-        command = [arguments.config, str(arguments.folder), str(arguments.page), *arguments.overrides]
-        write_file(arguments.page, page(found, command).encode())
+        part.write(table(found, arguments.config))
     return 0
 
 
@@ -103,28 +103,26 @@ def parameters(run: Path) -> int:
     return sum(parameter.numel() for parameter in Run(run).load_model().parameters())
 
 
-def page(found: dict[str, Figures], command: Sequence[str]) -> str:
-    """The Markdown page, by the arguments of this script."""
+def table(found: dict[str, Figures], config: str) -> str:
+    """The Markdown table of a recipe's variants, with its noise."""
     lines = [
-        "# Variants",
-        "",
-        f"Written by `python scripts/lab/variants.py {' '.join(command)}`: every variant trained for the same updates, "
-        "one seed each but for the default; BLEU is that of the validation corpus at the end.",
+        f"Every variant of `{config}` is trained for the same number of updates, with one seed each except for the "
+        "default. BLEU is that of the validation corpus at the end.",
         "",
     ]
     defaults = [figures for name, figures in found.items() if name.startswith("default")]
     if len(defaults) > 1:
         scores = [figures["bleu"] for figures in defaults]
         spread = f"{statistics.mean(scores):.2f} ± {statistics.stdev(scores):.2f} (standard deviation)"
-        against_itself = ", ".join(
-            f"{kind} at {min(each[kind] for each in defaults):.2f} to {max(each[kind] for each in defaults):.2f}"
+        against_itself = " and ".join(
+            f"{min(each[kind] for each in defaults):.2f} to {max(each[kind] for each in defaults):.2f} in {kind}"
             for kind in ("training", "decoding")
         )
         lines += [
             f"Noise: {len(scores)} seeds of the default have a validation BLEU of {spread}. Speeds are ratios to the "
-            f"default's, measured right before each; measured against itself that way it came out in {against_itself}: "
-            "differences within that mean nothing. So few seeds say little about the spread of BLEU: take differences "
-            "below one point as undecided.",
+            "default's, measured immediately before. Measured against itself in this way, the default has "
+            f"{against_itself}: smaller differences mean nothing. So few seeds say little about the spread of BLEU: "
+            "treat differences below one point as undecided.",
             "",
         ]
     lines += ["| variant | parameters | training speed | decoding speed | validation BLEU |", "|---|---|---|---|---|"]

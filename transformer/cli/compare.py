@@ -8,8 +8,8 @@
 The first is the baseline. A run is translated now, each by its own tokenizer; options hold for every run. The test set
 is the first run's (--split), or two files. For each system: figure, sacreBLEU's 95 % interval of it, difference from
 the baseline with its own interval, the p-values of sacreBLEU's paired bootstrap (Koehn 2004) and paired approximate
-randomisation (Riezler and Maxwell 2005), and how many sentences are translated differently. docs/evaluation.md tells
-how to read them."""
+randomisation (Riezler and Maxwell 2005), and how many sentences are translated differently.
+docs/guide/evaluation.md tells how to read them."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ transformer evaluate runs/demo --hypotheses system.en      scores a file; transl
 transformer evaluate runs/demo --breakdown                 figures by length and rarity, sentences with plain defects
 transformer evaluate runs/demo decoding.confidence=true    how far confidences can be believed (transformer calibrate)
 
-(μ = … ± …) is sacreBLEU's 95 % interval by bootstrap over the sentences; docs/evaluation.md explains what it means.
+(μ = … ± …) is sacreBLEU's 95 % interval by bootstrap over the sentences; docs/guide/evaluation.md explains it.
 
 What was translated and scored of the run's own corpora is kept in the run, as evaluations/NAME.json, and its card.md
 and card.json are written anew. Other sentences (--source) are kept with --record alone, as they may be no one else's

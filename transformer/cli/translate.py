@@ -17,7 +17,7 @@ With decoding.confidence=true (after transformer calibrate RUN) a confidence fro
 With decoding.n_best=K each sentence gives up to K lines: its number, rank, score and text, separated by tabs; with
 decoding.token_scores=true also its pieces and the log-probability of each, the end mark's last.
 With decoding.line_fields=terms a line is a sentence and, after tabs, terms that its translation must contain; `prefix`
-and `prefix_terms` give what it begins with. docs/search.md explains all that the search may be told.
+and `prefix_terms` give what it begins with. docs/guide/decoding.md explains all that the search may be told.
 decoding.method=sample draws translations, decoding.ensemble lets other runs help, decoding.rerank lets others choose.
 
     transformer translate runs/demo --input sentences.zh decoding.method=sample decoding.top_p=0.9 decoding.n_best=8

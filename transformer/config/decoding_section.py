@@ -37,8 +37,8 @@ class DecodingSection(Section):
     past 50 lower batch_size."""
     method: Literal["beam", "sample"] = "beam"
     """`beam` searches the most probable translation; `sample` draws translations by the model's probabilities, n_best a
-    sentence, which then are listed best first. docs/sampling.md says when each is worth it. Validation while training
-    is by beam."""
+    sentence, which then are listed best first. docs/guide/sampling.md says when each is worth it. Validation while
+    training is by beam."""
     temperature: float = Field(default=1.0, ge=0.01, le=100)
     """Log-probabilities are divided by it before a token is drawn: below 1 samples are likelier, above 1 more varied.
     The rules that follow see the probabilities after it; a token is drawn among those that all given rules keep."""
@@ -56,15 +56,15 @@ class DecodingSection(Section):
     """α of ((5+L)/6)^α (Wu et al. 2016), by which a hypothesis' log-probability is divided; 0 means not at all."""
     length_penalty: LengthPenalty = "gnmt"
     """What a hypothesis' log-probability is divided by: `gnmt` with the α above, `average` its length, `none` nothing,
-    which prefers short ones. All search options and what they do to BLEU: docs/search.md."""
+    which prefers short ones. All search options and what they do to BLEU: docs/guide/decoding.md."""
     ensemble: tuple[RunPath, ...] = Field(default=(), max_length=16)
     """Runs (their best checkpoints), or checkpoint directories, that translate together with the run itself: by the
     mean of the models' probabilities, token by token. They need the run's tokenizer. Validation while training does
-    without them. docs/sampling.md has what it brings."""
+    without them. docs/guide/sampling.md has what it brings."""
     rerank: Literal["none", "mbr", "noisy_channel"] = "none"
     """Who chooses among a sentence's candidates: `none`, the search's own score; `mbr`, minimum Bayes risk (Kumar and
     Byrne 2004, Eikema and Aziz 2020), the one most like the others; `noisy_channel` (Yee et al. 2019, Ng et al. 2019),
-    which asks the model of the other direction too. Validation while training does without. docs/sampling.md."""
+    which asks the model of the other direction too. Validation while training does without. docs/guide/sampling.md."""
     candidates: int | None = Field(default=None, gt=1, le=1000)
     """Hypotheses or samples to choose among. Empty: beam_size, or 32 samples. mbr takes time with its square."""
     mbr_utility: Literal["chrf", "bleu"] = "chrf"
@@ -80,7 +80,7 @@ class DecodingSection(Section):
     precision: Literal["auto", "fp32", "bf16", "int8"] = "fp32"
     """Of weights and products when a trained run translates; validation while training is always in fp32. `auto` takes
     bf16 where the processor multiplies in it; `int8` rounds to 8 bits, on CPUs only. What each costs in BLEU:
-    docs/performance.md."""
+    docs/measured/performance.md."""
     masked_heads: tuple[Annotated[str, Field(pattern=r"^(encoder|decoder|cross)\.\d{1,4}\.\d{1,4}$")], ...] = ()
     """Attention heads that add nothing, for ablation (Michel et al. 2019): `cross.2.1` is head 1 of layer 2 of the
     cross-attention, both from 0."""

@@ -1,7 +1,7 @@
 """How good a translation probably is, from 0 to 100: its log-probability per token, calibrated on sentences with
 references (`transformer calibrate`).
 
-Monte-Carlo dropout (Fomicheva et al. 2020) was measured beside it and gave nothing: docs/evaluation.md.
+Monte-Carlo dropout (Fomicheva et al. 2020) was measured beside it and gave nothing: docs/log/2026-11-22_confidence.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Layers compiled by PyTorch's compiler, for GPUs; on CPUs it was slower everywhere (docs/experiments.md)."""
+"""Layers compiled by PyTorch's compiler, for GPUs; on CPUs it was slower everywhere.
+
+docs/log/2026-11-22_torch_compile.md has the figures.
+"""
 
 from __future__ import annotations
 
