@@ -3,13 +3,21 @@ copy."""
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+# One thread for a worker and for each process that a test starts: the workers fill the cores. PyTorch reads this once,
+# when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+MOST_WORKERS = 4  # each takes a gigabyte of memory, and the longest test bounds what more of them gain
 
 CONFIG = """
 run: {directory: FOLDER/run, threads: 1, device: cpu}
@@ -37,12 +45,29 @@ decoding: {beam_size: 2, max_length_extra: 5}
 """
 
 
-@pytest.fixture(scope="session")
-def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `config.yaml` and a generated corpus: train, validation and test as `.de` and `.en`."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A worker for each core; none where the command line names single tests, which end before a worker has started."""
+    if any("::" in argument for argument in config.args):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)
+
+
+@pytest.fixture(autouse=True)
+def process_settings() -> None:
+    """A test begins with PyTorch's own settings, whatever verbs have set for the process in tests before it, so that no
+    result depends on which tests a worker was given."""
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        torch.set_float32_matmul_precision("highest")
+
+
+def write_project(folder: Path) -> Path:
     from transformer.tasks.smoke import write_corpus
 
-    folder = tmp_path_factory.mktemp("project")
+    folder.mkdir(exist_ok=True)
     draw = random.Random(1)
     for split, pairs in (("train", 300), ("validation", 12), ("test", 12)):
         write_corpus(folder / split, draw, pairs)
@@ -51,12 +76,38 @@ def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_project: Path) -> Path:
-    """The run of `tiny_project`: checkpoints 20, 40, 60 and the averaged one. Not to be changed."""
+def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `config.yaml` and a generated corpus: train, validation and test as `.de` and `.en`."""
+    return write_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def trained_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project like `tiny_project` with its run, which the first worker that asks trains for all of them."""
     from transformer.cli import main
 
-    assert main(["train", str(tiny_project / "config.yaml")]) == 0
-    return tiny_project / "run"
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # of the workers' own folders
+    folder, trained = shared / "trained_project", shared / "trained_project.done"
+    with FileLock(shared / "trained_project.lock"):
+        if not trained.exists():
+            write_project(folder)
+            assert main(["train", str(folder / "config.yaml")]) == 0
+            trained.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_project: Path, trained_project: Path) -> Path:
+    """The run of `tiny_project`: checkpoints 20, 40, 60 and the averaged one. Not to be changed."""
+    if not (tiny_project / "prepared").exists():
+        shutil.copytree(trained_project / "prepared", tiny_project / "prepared")
+    run = Path(shutil.copytree(trained_project / "run", tiny_project / "run"))
+    for name in ("config.yaml", "card.json", "card.md"):  # which say where the corpora are
+        path = run / name
+        path.write_text(path.read_text("utf-8").replace(str(trained_project), str(tiny_project)), "utf-8")
+    return run
 
 
 @pytest.fixture

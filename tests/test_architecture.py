@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast
 Found = list[str]
 
 
+@cache
 def sources(folder: str) -> dict[str, ast.Module]:
     """The syntax tree of each Python file below a folder, by its path from the root."""
     return {

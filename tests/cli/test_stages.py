@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from transformer.cli import main
 from transformer.config import load_config
 from transformer.config.plan import load_plan
 from transformer.run.directory import RunDirectory
@@ -35,6 +38,17 @@ stages:
 
 
 @pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage's verb without a process of its own, and so without its standard output."""
+
+    def do(arguments: list[str]) -> int:
+        with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):
+            return main(arguments)
+
+    monkeypatch.setattr(stages, "do", do)
+
+
+@pytest.fixture
 def plan(tiny_project: Path, tiny_run: Path, tmp_path: Path) -> Path:
     path = tmp_path / "plan.yaml"
     text = PLAN.replace("FOLDER", str(tmp_path)).replace("PROJECT", str(tiny_project)).replace("RUN", str(tiny_run))
@@ -43,7 +57,12 @@ def plan(tiny_project: Path, tiny_run: Path, tmp_path: Path) -> Path:
 
 
 def test_stages_hand_on_what_they_leave_and_are_done_once(
-    command: Callable[..., Any], refusal: Callable[..., str], plan: Path, tmp_path: Path, tiny_project: Path
+    command: Callable[..., Any],
+    refusal: Callable[..., str],
+    plan: Path,
+    tmp_path: Path,
+    tiny_project: Path,
+    in_this_process: None,
 ) -> None:
     outcome = command("stages", plan)
     assert outcome.code == 0, outcome.err
@@ -71,7 +90,7 @@ AGAIN = '  - {name: again, train: "${student}/config.yaml", change: {run: {seed:
 
 
 def test_a_training_repeats_an_earlier_one(
-    command: Callable[..., Any], refusal: Callable[..., str], plan: Path, tmp_path: Path
+    command: Callable[..., Any], refusal: Callable[..., str], plan: Path, tmp_path: Path, in_this_process: None
 ) -> None:
     assert command("stages", plan, "--until", "student").code == 0
     plan.write_text(plan.read_text() + AGAIN)
@@ -128,9 +147,14 @@ def test_a_stage_that_fails_stops_those_after_it(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_lets_the_training_save(plan: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_lets_the_training_save(
+    plan: Path, tiny_project: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     """As at a terminal, where Ctrl-C reaches both; SIGTERM goes to the first alone."""
-    plan.write_text(plan.read_text().replace("max_updates: 2", "max_updates: 5000").replace("every: 2", "every: 5000"))
+    text = plan.read_text().replace("max_updates: 2", "max_updates: 5000").replace("every: 2", "every: 5000")
+    taught, student = (text.index("  - {name: taught"), text.index("  - name: student"))
+    text = text[:taught] + text[student:].replace("${taught}", str(tiny_project / "validation.en"))
+    plan.write_text(text)
     with subprocess.Popen(
         [sys.executable, "-m", "transformer", "stages", str(plan)],
         stderr=subprocess.PIPE,

@@ -79,10 +79,11 @@ def test_the_same_config_gives_the_same_weights(output: Callable[..., str], shor
     assert weights(tmp_path / "other") != first
 
 
-@pytest.mark.parametrize("by_config", [True, False])
+@pytest.mark.parametrize(("by_config", "precision"), [(True, "fp32"), (False, "fp32"), (True, "bf16")])
 def test_a_run_goes_on_as_if_it_had_never_stopped(
-    command: Callable[..., Any], short: Arguments, tmp_path: Path, by_config: bool
+    command: Callable[..., Any], short: Arguments, tmp_path: Path, by_config: bool, precision: str
 ) -> None:
+    short = [*short, f"training.precision={precision}"]
     assert command("train", *short).code == 0
     straight, parts = tmp_path / "new", tmp_path / "parts"
     assert command("train", *short, f"run.directory={parts}", "training.max_updates=2").code == 0

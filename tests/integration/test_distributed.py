@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from transformer.cli import main
 from transformer.run.directory import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,8 +47,7 @@ def trained(size: int, config: Path, run: Path, *options: str) -> list[float]:
     """Train in some processes; returns the losses of the validations so far."""
     arguments = [config, f"run.directory={run}", *OPTIONS, *options]
     if size == 1:
-        command = [sys.executable, "-m", "transformer", "train", *map(str, arguments)]
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        assert main(["train", *map(str, arguments)]) == 0
     else:
         with torchrun(size, *arguments) as process:
             _, said = process.communicate()
@@ -145,16 +145,27 @@ def test_what_training_can_do_it_can_do_together(
     assert [loss for _, loss in found] == pytest.approx([loss for _, loss in alone], rel=1e-3)
 
 
-def test_a_run_goes_on_sharded_alone_and_replicated(tiny_run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "stages",
+    [
+        pytest.param([(1, "none"), (2, "full"), (1, "none")], id="alone, sharded, alone"),
+        pytest.param(
+            [(2, "full"), (1, "none"), (2, "none"), (2, "full")],
+            id="sharded, alone, replicated, sharded",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_a_run_goes_on_sharded_alone_and_replicated(
+    tiny_run: Path, tmp_path: Path, stages: list[tuple[int, str]]
+) -> None:
     """FSDP2 writes a checkpoint like any other, and reads any."""
-    config, run = tiny_run.parent / "config.yaml", tmp_path / "moving"
-    trained(2, config, run, "training.sharding=full", "training.max_updates=10")
-    trained(1, config, run, "training.max_updates=20")
-    trained(2, config, run, "training.max_updates=30")
-    moved = trained(2, config, run, "training.sharding=full", "training.max_updates=40")
-    stayed = trained(1, config, tmp_path / "stayed", "training.max_updates=40")
+    config, run, moved = tiny_run.parent / "config.yaml", tmp_path / "moving", list[float]()
+    for stage, (size, sharding) in enumerate(stages, 1):
+        moved = trained(size, config, run, f"training.sharding={sharding}", f"training.max_updates={10 * stage}")
+    stayed = trained(1, config, tmp_path / "stayed", f"training.max_updates={10 * len(stages)}")
     assert moved == pytest.approx(stayed, rel=1e-3)
-    for update in (10, 40):
+    for update in range(10, 10 * len(stages) + 1, 10):
         file = f"checkpoints/{update:08d}/optimizer.safetensors"
         own, other = (load_file(directory / file) for directory in (run, tmp_path / "stayed"))
         assert own.keys() == other.keys()

@@ -230,10 +230,23 @@ def test_without_positions_an_encoder_knows_no_order(make_model: MakeModel) -> N
     )
 
 
-def test_compiled_it_gives_the_same_loss(make_model: MakeModel, change: Choice) -> None:
+# Most values of the axes in few models, for to capture a graph takes seconds; the slow tests take each value alone.
+COMPILED: list[Choice] = [
+    {"positions": "rotary", "norm": "pre", "norm_kind": "rms", "feed_forward": "swiglu", "num_key_value_heads": 1,
+     "query_key_norm": True, "attention_kernel": "sdpa"},
+    {"positions": "learned", "norm": "sandwich", "feed_forward": "geglu", "decoder_self_attention": "average"},
+    {"positions": "t5_bias", "norm": "deep", "feed_forward": "gelu", "decoder_self_attention": "ssru"},
+    {"positions": "shaw_keys_values", "feed_forward": "silu"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "choice", [*COMPILED, *(pytest.param(choice, marks=pytest.mark.slow) for choice in SINGLE)], ids=str
+)
+def test_compiled_it_gives_the_same_loss(make_model: MakeModel, choice: Choice) -> None:
     """Captured as a whole graph, forward and backward; only the generation of machine code is left out."""
     torch.compiler.reset()
-    model = make_model(**change)
+    model = make_model(num_encoder_layers=1, num_decoder_layers=1, **choice)
     labels = torch.randint(0, 20, (3, 6))
 
     def loss(run: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

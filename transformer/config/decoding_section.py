@@ -79,7 +79,8 @@ class DecodingSection(Section):
     """See channel_weight; the end mark is a token too. It takes the place of gnmt_length_penalty."""
     precision: Literal["auto", "fp32", "bf16", "int8"] = "fp32"
     """Of weights and products when a trained run translates; validation while training is always in fp32. `auto` takes
-    bf16 where the processor multiplies in it; `int8` rounds to 8 bits, on CPUs only. What each costs in BLEU:
+    bf16 where the processor multiplies in it; `int8` rounds to 8 bits, on CPUs only, and weights to 7 where the
+    processor has no 8-bit dot products (VNNI), without which sums would overflow. What each costs in BLEU:
     docs/measured/performance.md."""
     masked_heads: tuple[Annotated[str, Field(pattern=r"^(encoder|decoder|cross)\.\d{1,4}\.\d{1,4}$")], ...] = ()
     """Attention heads that add nothing, for ablation (Michel et al. 2019): `cross.2.1` is head 1 of layer 2 of the

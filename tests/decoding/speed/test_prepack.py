@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from transformer.decoding.speed import prepack as module
 from transformer.decoding.speed.prepack import Int8Linear, PrepackedLinear, prepack, prepack_int8
 from transformer.errors import UserError
 from transformer.model.transformer import Transformer
+from transformer.runtime.device import configure_process
 
 SOURCE_IDS = torch.tensor([[5, 6, 7, 3], [9, 4, 3, 0]])
 TARGET_IDS = torch.tensor([[2, 7, 8], [2, 9, 0]])
@@ -16,14 +18,11 @@ TARGET_IDS = torch.tensor([[2, 7, 8], [2, 9, 0]])
 @pytest.mark.parametrize("shape", [(1, 40), (3, 5, 40), (300, 40)])
 @torch.inference_mode()
 def test_fp32_stays_fp32(shape: tuple[int, ...], bias: bool) -> None:
+    """As a process of ours multiplies, which asks the processor whether oneDNN may round inside fp32 products."""
+    configure_process(1, torch.device("cpu"))
     linear, x = nn.Linear(40, 72, bias=bias), torch.randn(shape)
     exact = linear.double()(x.double())
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")  # as `configure_process` leaves it
-    try:
-        found = PrepackedLinear(linear.float().weight, linear.bias)(x)
-    finally:
-        torch.set_float32_matmul_precision(before)
+    found = PrepackedLinear(linear.float().weight, linear.bias)(x)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5)
 
@@ -68,6 +67,27 @@ def test_int8_is_the_product_of_rounded_weights_and_rounded_inputs(bias: bool, r
     assert found.dtype == torch.float32
     error = (found - exact).flatten(0, 1).norm(dim=0) / linear(x).flatten(0, 1).norm(dim=0)
     assert 0 < float(error.max()) < 0.05
+
+
+@pytest.mark.parametrize("saturates", [True, False])
+@pytest.mark.parametrize("shape", [(1, 40), (3, 5, 64), (300, 512)])
+@torch.inference_mode()
+def test_int8_is_exact_for_whole_numbers(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], saturates: bool
+) -> None:
+    """The largest sums that there are too. Where sums saturate weights have 7 bits, elsewhere 8."""
+    if not saturates and module._saturates(module._int8_engine()):
+        pytest.skip("this processor has no 8-bit dot product")
+    monkeypatch.setattr(module, "_saturates", lambda engine: saturates)
+    largest = 63 if saturates else 127
+    weight = torch.randint(-largest, largest + 1, (72, shape[-1])).float()
+    weight[0], weight[1], weight[2:, 0] = largest, -largest, largest
+    x = torch.randint(0, 256, shape).float()
+    x[..., 0], x[0] = 0, 255
+    assert torch.equal(Int8Linear(weight, None)(x), x @ weight.T)
+    weight[:, 0] = 2 * largest  # twice as coarse: odd numbers are lost
+    rounded = (weight / 2).round() * 2
+    assert torch.equal(Int8Linear(weight, None)(x), x @ rounded.T)
 
 
 @torch.inference_mode()

@@ -37,19 +37,23 @@ def test_without_a_compiler_the_layers_stay_as_they_are(
 
 
 def test_validation_runs_what_was_written(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compiler that leaves a mark: training meets it, validation does not."""
+    """A compiler whose code leaves a mark: training runs it and learns what it would without, validation does not."""
     calls = []
 
     def marked(graph: torch.fx.GraphModule, examples: list[torch.Tensor]) -> Callable[..., Any]:
-        calls.append(len(examples))
-        return graph.forward
+        def run(*inputs: torch.Tensor) -> Any:
+            calls.append(len(inputs))
+            return graph(*inputs)
+
+        return run
 
     whole = torch.compile
     monkeypatch.setattr(
         compilation.torch, "compile", lambda what, **options: whole(what, **{"backend": marked, **options})
     )
     torch.compiler.reset()
-    trainer = make_trainer()
+    short = ("training.max_updates=1", "training.log_every=1")
+    trainer, plain = make_trainer(*short), make_trainer(*short, directory="plain")
     names = [name for name, _ in trainer.model.named_parameters()]
     assert compile_layers(trainer.model, CPU, SilentReporter())
     assert compiled_layers(trainer.model) == 2  # a layer of the encoder, one of the decoder
@@ -61,6 +65,9 @@ def test_validation_runs_what_was_written(make_trainer: MakeTrainer, monkeypatch
     trainer.fit()
     assert calls
     torch.compiler.reset()
+    plain.fit()
+    for own, expected in zip(trainer.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(own, expected)
 
 
 @pytest.mark.slow

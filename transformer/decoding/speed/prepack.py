@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ from transformer.model.transformer import Transformer
 
 _packing = threading.Lock()  # the engine of 8-bit products, and warnings' filters, belong to the whole process
 MakeLinear = Callable[[Tensor, Tensor | None], nn.Module]
+# The largest rounded weight; and where products are added two by two in 16 bits: 2 · 255 · 63 < 2¹⁵ ≤ 2 · 255 · 127.
+_EIGHT_BITS, _SEVEN_BITS = 127, 63
 
 
 class PrepackedLinear(nn.Module):
@@ -50,6 +53,9 @@ class Int8Linear(nn.Module):
     """A linear layer of 8-bit products: weights are rounded once, with a scale for each output; inputs are rounded in
     each call, with one scale. Sums, bias and result are fp32.
 
+    On processors without 8-bit dot products (VNNI: most laptops, AMD's before Zen 4) weights are rounded to 7 bits, for
+    there sums of 8-bit products saturate.
+
     Args:
         weight: (out, in), fp32, on a CPU.
         bias: (out).
@@ -57,16 +63,8 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        weight = weight.detach()
-        scales = (weight.abs().amax(dim=1).double() / 127).clamp_min(1e-12)  # (out)
-        zeros = torch.zeros(len(weight), dtype=torch.int64)
-        with _packing, warnings.catch_warnings():  # `prepack_int8` says so once PyTorch has dropped such tensors
-            warnings.filterwarnings("ignore", message=".*quantize_per_channel", category=UserWarning)
-            rounded = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
-            engine = torch.backends.quantized.engine
-            torch.backends.quantized.engine = _int8_engine()
-            self.packed = torch.ops.quantized.linear_prepack(rounded, None if bias is None else bias.detach())
-            torch.backends.quantized.engine = engine
+        engine = _int8_engine()
+        self.packed = _pack_int8(weight, bias, engine, _SEVEN_BITS if _saturates(engine) else _EIGHT_BITS)
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
         """(…, in) → (…, out): `x @ weight.T + bias`, then ReLU if wanted."""
@@ -149,6 +147,29 @@ def _replace_projections(model: Transformer, make: MakeLinear) -> None:
 def _has_operators() -> bool:
     operators = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
     return torch._C._has_mkldnn and all(hasattr(torch.ops.mkldnn, name) for name in operators)
+
+
+def _pack_int8(weight: Tensor, bias: Tensor | None, engine: str, largest: int) -> object:
+    """A weight (out, in) and a bias (out) as an engine's products read them, rounded to −largest … largest."""
+    scales = (weight.detach().abs().amax(dim=1).double() / largest).clamp_min(1e-12)  # (out)
+    zeros = torch.zeros(len(weight), dtype=torch.int64)
+    with _packing, warnings.catch_warnings():  # `prepack_int8` says so once PyTorch has dropped such tensors
+        warnings.filterwarnings("ignore", message=".*quantize_per_channel", category=UserWarning)
+        rounded = torch.quantize_per_channel(weight.detach(), scales, zeros, 0, torch.qint8)
+        before = torch.backends.quantized.engine
+        torch.backends.quantized.engine = engine
+        packed = torch.ops.quantized.linear_prepack(rounded, None if bias is None else bias.detach())
+        torch.backends.quantized.engine = before
+    return packed
+
+
+@cache
+def _saturates(engine: str) -> bool:
+    """Whether sums of 8-bit products come out too small, by the largest that there are. Which instructions an engine
+    takes depends on the processor, on its own environment variables and on its version; the product itself tells."""
+    inputs, weight = torch.ones(2, 64), torch.ones(16, 64)
+    product = torch.ops.quantized.linear_dynamic(inputs, _pack_int8(weight, None, engine, _EIGHT_BITS))
+    return bool((product < 63).any())  # 64 is right
 
 
 def _int8_engine() -> str:
