@@ -16,9 +16,8 @@ from transformer.config import DecodingSection
 from transformer.data.batch import pad_rows
 from transformer.data.batching import batch_by_length
 from transformer.data.tokenizer import BOS, EOS, PAD, UNK
-from transformer.decoding.beam_search import Hypothesis, SearchOptions, beam_search, not_numbers
+from transformer.decoding.beam_search import Hypothesis, Pruning, SearchOptions, beam_search, not_numbers
 from transformer.decoding.candidates.diverse import DiverseGroups
-from transformer.decoding.candidates.pruning import Pruning
 from transformer.decoding.request import EncodedRequest
 from transformer.decoding.rules.coverage import Coverage
 from transformer.decoding.rules.min_length import MinLength

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from transformer.decoding.candidates.pruning import BestFirst, Survivors
+from transformer.decoding.beam_search import BestFirst, Survivors
 from transformer.decoding.rules.forbidden import NEVER
 
 

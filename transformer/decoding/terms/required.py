@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from transformer.decoding.candidates.pruning import Survivors
+from transformer.decoding.beam_search import Survivors
 from transformer.decoding.rules.forbidden import NEVER
 from transformer.decoding.speed.best_continuations import best_continuations
 from transformer.decoding.terms.automaton import Progress, States
