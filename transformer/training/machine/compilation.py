@@ -1,4 +1,4 @@
-"""Layers compiled by PyTorch's compiler, for GPUs; on CPUs it was slower everywhere (docs/experiments.md)."""
+"""Layers compiled by PyTorch's compiler, for GPUs; on CPUs this was slower in every trial (docs/experiments.md)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from transformer.model.stack import Stack
 
 
 def compile_layers(model: nn.Module, device: torch.device, warn: Callable[[str], None]) -> bool:
-    """Let each layer be compiled when it is first called, once for all lengths; names of parameters stay.
+    """Have each layer compiled when it is first called, once for all lengths; the parameters keep their names.
 
     Args:
-        model: whose stacks' layers are compiled.
-        device: it lies on.
-        warn: hears where there is no compiler; then the layers stay as they are.
+        model: its stacks' layers are compiled.
+        device: the model's.
+        warn: called with a line if the machine has no working compiler; the layers then stay as they are.
 
     Returns:
         Whether they will be compiled.
@@ -40,6 +40,6 @@ def _probe(x: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def uncompiled() -> Iterator[None]:
-    """While the context is open compiled layers run as they were written: validation would compile them again."""
+    """In this context compiled layers run uncompiled: for the shapes of a validation they would be compiled again."""
     with torch.compiler.set_stance("force_eager"):
         yield
