@@ -43,4 +43,4 @@ def test_parts_of_a_job_array_are_put_together(
     folder = Path(output(*arguments).rstrip("\n"))
     assert (folder / "train.arrow").is_file()
     assert "give I/N" in refusal(*arguments, "--part", "0/2")
-    assert refusal(*arguments, "--shard", "1/2") == "error: --shard: this flag is now called --part\n"
+    assert refusal(*arguments, "--shard", "1/2") == "error: --shard: this flag is now called --part"

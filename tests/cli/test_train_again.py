@@ -13,6 +13,7 @@ import pytest
 from transformer.config import TokenizerSection, load_config
 from transformer.data import prepare as prepare_module
 from transformer.data.tokenizer import train_tokenizer
+from transformer.run.store import write_state
 
 
 def test_a_refusal_before_the_first_checkpoint_can_be_answered_with_another_config(
@@ -88,3 +89,27 @@ def test_another_guard_is_refused_and_the_same_elsewhere_is_not(
     assert command("train", tmp_path / "new", guard("there"), "training.max_updates=6").code == 0
     (tmp_path / "there" / "target").write_text("other\n" * 3)
     assert "the corpora or the tokenizer changed" in refusal("train", tmp_path / "new", "training.max_updates=8")
+
+
+def test_a_run_from_before_the_gradient_noise_scale_and_energy_went_goes_on(
+    command: Callable[..., Any], output: Callable[..., str], run_copy: Path, tmp_path: Path
+) -> None:
+    """What such a run holds: the option, sums in the interval of its checkpoint, and records."""
+    config = (run_copy / "config.yaml").read_text("utf-8")
+    (run_copy / "config.yaml").write_text(config.replace("training:\n", "training:\n  noise_scale_every: 5\n"), "utf-8")
+    newest = run_copy / "checkpoints" / "00000060"
+    payload = json.loads((newest / "state.json").read_text("utf-8"))
+    payload["state"]["interval"] |= {"gradient_signal": 0.5, "gradient_noise": 2.0}
+    write_state(newest, payload["files"], payload["state"])
+    with (run_copy / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+        for record in (
+            {"kind": "energy", "update": 60, "epoch": 1, "joules": 1.5, "seconds": 2.0, "counters": "RAPL package-0"},
+            {"kind": "train", "update": 60, "epoch": 1, "loss": 1.0, "gradient_noise_scale": 300.0},
+        ):
+            metrics.write(json.dumps(record) + "\n")
+    outcome = command("train", run_copy, "training.max_updates=62")
+    assert outcome.code == 0 and "going on from update 60" in outcome.err
+    assert "noise_scale_every" not in (run_copy / "config.yaml").read_text("utf-8")
+    output("evaluate", run_copy, "decoding.beam_size=1")
+    output("report", run_copy, "--output", tmp_path / "report.html")
+    assert "nergy" not in (run_copy / "card.md").read_text("utf-8")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from transformer.data.batching import Batching, UpdateStream
 from transformer.data.dataset import CorpusWriter, EncodedCorpus, PairsInMemory
 from transformer.errors import UserError
 from transformer.run.directory import RunDirectory
@@ -183,8 +184,8 @@ def test_of_drawn_segmentations_the_longest_are_tried(tmp_path: Path) -> None:
         return PairsInMemory(drawn, drawn)
 
     for limit, expected in ((None, [1, 3, 2, 0]), (20, [1, 3])):
-        stream = SimpleNamespace(corpus=stored, batch_tokens=14, size=1, micro_batch_tokens=limit, sampling=draw)
-        corpus, rows = preflight.longest_of(stream)  # type: ignore[arg-type]
+        stream = UpdateStream(stored, Batching(14, limit, 1, 1), sampling=draw)  # type: ignore[arg-type]
+        corpus, rows = preflight.longest_of(stream)
         assert isinstance(corpus, PairsInMemory)
         assert rows.tolist() == expected
 

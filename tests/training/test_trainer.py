@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -251,3 +252,14 @@ def test_a_broken_model_is_never_saved(make_trainer: MakeTrainer, scripted: Scri
     assert trainer.run.updates() == [2]
     assert set(trainer.listeners[0].validated()) <= {2}
     assert validate.asked == len(trainer.listeners[0].validated())
+
+
+def test_it_trains_in_a_thread_as_in_the_main_one(make_trainer: MakeTrainer) -> None:
+    """As from a notebook's worker or a service; signals keep going to the main thread."""
+    expected = make_trainer("model.dropout=0.3", directory="main")
+    expected.fit()
+    trainer = make_trainer("model.dropout=0.3", directory="thread")
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(trainer.fit).result().reason == "limit"
+    assert torch.equal(weights(trainer.model), weights(expected.model))
+    assert trainer.run.updates() == expected.run.updates()

@@ -20,7 +20,7 @@ from transformer.run.state import TrainingState
 from transformer.runtime.distributed import Processes
 from transformer.runtime.seeding import update_seed
 from transformer.training.loss import LossSums
-from transformer.training.machine.parallelize import gradients_stay_local, is_sharded, unwrapped, whole
+from transformer.training.machine.parallelize import Sharded, gradients_stay_local, unwrapped, whole
 from transformer.training.methods.weight_average import WeightAverage
 
 _ANY_TOKEN = 4  # the first id that is not special
@@ -91,8 +91,8 @@ class Updater:
         self.processes = processes
         self.device = device
         self.average = average
-        # while others gather the pieces of a layer, a process that fails would leave them waiting
-        self.may_repeat = not is_sharded(objective)
+        # a process that fails while the others gather a layer would leave them waiting
+        self.may_repeat = not isinstance(objective, Sharded)
         self.stacks = [module for module in objective.modules() if isinstance(module, Stack)]
 
     def __call__(self, update: Update, number: int, learning_rate: float) -> UpdateOutcome:

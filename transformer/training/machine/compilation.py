@@ -16,12 +16,12 @@ from transformer.runtime.reporting import Reporter
 
 
 def compile_layers(model: nn.Module, device: torch.device, reporter: Reporter) -> bool:
-    """Let each layer be compiled when it is first called, once for all lengths; names of parameters stay.
+    """Have each layer compiled when it is first called, once for all lengths; the parameters keep their names.
 
     Args:
-        model: whose stacks' layers are compiled.
-        device: it lies on.
-        reporter: hears where there is no compiler; then the layers stay as they are.
+        model: its stacks' layers are compiled.
+        device: the model's.
+        reporter: gets a warning if the machine has no working compiler; the layers then stay as they are.
 
     Returns:
         Whether they will be compiled.
@@ -44,6 +44,6 @@ def _probe(x: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def uncompiled() -> Iterator[None]:
-    """While the context is open compiled layers run as they were written: validation would compile them again."""
+    """In this context compiled layers run uncompiled: for the shapes of a validation they would be compiled again."""
     with torch.compiler.set_stance("force_eager"):
         yield

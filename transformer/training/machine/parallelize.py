@@ -1,10 +1,11 @@
-"""One objective over several processes: replicated (DDP) or in pieces (FSDP2)."""
+"""One objective over several processes: replicated (DDP) or sharded (FSDP2)."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
 from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -14,19 +15,27 @@ from transformer.model.stack import Stack
 from transformer.runtime.distributed import Processes
 
 _DDP_OPTIONS = inspect.signature(DistributedDataParallel).parameters
-# PyTorch's new name for it, and the old one, which the new PyTorch warns of
+# PyTorch's new name for this option, or the old one, of which a new PyTorch warns
 _SYNC_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _DDP_OPTIONS else "broadcast_buffers"
 
 
-def parallelize(objective: nn.Module, sharding: Sharding, processes: Processes) -> nn.Module:
-    """The objective as this process of the job computes it; the model inside keeps its parameters' names.
+@runtime_checkable
+class Sharded(Protocol):
+    """What FSDP2 adds to a module that it shards."""
 
-    Gradients come as the mean over the processes. With one process the objective stays as it is.
+    def set_requires_gradient_sync(self, requires_gradient_sync: bool) -> None: ...
+
+
+def parallelize(objective: nn.Module, sharding: Sharding, processes: Processes) -> nn.Module:
+    """The objective as each process of the job computes it; the parameters of the model keep their names.
+
+    Gradients come out as the mean over the processes. With one process the objective stays as it is.
 
     Args:
         objective: on its device, with the same weights in every process.
-        sharding: `none`: each process holds the whole model (Li et al. 2020); `full`: each holds its part of every
-            matrix, of its gradient and of its optimizer state, and gathers a layer when needed (Zhao et al. 2023).
+        sharding: `none`: each process holds the whole model (Li et al. 2020); `full`: each holds a shard of every
+            parameter, of its gradient and of its optimizer state, and gathers a layer when it needs it (Zhao et al.
+            2023).
         processes: of the job.
     """
     if processes.size == 1:
@@ -40,11 +49,11 @@ def parallelize(objective: nn.Module, sharding: Sharding, processes: Processes) 
             device_ids=[processes.local_rank] if device == "cuda" else None,
             find_unused_parameters=left_out,
             gradient_as_bucket_view=True,
-            # they are constants, and grow where a process meets a longer sentence
+            # buffers are constants, and differ in length where a process has met a longer sentence
             **{_SYNC_BUFFERS: False},  # type: ignore[arg-type]
         )
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard  # a second of import
+    from torch.distributed.fsdp import fully_shard  # takes a second to import
 
     mesh = init_device_mesh(device, (processes.size,))
     for stack in stacks:
@@ -56,30 +65,25 @@ def parallelize(objective: nn.Module, sharding: Sharding, processes: Processes) 
 
 @contextlib.contextmanager
 def gradients_stay_local(objective: nn.Module) -> Iterator[None]:
-    """While the context is open gradients add up in this process and are not exchanged."""
+    """In this context gradients add up in this process and are not exchanged."""
     if isinstance(objective, DistributedDataParallel):
         with objective.no_sync():
             yield
-    elif is_sharded(objective):
-        objective.set_requires_gradient_sync(False)  # type: ignore[operator]
+    elif isinstance(objective, Sharded):
+        objective.set_requires_gradient_sync(False)
         try:
             yield
         finally:
-            objective.set_requires_gradient_sync(True)  # type: ignore[operator]
+            objective.set_requires_gradient_sync(True)
     else:
         yield
 
 
 def unwrapped(objective: nn.Module) -> nn.Module:
-    """The objective itself, which exchanges nothing with other processes unless it is sharded."""
+    """The objective without DDP, so that calling it exchanges nothing with other processes, unless it is sharded."""
     return objective.module if isinstance(objective, DistributedDataParallel) else objective
 
 
-def is_sharded(objective: nn.Module) -> bool:
-    """Whether FSDP2 holds it in pieces."""
-    return hasattr(objective, "set_requires_gradient_sync")
-
-
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor of which each process holds a part, put together; any other as it is. All processes call it."""
+    """A sharded tensor, put together from all processes, which must all call this; any other tensor as it is."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor

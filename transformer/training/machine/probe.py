@@ -1,4 +1,4 @@
-"""What one forward and backward take, and how many tokens of one fit into a GPU's memory, found by trying."""
+"""Trial runs of a forward and backward: the time and memory it takes, and how many tokens fit into a GPU's memory."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from transformer.data.batch import Batch, collate
 from transformer.errors import UserError, is_out_of_memory
 from transformer.model.stack import Stack
 
-_MARGIN = 7 / 8  # of what fitted: real batches come in many sizes, and freed memory falls into pieces
+_MARGIN = 7 / 8  # of what fitted: real batches come in many sizes, which fragments memory
 
 
 def worst_batch(tokens: int, longest: int, token_id: int) -> Batch:
-    """As many sentences of the greatest length as have so many tokens on either side.
+    """A batch of sentences of the greatest length, as many as fill `tokens` on either side.
 
     Args:
         tokens: padded tokens a side, special ids included.
         longest: tokens of a sentence, without special ids.
-        token_id: any that is not special.
+        token_id: any id that is not special.
     """
     sentences = [[token_id] * longest] * max(1, tokens // (longest + 1))
     return collate(sentences, sentences)
@@ -37,7 +37,7 @@ def micro_batch_tokens_that_fit(
     longest: int,
     token_id: int,
 ) -> int | None:
-    """The most padded tokens a side of a micro-batch, by halves; None where a whole update fits.
+    """The most padded tokens a side that fit into a micro-batch, found by halving; None if a whole update fits.
 
     Leaves weights and gradients as they were.
 
@@ -47,12 +47,12 @@ def micro_batch_tokens_that_fit(
         compute_gradients: forward and backward of a batch.
         batch_tokens: target tokens of an update.
         longest: tokens of the longest sentence, without special ids.
-        token_id: any that is not special.
+        token_id: any id that is not special.
 
     Raises:
         UserError: where not even one sentence of that length fits.
     """
-    largest = 2 * batch_tokens  # an update has less padding, and a source side less than twice as long
+    largest = 2 * batch_tokens  # no real update has more: with little padding, its source side is under twice as long
     tokens = largest
     while not _fits(model, optimizer, compute_gradients, worst_batch(tokens, longest, token_id)):
         tokens //= 2
@@ -67,11 +67,11 @@ def micro_batch_tokens_that_fit(
 
 @dataclass(frozen=True)
 class Trial:
-    """A forward and backward that was tried.
+    """What a forward and backward took.
 
     Attributes:
-        seconds: of both.
-        saved_bytes: what was kept from the one for the other, beside weights and their copies in another precision.
+        seconds: both together.
+        saved_bytes: activations kept for the backward; weights and their copies in another precision do not count.
     """
 
     seconds: float
@@ -81,7 +81,7 @@ class Trial:
 def try_batch(
     model: nn.Module, optimizer: torch.optim.Optimizer, compute_gradients: Callable[[Batch], object], batch: Batch
 ) -> Trial:
-    """Do what an update does with a batch, with room for the two numbers that the optimizer keeps for each weight.
+    """Do what an update does with a batch, with memory set aside for the optimizer's two numbers a weight.
 
     Leaves weights, gradients and optimizer as they were before an update.
 
@@ -89,13 +89,13 @@ def try_batch(
         model: in training mode, on its device.
         optimizer: over the model's parameters.
         compute_gradients: forward and backward of a batch.
-        batch: what is tried.
+        batch: the batch to try.
 
     Raises:
         RuntimeError: where the batch does not fit into memory.
     """
     shapes = {tuple(shape) for weight in model.parameters() for shape in (weight.shape, weight.shape[::-1])}
-    saved: dict[int, int] = {}  # bytes by address: none is given back, and used again, before the backward pass
+    saved: dict[int, int] = {}  # bytes by address; no address is freed and reused before the backward
 
     def note(tensor: Tensor) -> Tensor:
         if tuple(tensor.shape) not in shapes:
@@ -118,7 +118,7 @@ def try_batch(
 
 @contextlib.contextmanager
 def _all_layers(model: nn.Module) -> Iterator[None]:
-    """While the context is open no layer is left out (`model.layer_drop`)."""
+    """In this context no layer is skipped (`model.layer_drop`)."""
     stacks = {module: module.layer_drop for module in model.modules() if isinstance(module, Stack)}
     try:
         for stack in stacks:
