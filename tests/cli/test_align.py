@@ -60,15 +60,20 @@ def test_what_does_not_fit_is_refused(
     assert message in refusal("align", tiny_run, *files, "--layer", layer)
 
 
-def test_heads_and_what_masking_one_does(output: Callable[..., str], tiny_run: Path, pair: tuple[Path, Path]) -> None:
+def test_heads_and_what_masking_one_does(
+    output: Callable[..., str], tiny_run: Path, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Without cross-attention a translation is as likely for any source."""
     files = "--source", pair[0], "--target", pair[1]
     header, *rows = output("heads", tiny_run, *files).splitlines()
     assert header.split("\t") == ["head", "entropy", "distance", "largest_weight"]
     names = [row.split("\t")[0] for row in rows]
     assert {"encoder.0.0", "decoder.0.0", "cross.0.0"} <= set(names)
     masked = f"decoding.masked_heads=[{', '.join(name for name in names if name.startswith('cross'))}]"
-    plain = output("score", tiny_run, *files)
-    assert output("score", tiny_run, *files, masked) != plain  # without any look at the source
+    (tmp_path / "other").write_text("ein Baum\n\ndie Katze\n")
+    others = "--source", tmp_path / "other", "--target", pair[1]
+    assert output("score", tiny_run, *others) != output("score", tiny_run, *files)
+    assert output("score", tiny_run, *others, masked) == output("score", tiny_run, *files, masked)
 
 
 def test_a_head_that_is_not_there(refusal: Callable[..., str], tiny_run: Path) -> None:

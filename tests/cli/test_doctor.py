@@ -34,7 +34,7 @@ def learns(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_a_smoke_training_learns_and_translates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     smoke = smoke_training(tmp_path, ["run.threads=1", "run.device=cpu", "training.precision=fp32"])
     assert smoke.last_loss < 0.6 * smoke.first_loss
-    assert smoke.updates > 20 and smoke.seconds > 0
+    assert smoke.updates > 20
     assert smoke.source and smoke.translation
     assert capsys.readouterr() == ("", "")
 

@@ -36,7 +36,9 @@ def test_overrides_are_obeyed(output: Callable[..., str], tiny_run: Path, tiny_p
     for line in output("score", tiny_run, *files, "decoding.gnmt_length_penalty=0").splitlines():
         score, log_prob, _ = line.split("\t")
         assert score == log_prob
-    assert output("score", tiny_run, *files, "decoding.checkpoint=20") != output("score", tiny_run, *files)
+    of_checkpoint = output("score", tiny_run / "checkpoints" / "00000020", *files)
+    assert output("score", tiny_run, *files, "decoding.checkpoint=20") == of_checkpoint
+    assert output("score", tiny_run, *files) != of_checkpoint
 
 
 def test_refusals(refusal: Callable[..., str], tiny_run: Path, tiny_project: Path) -> None:

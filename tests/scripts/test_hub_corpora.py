@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +154,9 @@ def assert_names_the_manual_route(capsys: pytest.CaptureFixture[str], name: str,
 def test_a_hub_out_of_reach_is_told_at_once(
     name: str, silent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Before the library is asked, which would try again and again for minutes."""
     monkeypatch.setattr(hub, "PROBE_LIMIT_S", 0.3)
+    monkeypatch.setattr(hub.HubSource, "load", lambda *_: pytest.fail("the library was asked"))
     monkeypatch.setenv("NO_PROXY", "*")
     for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
         monkeypatch.delenv(variable, raising=False)
@@ -164,8 +165,6 @@ def test_a_hub_out_of_reach_is_told_at_once(
         if not silent:
             server.close()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
-        started = time.monotonic()
         assert get_corpus.main([name, str(tmp_path)]) == 2
-    assert time.monotonic() - started < 3
     assert_names_the_manual_route(capsys, name, "no answer within" if silent else "refused")
     assert list(tmp_path.iterdir()) == []

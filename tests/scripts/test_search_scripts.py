@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from transformer import load
+from transformer.evaluation.metrics import corpus_bleu
+
 Script = Callable[..., tuple[int, str, str]]
 
 
@@ -15,7 +18,11 @@ def test_the_table_takes_its_place_in_the_page(script: Script, tiny_run: Path, t
     assert script("search_options", tiny_run, page, *only)[0] == 0
     text = page.read_text("utf-8")
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    assert "| beam 1 | `decoding.beam_size=1` | " in text and "| repetition guard 3 | " in text and "tok:13a" in text
+    sources, references = ((tiny_run.parent / f"test.{side}").read_text("utf-8").splitlines() for side in ("de", "en"))
+    found = load(tiny_run, "decoding.beam_size=1").translate(sources)
+    figures = f"{corpus_bleu(found, references, 'en').value:.2f} | {len(' '.join(found).split()) / len(found):.2f}"
+    assert f"| beam 1 | `decoding.beam_size=1` | {figures} | " in text
+    assert "| repetition guard 3 | " in text and "tok:13a" in text
     page.write_text("nothing\n", "utf-8")
     code, _, err = script("search_options", tiny_run, page)
     assert code == 2 and "needs one line" in err
