@@ -30,7 +30,7 @@ Kind = TypeVar("Kind", bound=Section)
 # Options of earlier versions, and why they went. The configs of older runs still hold them: there they are passed over
 # whatever their value, elsewhere only where they are empty.
 _REMOVED_OPTIONS: Mapping[tuple[str, str], str] = {
-    ("training", "noise_scale_every"): "the gradient noise scale never decided anything here",
+    ("training", "noise_scale_every"): "its figure, the gradient noise scale, never decided anything",
 }
 
 # where pydantic speaks of Python

@@ -107,6 +107,7 @@ class Updater:
         return outcome
 
     def attempts(self, update: Update, number: int, learning_rate: float) -> UpdateOutcome:
+        """As `__call__`, but for the average."""
         outcome = UpdateOutcome()
         while True:
             halvings = max(0, outcome.out_of_memory - 1)  # at first repeat it as it was: freed memory may suffice
