@@ -16,7 +16,7 @@ import torch
 from transformer.config import Config, load_config
 from transformer.data.tokenizer import PAD, Tokenizer, with_own_models
 from transformer.model.build import build_model
-from transformer.model.summary import costs, weights
+from transformer.model.inspection.summary import costs, weights
 from transformer.run.directory import RunDirectory
 from transformer.runtime.memory import bytes_in_words
 

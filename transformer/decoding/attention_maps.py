@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from transformer.data.batch import collate
-from transformer.model.attention import Attention, recorded_attention
+from transformer.model.attention import Attention
+from transformer.model.inspection.attention_record import AttentionRecord
 from transformer.model.transformer import Transformer
 
 _MODULE = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(self|cross)_attention")
@@ -37,9 +38,10 @@ def attention_maps(model: Transformer, source_ids: Sequence[int], target_ids: Se
         before the last.
     """
     batch = collate([source_ids], [target_ids]).to(model.device)
-    with recorded_attention(model) as recorded:
-        model(batch.source_ids, batch.decoder_input_ids)
-    return {map_name(name): weights[0][0].float().cpu() for name, weights in recorded.items()}
+    record = AttentionRecord()
+    encoder_output = model.encode(batch.source_ids, record=record)
+    model.decode(batch.decoder_input_ids, encoder_output, record=record)
+    return {name: weights[0].float().cpu() for name, (weights,) in record.maps.items()}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from transformer.model.speed.packed import Packed
 from transformer.model.transformer import Transformer
 from transformer.runtime.device import autocast
 from transformer.training.linear_cross_entropy import linear_cross_entropy
@@ -44,13 +45,16 @@ class Objective(nn.Module):
         if self.r_drop:  # each sentence twice, (2B, S) and (2B, T)
             source_ids, decoder_input_ids = source_ids.repeat(2, 1), decoder_input_ids.repeat(2, 1)
             num_source_tokens, num_target_tokens = 2 * num_source_tokens, 2 * num_target_tokens
+        pad_id = self.model.pad_id
+        source_layout = Packed(source_ids != pad_id, num_source_tokens)
+        target_layout = Packed(decoder_input_ids != pad_id, num_target_tokens)
         with autocast(self.model.device, self.precision):
-            hidden = self.model.decode_packed(
-                source_ids, decoder_input_ids, num_source_tokens, num_target_tokens
-            )  # (n, D)
+            encoder_output = self.model.encode(source_ids, layout=source_layout)
+            hidden = self.model.decode(decoder_input_ids, encoder_output, layout=target_layout)  # (m, D)
+        hidden = hidden[:num_target_tokens]  # (n, D): the rows after the tokens stand for padding
         # on a GPU autocast leaves the last norm in fp32, and the largest product would be fp32 with it
         hidden = hidden.to(self.precision)
-        weight, pad_id = self.model.output.weight, self.model.pad_id
+        weight = self.model.output.weight
         if self.r_drop:
             return r_drop_cross_entropy(hidden, weight, labels, self.label_smoothing, self.r_drop, pad_id)
         return linear_cross_entropy(hidden, weight, labels, self.label_smoothing, pad_id)

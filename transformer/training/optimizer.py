@@ -11,7 +11,7 @@ from torch import nn
 
 from transformer.config import TrainingSection
 from transformer.errors import UserError
-from transformer.model.stack import Stack
+from transformer.model.encoder import Stack
 
 
 def build_optimizer(model: nn.Module, options: TrainingSection) -> torch.optim.Optimizer:

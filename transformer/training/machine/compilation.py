@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from transformer.model.stack import Stack
+from transformer.model.encoder import Stack
 
 
 def compile_layers(model: nn.Module, device: torch.device, warn: Callable[[str], None]) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from transformer.model.layout import true_first
+from transformer.model.speed.packed import true_first
 from transformer.training.loss import LossSums
 
 _CHUNK_LOGITS = 2**22  # of each pass, see `linear_cross_entropy`

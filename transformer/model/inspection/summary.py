@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from transformer.model.cache import RecurrentCache
+from transformer.model.cache import SelfAttentionCache
 from transformer.model.transformer import Transformer
+from transformer.model.variants.recurrent_cache import RecurrentCache
 
 Result = TypeVar("Result")
 
@@ -86,8 +87,9 @@ def costs(model: Transformer) -> Costs:
     cache = model.new_cache()
     model.decode(ids[:, :1], encoded, cache)
     of_source = sum(_numel(layer.cross_attention.keys, layer.cross_attention.values) for layer in cache.layers)
-    recurrent = [layer.self_attention for layer in cache.layers if isinstance(layer.self_attention, RecurrentCache)]
-    attentive = [layer.self_attention for layer in cache.layers if not isinstance(layer.self_attention, RecurrentCache)]
+    own = [layer.self_attention for layer in cache.layers]
+    recurrent = [kept for kept in own if isinstance(kept, RecurrentCache)]
+    attentive = [kept for kept in own if isinstance(kept, SelfAttentionCache)]
     return Costs(
         source_flops / length,
         target_flops / length,
