@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from transformer.config import ModelSection, load_config
 from transformer.model.build import build_model
-from transformer.model.summary import costs, weights
+from transformer.model.inspection.summary import costs, weights
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHAPE = {"d_model": 16, "d_ff": 24, "num_heads": 4, "num_encoder_layers": 2, "num_decoder_layers": 3}

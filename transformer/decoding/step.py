@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from transformer.decoding.speed.shortlist import BatchShortlist
+from transformer.model.inspection.attention_record import AttentionRecord
 from transformer.model.transformer import Transformer
 
 
@@ -73,11 +74,13 @@ class ModelStep:
         self.ids = None if shortlist is None else shortlist.ids
         self.output = model.output if shortlist is None else model.output.select(shortlist.ids)
 
-    def __call__(self, token_ids: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """See `StepFunction`."""
+    def __call__(
+        self, token_ids: Tensor, state: ModelState, record: AttentionRecord | None = None
+    ) -> tuple[Tensor, ModelState]:
+        """See `StepFunction`; the record takes the step's attention weights."""
         if self.ids is not None:
             token_ids = self.ids[token_ids]
-        hidden = self.model.decode(token_ids, state.encoder_output, state.cache)  # (N, 1, D)
+        hidden = self.model.decode(token_ids, state.encoder_output, state.cache, record=record)  # (N, 1, D)
         logits = self.output(hidden[:, -1]).float()  # (N, V)
         if state.shortlist is not None:
             allowed = state.shortlist.allowed[:, None]  # (B, 1, V')

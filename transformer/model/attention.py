@@ -1,118 +1,124 @@
 """Multi-head attention (Vaswani et al. 2017, section 3.2.2): of a sequence to itself, and of the target to the source.
 
-B batch, T queries, S keys, D d_model, H heads, K = D/H head dimension; in cached decoding the T queries are R beams.
-Packed sequences have m rows.
+B batch, T queries, S keys, D d_model, H heads, K = D/H head dimension; in cached decoding the T queries are the beams
+of a sentence. … is B, T or packed rows m; where the kernel takes packed rows, the heads are (m, H, K).
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from transformer.model.attention_kernels import (
-    AttentionKernel,
-    attention_weights,
-    fastest,
-    has_variable_length,
-    variable_length,
-)
+from transformer.model.attention_kernels import REFERENCE, AttentionKernel, attention_weights
 from transformer.model.cache import CrossAttentionCache, SelfAttentionCache
-from transformer.model.context import AttentionContext
-from transformer.model.dropout import Dropout
-from transformer.model.layout import PADDED, Layout, Packed
-from transformer.model.linear import StackedLinear
-from transformer.model.positions.rotary import unturned
+from transformer.model.layers import Layer, Linear
+from transformer.model.layout import HeadLayout
+from transformer.model.masks import AttentionContext
+from transformer.model.positions import Turn
+from transformer.model.residual import MakeNorm
+from transformer.model.speed.dropout import Dropout
 
-Split = Callable[[Tensor, int, int], tuple[Tensor, ...]]
 
-
-class Attention(nn.Module):
-    """What both kinds share: the output projection, the kernel, and the heads.
-
-    Args:
-        d_model: width D.
-        num_heads: H; divides D.
-        kernel: how attention is computed, see `attention_kernels`.
+@dataclass(frozen=True)
+class AttentionOptions:
+    """What the attentions of a model have in common.
 
     Attributes:
-        weight_dropout: on the weights, in training.
-        query_norm, key_norm: of each head.
+        d_model: width D.
+        num_heads: H; divides D.
+        kernel: how attention is computed.
+        dropout: probability, on the weights; where it is not 0, training uses the readable formula.
+        make_head_norm: makes the norm of each head's queries and keys (Henry et al. 2020); None: they have none.
     """
 
-    def __init__(self, d_model: int, num_heads: int, kernel: AttentionKernel) -> None:
-        super().__init__()
-        if d_model % num_heads:
-            raise ValueError(f"d_model {d_model} is not divisible by num_heads {num_heads}")
-        self.num_heads = num_heads
-        self.kernel = kernel
-        self.output = nn.Linear(d_model, d_model)
-        self.weight_dropout = Dropout(0.0)
-        self.query_norm: nn.Module = nn.Identity()
-        self.key_norm: nn.Module = nn.Identity()
+    d_model: int
+    num_heads: int
+    kernel: AttentionKernel = REFERENCE
+    dropout: float = 0.0
+    make_head_norm: MakeNorm | None = None
 
-    def takes_rows(self, projected: Tensor) -> bool:
-        """Whether packed sentences need not be laid side by side."""
-        return self.kernel is fastest and has_variable_length(projected) and not self.drops_weights
+    def __post_init__(self) -> None:
+        if self.d_model % self.num_heads:
+            raise ValueError(f"d_model {self.d_model} is not divisible by num_heads {self.num_heads}")
 
     @property
-    def drops_weights(self) -> bool:
-        return self.training and self.weight_dropout.p > 0
+    def head_dimension(self) -> int:
+        """K."""
+        return self.d_model // self.num_heads
 
-    def weigh(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """(B, H, T, K), (B, H, S, K), (B, H, S, K) → (B, H, T, K)."""
-        if self.drops_weights:
-            return self.weight_dropout(attention_weights(query, key, mask)).to(value.dtype) @ value  # type: ignore[no-any-return]
-        return self.kernel(query, key, value, mask)
+    def head_norm(self) -> nn.Module:
+        """A new norm, for queries or for keys."""
+        return nn.Identity() if self.make_head_norm is None else self.make_head_norm(self.head_dimension)
+
+
+class Attention(Layer):
+    """What self-attention and cross-attention share: the heads' norms, the weighted sum and the output projection."""
+
+    def __init__(self, options: AttentionOptions) -> None:
+        super().__init__()
+        self.num_heads = options.num_heads
+        self.kernel = options.kernel
+        self.output = Linear(options.d_model, options.d_model)
+        self.weight_dropout = Dropout(options.dropout)
+        self.query_norm = options.head_norm()
+        self.key_norm = options.head_norm()
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, context: AttentionContext) -> Tensor:
+        """softmax(QKᵀ / √K) V: (B, H, T, K), (B, H, S, K), (B, H, S, K) → (B, H, T, K)."""
+        if not self.needs_weights(context):
+            return self.kernel(query, key, value, context.packed or context.mask)
+        weights = attention_weights(query, key, context.mask)  # (B, H, T, S)
+        if context.record is not None:
+            context.record(weights)
+        return self.weight_dropout(weights).to(value.dtype) @ value
+
+    def needs_weights(self, context: AttentionContext) -> bool:
+        """Whether some weights are dropped or all are recorded; kernels return weighted sums alone."""
+        return context.record is not None or (self.training and self.weight_dropout.p > 0)
+
+    def in_layout_of_kernel(self, context: AttentionContext, projected: Tensor) -> AttentionContext:
+        """The context, in packed rows where sentences are packed and the kernel takes such projections."""
+        if self.needs_weights(context) or not self.kernel.takes_packed_rows(projected):
+            return context
+        return context.in_packed_rows() or context
 
 
 class SelfAttention(Attention):
     """A sequence attends to itself; Q, K and V come from one product.
 
     Args:
-        d_model, num_heads, kernel: see `Attention`.
-        causal: a position sees no later one, as the mask says too.
-
-    Attributes:
-        turn: what rotary positions do to the heads of queries and keys; others leave them as they are.
+        options: see `AttentionOptions`.
+        turn: positions that turn queries and keys; None: nothing turns them.
     """
 
-    def __init__(self, d_model: int, num_heads: int, kernel: AttentionKernel, causal: bool = False) -> None:
-        super().__init__(d_model, num_heads, kernel)
-        self.causal = causal
-        self.query_key_value = StackedLinear(d_model, 3 * [d_model])
-        self.turn: Callable[[Tensor, Tensor], Tensor] = unturned
+    def __init__(self, options: AttentionOptions, turn: Turn | None = None) -> None:
+        super().__init__(options)
+        self.query_key_value = Linear(options.d_model, *3 * [options.d_model])
+        self.turn = turn
 
-    def forward(
-        self, x: Tensor, context: AttentionContext, cache: SelfAttentionCache | None = None, layout: Layout = PADDED
-    ) -> Tensor:
-        """(B, T, D) → (B, T, D); with a cache, x holds the newest token of each beam, (B, R, D), and the context says
-        which of all keys are its own past."""
+    def forward(self, x: Tensor, context: AttentionContext, cache: SelfAttentionCache | None = None) -> Tensor:
+        """(…, D) → (…, D); with a cache, x is the newest token of each beam, (B, R, D)."""
         projected = self.query_key_value(x)  # (…, 3·D)
-        if isinstance(layout, Packed) and self.takes_rows(projected):
-            query, key, value = self.heads(projected, layout.split_rows, layout.positions)  # each (m, H, K)
-            attended = variable_length(query, key, value, layout.runs, layout.runs, self.causal)  # (m, H, K)
-            return self.output(attended.flatten(1))  # type: ignore[no-any-return]
-        query, key, value = self.heads(projected, layout.split_heads, context.query_positions)  # each (B, H, T, K)
+        context = self.in_layout_of_kernel(context, projected)
+        query, key, value = self.heads(projected, context)  # each (B, H, T, K)
         if cache is not None:
-            key, value = cache.append(key, value)
-        return self.output(layout.merge_heads(self.attend(query, key, value, context)))  # type: ignore[no-any-return]
+            key, value = cache.append(key, value)  # each (B, H, S, K)
+        attended = self.attend(query, key, value, context)  # (B, H, T, K)
+        return self.output(context.layout.merge_heads(attended))
 
-    def heads(self, projected: Tensor, split: Split, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The heads of queries, keys and values, turned to their positions."""
-        query, key, value = self.split(projected, split)
-        # under autocast norms are fp32 on a GPU, and kernels want one type
+    def heads(self, projected: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor, Tensor]:
+        """The heads (B, H, T, K) of queries, keys and values, normed and turned to their positions."""
+        query, key, value = self.split(projected, context.layout)
+        # under autocast norms are fp32 on a GPU, and kernels want one dtype
         query, key = self.query_norm(query).to(value.dtype), self.key_norm(key).to(value.dtype)
-        return self.turn(query, positions), self.turn(key, positions), value
+        if self.turn is not None:
+            query, key = (self.turn(heads, context.query_positions) for heads in (query, key))
+        return query, key, value
 
-    def split(self, projected: Tensor, split: Split) -> tuple[Tensor, ...]:
-        """The heads of queries, keys and values."""
-        return split(projected, 3, self.num_heads)
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, context: AttentionContext) -> Tensor:
-        """(B, H, T, K), (B, H, S, K), (B, H, S, K) → (B, H, T, K)."""
-        return self.weigh(query, key, value, context.mask)
+    def split(self, projected: Tensor, layout: HeadLayout) -> tuple[Tensor, ...]:
+        """(…, 3·D) → the heads (B, H, T, K) of queries, keys and values."""
+        return layout.split_heads(projected, 3, self.num_heads)
 
     def new_cache(self) -> SelfAttentionCache:
         """What decoding token by token keeps."""
@@ -122,72 +128,32 @@ class SelfAttention(Attention):
 class CrossAttention(Attention):
     """The target attends to the encoder's output; K and V come from one product."""
 
-    def __init__(self, d_model: int, num_heads: int, kernel: AttentionKernel) -> None:
-        super().__init__(d_model, num_heads, kernel)
-        self.query = nn.Linear(d_model, d_model)
-        self.key_value = StackedLinear(d_model, 2 * [d_model])
+    def __init__(self, options: AttentionOptions) -> None:
+        super().__init__(options)
+        self.query = Linear(options.d_model, options.d_model)
+        self.key_value = Linear(options.d_model, *2 * [options.d_model])
 
     def forward(
-        self,
-        x: Tensor,
-        memory: Tensor,
-        mask: Tensor,
-        cache: CrossAttentionCache | None = None,
-        layout: Layout = PADDED,
-        memory_layout: Layout = PADDED,
+        self, x: Tensor, memory: Tensor, context: AttentionContext, cache: CrossAttentionCache | None = None
     ) -> Tensor:
-        """Queries (B, T, D), memory (B, S, D), mask (B, 1, 1, S) → (B, T, D); rows (m, D) where packed."""
+        """Target (…, D) and source (…, D) → (…, D)."""
         projected = self.query(x)  # (…, D)
-        if isinstance(layout, Packed) and isinstance(memory_layout, Packed) and self.takes_rows(projected):
-            key, value = self.split(self.key_value(memory), memory_layout.split_rows)  # each (m', H, K)
-            query = self.query_norm(layout.split_rows(projected, 1, self.num_heads)[0]).to(value.dtype)  # (m, H, K)
-            attended = variable_length(query, key, value, layout.runs, memory_layout.runs, causal=False)  # (m, H, K)
-            return self.output(attended.flatten(1))  # type: ignore[no-any-return]
-        key, value = self._keys_values(memory, cache, memory_layout)  # (B, H, S, K)
-        query = self.query_norm(layout.split_heads(projected, 1, self.num_heads)[0]).to(value.dtype)  # (B, H, T, K)
-        return self.output(layout.merge_heads(self.attend(query, key, value, mask)))  # type: ignore[no-any-return]
+        context = self.in_layout_of_kernel(context, projected)
+        key, value = self.keys_and_values(memory, context.memory_layout, cache)  # each (B, H, S, K)
+        (query,) = context.layout.split_heads(projected, 1, self.num_heads)  # (B, H, T, K)
+        attended = self.attend(self.query_norm(query).to(value.dtype), key, value, context)  # (B, H, T, K)
+        return self.output(context.layout.merge_heads(attended))
 
-    def split(self, projected: Tensor, split: Split) -> tuple[Tensor, Tensor]:
-        """The heads of keys and values."""
-        key, value = split(projected, 2, self.num_heads)
-        return self.key_norm(key).to(value.dtype), value
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """(B, H, T, K), (B, H, S, K), (B, H, S, K) → (B, H, T, K)."""
-        return self.weigh(query, key, value, mask)
-
-    def _keys_values(self, memory: Tensor, cache: CrossAttentionCache | None, layout: Layout) -> tuple[Tensor, Tensor]:
+    def keys_and_values(
+        self, memory: Tensor, layout: HeadLayout, cache: CrossAttentionCache | None
+    ) -> tuple[Tensor, Tensor]:
+        """Source (…, D) → the heads (B, H, S, K) of keys and values, from the cache where it has them."""
         if cache is not None and cache.keys is not None and cache.values is not None:
             return cache.keys, cache.values
-        key, value = self.split(self.key_value(memory), layout.split_heads)  # each (B, H, S, K)
+        key, value = self.split(self.key_value(memory), layout)
+        key = self.key_norm(key).to(value.dtype)
         return (key, value) if cache is None else cache.set(key, value)
 
-
-@contextlib.contextmanager
-def recorded_attention(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
-    """While the context is open, collect the attention weights of every forward.
-
-    Yields:
-        `{module name: [(B,H,T,S) of each call]}`, e.g. `decoder.layers.0.cross_attention`, computed by the readable
-        formula whichever kernel is in use. While a search runs, the T queries of a step are its R beams, the keys of
-        self-attention are those of all its beams (see `cache`), and S counts the source's padding.
-    """
-    recorded: dict[str, list[Tensor]] = {}
-    modules = {name: module for name, module in model.named_modules() if isinstance(module, Attention)}
-    kernels = {name: module.kernel for name, module in modules.items()}
-
-    def recording(name: str) -> AttentionKernel:
-        def kernel(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-            weights = attention_weights(query, key, mask)
-            recorded.setdefault(name, []).append(weights.detach())
-            return weights.to(value.dtype) @ value
-
-        return kernel
-
-    try:
-        for name, module in modules.items():
-            module.kernel = recording(name)
-        yield recorded
-    finally:
-        for name, module in modules.items():
-            module.kernel = kernels[name]
+    def split(self, projected: Tensor, layout: HeadLayout) -> tuple[Tensor, ...]:
+        """(…, 2·D) → the heads (B, H, S, K) of keys and values."""
+        return layout.split_heads(projected, 2, self.num_heads)

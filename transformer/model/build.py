@@ -1,9 +1,12 @@
-"""From the config's model section to a model: the only file of the room that reads the config."""
+"""From the config's model section to a model. No other file of `model` reads the config.
+
+The dictionaries hold what an option can name: to add a kind, write its file and add a line here.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
@@ -11,62 +14,79 @@ from torch import nn
 
 from transformer.config import ModelSection
 from transformer.errors import UserError
-from transformer.model.attention import CrossAttention, SelfAttention
-from transformer.model.attention_kernels import KERNELS, AttentionKernel, fastest_with_mask
+from transformer.model.attention import AttentionOptions, CrossAttention, SelfAttention
+from transformer.model.attention_kernels import KERNELS
 from transformer.model.decoder import Decoder, DecoderLayer, TargetAttention
-from transformer.model.dropout import Dropout
 from transformer.model.embedding import OutputProjection, TokenEmbedding
 from transformer.model.encoder import Encoder, EncoderLayer
-from transformer.model.feed_forward import ACTIVATIONS, GATES, FeedForward, GatedFeedForward
-from transformer.model.initialise import initialise
-from transformer.model.normalization import NORMS
+from transformer.model.feed_forward import ACTIVATIONS, FeedForward
+from transformer.model.layers import DrawsInitialWeights
+from transformer.model.positions import AddedPositions, ScoreBias, Turn
 from transformer.model.positions.alibi import AlibiBias
 from transformer.model.positions.learned import LearnedPositions
 from transformer.model.positions.rotary import RotaryPositions
 from transformer.model.positions.shaw import ShawSelfAttention
 from transformer.model.positions.sinusoidal import SinusoidalPositions
 from transformer.model.positions.t5_bias import T5Bias
-from transformer.model.residual import RESIDUALS, PostNorm, deep_norm_alpha_and_beta, ends_unnormalised
+from transformer.model.residual import NORMS, PostNorm, PreNorm, Residual
 from transformer.model.transformer import Transformer
 from transformer.model.variants.average_attention import AverageAttention
+from transformer.model.variants.deep_norm import DeepNorm, alpha_and_beta, shrink_initial_weights
+from transformer.model.variants.gated_feed_forward import GATES, GatedFeedForward
 from transformer.model.variants.grouped_query import GroupedCrossAttention, GroupedSelfAttention
 from transformer.model.variants.recurrent_unit import SimplerSimpleRecurrentUnit
+from transformer.model.variants.sandwich_norm import SandwichNorm
 
 # options, source and target vocabulary, id of the padding → a model with its initial weights
 ModelBuilder = Callable[[ModelSection, int, int, int], Transformer]
-AnyStack = TypeVar("AnyStack", Encoder, Decoder)
-AnyAttention = TypeVar("AnyAttention", SelfAttention, CrossAttention)
+Part = TypeVar("Part")
 
-# positions that self-attention's mask or scores carry: kernels without one cannot serve them
-_IN_SCORES = {"shaw_keys", "shaw_keys_values", "t5_bias", "alibi"}
+# `model.positions`: each scheme fills one of three slots or is a self-attention of its own; `none` fills no slot
+ADDED_TO_EMBEDDINGS: dict[str, Callable[[ModelSection], AddedPositions]] = {
+    "sinusoidal": lambda o: SinusoidalPositions(o.d_model),
+    "learned": lambda o: LearnedPositions(o.max_positions, o.d_model),
+}
+TURNING_QUERIES_AND_KEYS: dict[str, Callable[[ModelSection], Turn]] = {
+    "rotary": lambda o: RotaryPositions(o.d_model // o.num_heads),
+}
+ADDED_TO_SCORES: dict[str, Callable[[ModelSection, bool], ScoreBias]] = {
+    "t5_bias": lambda o, bidirectional: T5Bias(o.num_heads, bidirectional),
+    "alibi": lambda o, bidirectional: AlibiBias(o.num_heads),
+}
+SELF_ATTENTIONS: dict[str, Callable[[ModelSection, AttentionOptions], SelfAttention]] = {
+    "shaw_keys": lambda o, attention: ShawSelfAttention(attention, o.shaw_distance),
+    "shaw_keys_values": lambda o, attention: ShawSelfAttention(attention, o.shaw_distance, on_values=True),
+}
+# `model.decoder_self_attention`
+TARGET_ATTENTIONS: dict[str, Callable[[ModelSection], TargetAttention]] = {
+    "attention": lambda o: _self_attention(o),
+    "average": lambda o: AverageAttention(o.d_model, _feed_forward(o)),
+    "ssru": lambda o: SimplerSimpleRecurrentUnit(o.d_model),
+}
+# `model.norm`
+RESIDUALS: dict[str, type[Residual]] = {"post": PostNorm, "pre": PreNorm, "sandwich": SandwichNorm, "deep": DeepNorm}
 
 
 def build_model(options: ModelSection, source_vocab_size: int, target_vocab_size: int, pad_id: int) -> Transformer:
-    """Build the model and initialise it from PyTorch's random generator.
+    """Build the model and draw its initial weights from PyTorch's random generator.
 
     Args:
-        options: the model's shape.
-        source_vocab_size, target_vocab_size: V of each side; equal where the embeddings are tied three ways.
+        options: the config's model section.
+        source_vocab_size, target_vocab_size: V of each side; the same number for `tied_embeddings: three_way`.
         pad_id: id of the padding.
     """
     model = _assemble(options, source_vocab_size, target_vocab_size, pad_id)
-    gains = deep_norm_alpha_and_beta(options.num_encoder_layers, options.num_decoder_layers)
-    deep = options.norm == "deep"
-    initialise(model, *((gains[stack][1] if deep else 1.0) for stack in ("encoder", "decoder")))
+    for module in model.modules():
+        if isinstance(module, DrawsInitialWeights):
+            module.draw_initial_weights()
+    if options.norm == "deep":
+        for name, (_, beta) in alpha_and_beta(options.num_encoder_layers, options.num_decoder_layers).items():
+            shrink_initial_weights(model.get_submodule(name), beta)
+    # N(0, 1/D), so that their variance is 1 after scaling by √D; the paper leaves the initial weights open
+    weights = [model.source_embedding.weight, model.target_embedding.weight, model.output.weight]
+    for embedding in {id(weight): weight for weight in weights}.values():
+        nn.init.normal_(embedding, std=embedding.shape[1] ** -0.5)
     return model
-
-
-def _assemble(options: ModelSection, source_vocab_size: int, target_vocab_size: int, pad_id: int) -> Transformer:
-    """The model with whatever weights its modules begin with."""
-    source, target, output = _embedding_weights(options, source_vocab_size, target_vocab_size)
-    return Transformer(
-        encoder=_encoder(options),
-        decoder=_decoder(options),
-        source_embedding=TokenEmbedding(source, options.dropout, _added_positions(options)),
-        target_embedding=TokenEmbedding(target, options.dropout, _added_positions(options)),
-        output=OutputProjection(output),
-        pad_id=pad_id,
-    )
 
 
 def model_shapes(
@@ -83,82 +103,69 @@ def model_shapes(
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 
+def _assemble(options: ModelSection, source_vocab_size: int, target_vocab_size: int, pad_id: int) -> Transformer:
+    """The model with the weights that PyTorch gives its modules."""
+    source, target, output = _embedding_weights(options, source_vocab_size, target_vocab_size)
+    return Transformer(
+        encoder=_encoder(options),
+        decoder=_decoder(options),
+        source_embedding=TokenEmbedding(source, options.dropout, _of_positions(ADDED_TO_EMBEDDINGS, options)),
+        target_embedding=TokenEmbedding(target, options.dropout, _of_positions(ADDED_TO_EMBEDDINGS, options)),
+        output=OutputProjection(output),
+        pad_id=pad_id,
+    )
+
+
 def _encoder(o: ModelSection) -> Encoder:
     make_residual = _residual(o, "encoder")
-    layers = [
-        EncoderLayer(_self_attention(o, causal=False), _feed_forward(o), make_residual(), make_residual())
-        for _ in range(o.num_encoder_layers)
-    ]
-    return _finished(Encoder(layers, _final_norm(o)), o, bidirectional=True)
+    layers = [EncoderLayer(_self_attention(o), _feed_forward(o), make_residual) for _ in range(o.num_encoder_layers)]
+    return Encoder(layers, _final_norm(o), o.layer_drop, _score_bias(o, bidirectional=True))
 
 
 def _decoder(o: ModelSection) -> Decoder:
-    make_residual = _residual(o, "decoder")
-    in_place_of_attention: dict[str, Callable[[], TargetAttention]] = {
-        "attention": lambda: _self_attention(o, causal=True),
-        "average": lambda: AverageAttention(o.d_model, _feed_forward(o)),
-        "ssru": lambda: SimplerSimpleRecurrentUnit(o.d_model),
-    }
+    target_attention, make_residual = TARGET_ATTENTIONS[o.decoder_self_attention], _residual(o, "decoder")
     layers = [
-        DecoderLayer(
-            in_place_of_attention[o.decoder_self_attention](),
-            _cross_attention(o),
-            _feed_forward(o),
-            make_residual(),
-            make_residual(),
-            make_residual(),
-        )
+        DecoderLayer(target_attention(o), _cross_attention(o), _feed_forward(o), make_residual)
         for _ in range(o.num_decoder_layers)
     ]
-    return _finished(Decoder(layers, _final_norm(o)), o, bidirectional=False)
+    bias = _score_bias(o, bidirectional=False) if o.decoder_self_attention == "attention" else None
+    return Decoder(layers, _final_norm(o), o.layer_drop, bias)
 
 
-def _finished(stack: AnyStack, o: ModelSection, bidirectional: bool) -> AnyStack:
-    """The stack with what concerns all of its layers."""
-    stack.layer_drop = o.layer_drop
-    if not bidirectional and o.decoder_self_attention != "attention":
-        return stack
-    if o.positions == "t5_bias":
-        stack.score_bias = T5Bias(o.num_heads, bidirectional)
-    elif o.positions == "alibi":
-        stack.score_bias = AlibiBias(o.num_heads)
-    return stack
-
-
-def _self_attention(o: ModelSection, causal: bool) -> SelfAttention:
-    kinds: dict[str, Callable[..., SelfAttention]] = {
-        "shaw_keys": functools.partial(ShawSelfAttention, farthest=o.shaw_distance),
-        "shaw_keys_values": functools.partial(ShawSelfAttention, farthest=o.shaw_distance, on_values=True),
-    }
-    plain: Callable[..., SelfAttention] = SelfAttention
+def _self_attention(o: ModelSection) -> SelfAttention:
+    attention = _attention_options(o, in_scores=o.positions in ADDED_TO_SCORES or o.positions in SELF_ATTENTIONS)
+    if o.positions in SELF_ATTENTIONS:
+        return SELF_ATTENTIONS[o.positions](o, attention)
+    turn = _of_positions(TURNING_QUERIES_AND_KEYS, o)
     if o.key_value_heads != o.num_heads:
-        plain = functools.partial(GroupedSelfAttention, num_key_value_heads=o.key_value_heads)
-    attention = kinds.get(o.positions, plain)(o.d_model, o.num_heads, _kernel(o), causal=causal)
-    if o.positions == "rotary":
-        attention.turn = RotaryPositions(o.d_model // o.num_heads)
-    return _with_options(attention, o)
+        return GroupedSelfAttention(attention, o.key_value_heads, turn)
+    return SelfAttention(attention, turn)
 
 
 def _cross_attention(o: ModelSection) -> CrossAttention:
-    kernel = KERNELS[o.attention_kernel]
+    attention = _attention_options(o)
     if o.key_value_heads != o.num_heads:
-        return _with_options(GroupedCrossAttention(o.d_model, o.num_heads, kernel, o.key_value_heads), o)
-    return _with_options(CrossAttention(o.d_model, o.num_heads, kernel), o)
+        return GroupedCrossAttention(attention, o.key_value_heads)
+    return CrossAttention(attention)
 
 
-def _with_options(attention: AnyAttention, o: ModelSection) -> AnyAttention:
-    attention.weight_dropout = Dropout(o.attention_dropout)
-    if o.query_key_norm:
-        width = o.d_model // o.num_heads
-        attention.query_norm, attention.key_norm = NORMS[o.norm_kind](width), NORMS[o.norm_kind](width)
-    return attention
+def _attention_options(o: ModelSection, in_scores: bool = False) -> AttentionOptions:
+    """Options of one attention; `in_scores`: positions are added to its scores."""
+    kernel = KERNELS[o.attention_kernel]
+    if in_scores or o.key_value_heads != o.num_heads:
+        # packed rows have no mask that positions could be added to; grouped heads have not been tried with them
+        kernel = kernel.without_packed_rows()
+    make_head_norm = NORMS[o.norm_kind] if o.query_key_norm else None
+    return AttentionOptions(o.d_model, o.num_heads, kernel, o.attention_dropout, make_head_norm)
 
 
-def _kernel(o: ModelSection) -> AttentionKernel:
-    """Of self-attention."""
-    if o.attention_kernel == "auto" and o.positions in _IN_SCORES:
-        return fastest_with_mask
-    return KERNELS[o.attention_kernel]
+def _of_positions(slot: Mapping[str, Callable[[ModelSection], Part]], o: ModelSection) -> Part | None:
+    """What `model.positions` puts into a slot, if anything."""
+    return slot[o.positions](o) if o.positions in slot else None
+
+
+def _score_bias(o: ModelSection, bidirectional: bool) -> ScoreBias | None:
+    return ADDED_TO_SCORES[o.positions](o, bidirectional) if o.positions in ADDED_TO_SCORES else None
 
 
 def _feed_forward(o: ModelSection) -> FeedForward:
@@ -167,20 +174,17 @@ def _feed_forward(o: ModelSection) -> FeedForward:
     return FeedForward(o.d_model, o.d_ff, ACTIVATIONS[o.feed_forward], o.activation_dropout)
 
 
-def _residual(o: ModelSection, stack: str) -> Callable[[], PostNorm]:
-    alpha, _ = deep_norm_alpha_and_beta(o.num_encoder_layers, o.num_decoder_layers)[stack]
-    extra = {"alpha": alpha} if o.norm == "deep" else {}
-    return functools.partial(RESIDUALS[o.norm], o.d_model, o.dropout, NORMS[o.norm_kind], **extra)
+def _residual(o: ModelSection, stack: str) -> Callable[[], Residual]:
+    """How to make a residual connection of `encoder` or `decoder`."""
+    common = o.d_model, o.dropout, NORMS[o.norm_kind]
+    if o.norm == "deep":
+        alpha, _ = alpha_and_beta(o.num_encoder_layers, o.num_decoder_layers)[stack]
+        return functools.partial(DeepNorm, *common, alpha=alpha)
+    return functools.partial(RESIDUALS[o.norm], *common)
 
 
 def _final_norm(o: ModelSection) -> nn.Module:
-    return NORMS[o.norm_kind](o.d_model) if ends_unnormalised(o.norm) else nn.Identity()
-
-
-def _added_positions(o: ModelSection) -> nn.Module | None:
-    if o.positions == "sinusoidal":
-        return SinusoidalPositions(o.d_model)
-    return LearnedPositions(o.max_positions, o.d_model) if o.positions == "learned" else None
+    return NORMS[o.norm_kind](o.d_model) if RESIDUALS[o.norm].leaves_sums else nn.Identity()
 
 
 def _embedding_weights(

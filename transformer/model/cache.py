@@ -1,34 +1,41 @@
 """Keys and values that decoding keeps between steps.
 
 The R beams of a sentence are R queries over one set of keys: those that any of its beams ever wrote. A mask says which
-of them are a beam's own past, so that beams which change places move a few numbers, never the keys and values. The
-number of keys is rounded up, the mask hides the rest: products of few sizes come again, whose plans are ready then.
+of them are a beam's own past. When beams change places, a few numbers of the mask move, and never keys and values. The
+number of keys is rounded up, and the mask hides the rest: the products then have few sizes, whose plans are ready.
 
-B sentences, R beams a sentence (1 before the first step: all are the same), N = B·R rows, H heads, S source length,
-S' keys, the rest included, K head dimension.
+B sentences, R beams a sentence (1 before the first step, when all are the same), N = B·R rows, D d_model, H heads,
+S source length, S' keys with the rest, C room for keys, K head dimension.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from transformer.model.context import AttentionContext
-from transformer.model.masks import HIDDEN, additive
+from transformer.model.masks import HIDDEN, AttentionContext, additive
 
 _KEYS_MULTIPLE = 32
 
 
+class TargetCache(Protocol):
+    """What a decoder layer's self-attention, or what stands in its place, keeps of the tokens so far."""
+
+    def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
+        """Let each beam go on from one of the old rows (N',), and keep the given sentences (B',), or all."""
+
+
 @dataclass
 class SelfAttentionCache:
-    """Keys and values of the tokens so far, step after step, in buffers that grow by doubling.
+    """Keys and values of the tokens so far, in buffers that grow by doubling.
 
     Attributes:
         keys: (B,H,K,C), transposed as the product with the queries reads them.
         values: (B,H,C,K).
-        length: how many of the C are keys.
+        length: how many of the C places hold keys.
     """
 
     keys: Tensor | None = None
@@ -36,7 +43,7 @@ class SelfAttentionCache:
     length: int = 0
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the keys and values (B,H,R,K) of R new tokens and return those of all, zeros after them: (B,H,S',K)."""
+        """Add the keys and values (B,H,R,K) of R new tokens; return all of them, with zeros after them: (B,H,S',K)."""
         end = self.length + keys.shape[2]
         padded = _rounded(end)
         self.keys = _fit(self.keys, keys.transpose(2, 3), 3, padded)
@@ -47,35 +54,21 @@ class SelfAttentionCache:
         return self.keys[..., :padded].transpose(2, 3), self.values[:, :, :padded]
 
     def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
-        """Keep the given sentences (B',), in that order; None: all. Rows that change places are the mask's matter."""
+        """See `TargetCache.reorder`; beams that change places are the mask's matter."""
         if sentences is not None and self.keys is not None and self.values is not None:
             self.keys = self.keys.index_select(0, sentences)
             self.values = self.values.index_select(0, sentences)
 
 
 @dataclass
-class RecurrentCache:
-    """What a recurrent layer keeps of each row: (B, R, D)."""
-
-    state: Tensor | None = None
-
-    def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
-        """Let each row go on from one of the old rows (N',)."""
-        if self.state is not None:
-            num_sentences = len(self.state) if sentences is None else len(sentences)
-            state = self.state.flatten(0, 1).index_select(0, rows)  # (N', D)
-            self.state = state.view(num_sentences, -1, state.shape[1])  # (B', R, D)
-
-
-@dataclass
 class CrossAttentionCache:
-    """Keys and values (B,H,S,K) of the source, computed once a sentence and shared by its beams."""
+    """Keys and values (B,H,S,K) of the source, computed once for each sentence and shared by its beams."""
 
     keys: Tensor | None = None
     values: Tensor | None = None
 
     def set(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep them, laid out as each step reads them."""
+        """Keep them in the order in which each step reads them."""
         self.keys = keys.transpose(2, 3).contiguous().transpose(2, 3)
         self.values = values.contiguous()
         return self.keys, self.values
@@ -88,28 +81,28 @@ class CrossAttentionCache:
 
 @dataclass
 class LayerCache:
-    """What one decoder layer keeps."""
+    """What a decoder layer keeps."""
 
-    self_attention: SelfAttentionCache | RecurrentCache
+    self_attention: TargetCache
     cross_attention: CrossAttentionCache = field(default_factory=CrossAttentionCache)
 
 
 class DecoderCache:
     """What the decoder keeps: a `LayerCache` for each layer, and which keys are whose past.
 
-    Args:
-        layers: of the decoder, empty.
+    Attributes:
+        length: tokens of each beam.
     """
 
     def __init__(self, layers: list[LayerCache]) -> None:
         self.layers = layers
-        self.length = 0  # tokens a beam has
+        self.length = 0
         self._num_keys = 0
         self._key_positions: Tensor | None = None  # (C)
         self._mask: Tensor | None = None  # (B, R, C), additive: which keys are which beam's past
 
     def advance(self, newest: Tensor) -> AttentionContext:
-        """Count one token more, (B,R,D), and return what its self-attention must know of all keys, mask (B,1,R,S')."""
+        """Count the newest token of each beam, (B,R,D); return the context of its self-attention, mask (B,1,R,S')."""
         num_sentences, beams, _ = newest.shape
         start, end = self._num_keys, self._num_keys + beams
         padded = _rounded(end)
@@ -129,7 +122,7 @@ class DecoderCache:
         return AttentionContext(self._mask[:, None, :, :padded], positions[start:end], positions[:padded])
 
     def reorder(self, rows: Tensor, sentences: Tensor | None = None) -> None:
-        """Let each beam go on from one of the old rows (N',); keep only some sentences (B',) where they are given."""
+        """Let each beam go on from one of the old rows (N',), and keep the given sentences (B',), or all."""
         for layer in self.layers:
             layer.self_attention.reorder(rows, sentences)
             if sentences is not None:
@@ -140,17 +133,12 @@ class DecoderCache:
             self._mask = mask.view(num_sentences, -1, mask.shape[1])  # (B', R, C)
 
 
-def precise(x: Tensor) -> Tensor:
-    """At least fp32: what is summed over many steps."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
 def _rounded(num_keys: int) -> int:
     return -(-num_keys // _KEYS_MULTIPLE) * _KEYS_MULTIPLE
 
 
 def _fit(buffer: Tensor | None, new: Tensor, axis: int, needed: int) -> Tensor:
-    """A buffer with room for `needed` keys along an axis that holds those of the old buffer, and zeros."""
+    """A buffer with room for `needed` keys along an axis: those of the old buffer, then zeros."""
     if buffer is not None and buffer.shape[axis] >= needed:
         return buffer
     size = list(new.shape)

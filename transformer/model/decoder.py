@@ -1,36 +1,37 @@
 """The decoder (Vaswani et al. 2017, section 3.1): M layers of masked self-attention, cross-attention and feed-forward.
 
-B batch, T target length, S source length, D d_model; in cached decoding the T positions are the R beams of a sentence.
+B batch, T target length, S source length, D d_model; in cached decoding the T positions are the beams of a sentence.
+… is B, T on the target side, B, S on the source side, or packed rows m.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from transformer.model.attention import CrossAttention
-from transformer.model.cache import DecoderCache, LayerCache
-from transformer.model.context import AttentionContext
+from transformer.model.cache import DecoderCache, LayerCache, TargetCache
+from transformer.model.encoder import Stack
 from transformer.model.feed_forward import FeedForward
-from transformer.model.layout import PADDED, Layout
-from transformer.model.residual import PostNorm
-from transformer.model.stack import Stack
+from transformer.model.inspection.attention_record import AttentionRecord
+from transformer.model.layers import Layer
+from transformer.model.masks import AttentionContext
+from transformer.model.residual import Residual
 
 
 class TargetAttention(Protocol):
-    """Masked self-attention, or what stands in its place."""
+    """Masked self-attention, or what stands in its place (`variants`)."""
 
-    def __call__(
-        self, x: Tensor, context: AttentionContext, cache: Any | None = None, layout: Layout = PADDED
-    ) -> Tensor:
-        """(B, T, D) → (B, T, D), each position from those up to it."""
+    def __call__(self, x: Tensor, context: AttentionContext, cache: TargetCache | None = None) -> Tensor:
+        """(…, D) → (…, D); each position depends on those up to it."""
 
-    def new_cache(self) -> Any:
-        """What decoding token by token keeps."""
+    def new_cache(self) -> TargetCache:
+        """An empty cache for decoding token by token."""
 
 
-class DecoderLayer(nn.Module):
+class DecoderLayer(Layer):
     """Masked self-attention, cross-attention, feed-forward, each in its residual connection."""
 
     def __init__(
@@ -38,60 +39,57 @@ class DecoderLayer(nn.Module):
         self_attention: TargetAttention,
         cross_attention: CrossAttention,
         feed_forward: FeedForward,
-        self_attention_residual: PostNorm,
-        cross_attention_residual: PostNorm,
-        feed_forward_residual: PostNorm,
+        make_residual: Callable[[], Residual],
     ) -> None:
         super().__init__()
         self.self_attention = self_attention
         self.cross_attention = cross_attention
         self.feed_forward = feed_forward
-        self.self_attention_residual = self_attention_residual
-        self.cross_attention_residual = cross_attention_residual
-        self.feed_forward_residual = feed_forward_residual
+        self.self_attention_residual = make_residual()
+        self.cross_attention_residual = make_residual()
+        self.feed_forward_residual = make_residual()
 
     def forward(
         self,
         x: Tensor,
         context: AttentionContext,
         memory: Tensor,
-        source_mask: Tensor,
+        memory_context: AttentionContext,
         cache: LayerCache | None = None,
-        layout: Layout = PADDED,
-        source_layout: Layout = PADDED,
     ) -> Tensor:
-        """(B, T, D), mask (B, 1, 1, S), memory (B, S, D) → (B, T, D); rows (m, D) where packed."""
+        """Target (…, D) and encoder's output (…, D), each with its context → (…, D)."""
         own, cross = (cache.self_attention, cache.cross_attention) if cache is not None else (None, None)
-        x = self.self_attention_residual(x, lambda h: self.self_attention(h, context, own, layout))
-        x = self.cross_attention_residual(
-            x, lambda h: self.cross_attention(h, memory, source_mask, cross, layout, source_layout)
-        )
-        return self.feed_forward_residual(x, self.feed_forward)  # type: ignore[no-any-return]
+        x = self.self_attention_residual(x, lambda h: self.self_attention(h, context, own))
+        x = self.cross_attention_residual(x, lambda h: self.cross_attention(h, memory, memory_context, cross))
+        return self.feed_forward_residual(x, self.feed_forward)
 
     def new_cache(self) -> LayerCache:
-        """What decoding token by token keeps of this layer."""
+        """An empty cache for decoding token by token."""
         return LayerCache(self.self_attention.new_cache())
 
 
 class Decoder(Stack):
-    """The stack of layers."""
+    """The stack of decoder layers."""
 
     def forward(
         self,
         x: Tensor,
         context: AttentionContext,
         memory: Tensor,
-        source_mask: Tensor,
+        memory_context: AttentionContext,
         cache: DecoderCache | None = None,
-        layout: Layout = PADDED,
-        source_layout: Layout = PADDED,
+        record: AttentionRecord | None = None,
     ) -> Tensor:
-        """(B, T, D), mask (B, 1, 1, S), memory (B, S, D) → (B, T, D); rows (m, D) where packed."""
+        """Target (…, D) and encoder's output (…, D), each with its context → (…, D).
+
+        The masks are (1, 1, T, T), or with a cache one over its keys, and (B, 1, 1, S).
+        """
         context = self.positioned(context)
         for number, layer in self.kept_layers():
-            layer_cache = None if cache is None else cache.layers[number]
-            x = layer(x, context, memory, source_mask, layer_cache, layout, source_layout)
-        return self.norm(x)  # type: ignore[no-any-return]
+            own = context.recorded(record, f"decoder.{number}")
+            cross = memory_context.recorded(record, f"cross.{number}")
+            x = layer(x, own, memory, cross, None if cache is None else cache.layers[number])
+        return self.norm(x)
 
     @property
     def aligning_layer(self) -> int:
@@ -100,4 +98,4 @@ class Decoder(Stack):
 
     def new_cache(self) -> DecoderCache:
         """An empty cache for decoding token by token."""
-        return DecoderCache([layer.new_cache() for layer in self.layers])  # type: ignore[operator]
+        return DecoderCache([layer.new_cache() for layer in self.layers if isinstance(layer, DecoderLayer)])

@@ -3,25 +3,29 @@
 B batch, T length, D d_model, V vocabulary.
 """
 
+from __future__ import annotations
+
 import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transformer.model.dropout import Dropout
+from transformer.model.layers import Layer
+from transformer.model.positions import AddedPositions
+from transformer.model.speed.dropout import Dropout
 
 
-class TokenEmbedding(nn.Module):
+class TokenEmbedding(Layer):
     """Embedding × √d_model + position, then dropout (sections 3.4, 3.5 and 5.4).
 
     Args:
         weight: (V, D), possibly shared with another embedding and the output.
         dropout: probability.
-        positions: gives (T, D) for a length and an offset; None: nothing is added.
+        positions: what to add; None: nothing.
     """
 
-    def __init__(self, weight: nn.Parameter, dropout: float, positions: nn.Module | None = None) -> None:
+    def __init__(self, weight: nn.Parameter, dropout: float, positions: AddedPositions | None = None) -> None:
         super().__init__()
         self.weight = weight
         self.positions = positions
@@ -34,13 +38,13 @@ class TokenEmbedding(nn.Module):
         if self.positions is not None:
             embedded = embedded + self.positions(ids.shape[1], offset)
         device = embedded.device.type
-        if device != "meta" and torch.is_autocast_enabled(device):  # PyTorch knows no autocast there
+        if device != "meta" and torch.is_autocast_enabled(device):  # PyTorch knows no autocast on the meta device
             # autocast leaves lookups in fp32, and pre-norm's residual stream would stay so: twice the memory to move
             embedded = embedded.to(torch.get_autocast_dtype(device))
-        return self.dropout(embedded)  # type: ignore[no-any-return]
+        return self.dropout(embedded)
 
 
-class OutputProjection(nn.Module):
+class OutputProjection(Layer):
     """Hidden states to logits by the embedding matrix, without a bias.
 
     Args:
@@ -55,6 +59,6 @@ class OutputProjection(nn.Module):
         """(…, D) → (…, V)."""
         return F.linear(hidden, self.weight)
 
-    def select(self, ids: Tensor) -> nn.Module:
+    def select(self, ids: Tensor) -> OutputProjection:
         """The projection to some of the vocabulary: (…, D) → (…, V')."""
         return OutputProjection(nn.Parameter(self.weight[ids], requires_grad=False))

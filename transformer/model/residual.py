@@ -1,90 +1,68 @@
-"""The connection around every sub-layer f: residual addition, dropout and norm, in one of four orders.
+"""The connection around every sub-layer (residual addition, dropout and norm), and the kinds of norm.
 
-D d_model.
+`variants` has other orders of the three. D d_model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from transformer.model.dropout import Dropout
-from transformer.model.normalization import MakeNorm, layer_norm
+from transformer.model.layers import Layer
+from transformer.model.speed.dropout import Dropout
 
 SubLayer = Callable[[Tensor], Tensor]
+MakeNorm = Callable[[int], nn.Module]
 
 
-class PostNorm(nn.Module):
-    """norm(x + dropout(f(x))) (Vaswani et al. 2017, section 3.1).
+def layer_norm(width: int) -> nn.Module:
+    """Mean 0 and variance 1 over the width, then learned scales and shifts (Ba et al. 2016)."""
+    return nn.LayerNorm(width)
+
+
+def rms_norm(width: int) -> nn.Module:
+    """Root mean square 1 over the width, then learned scales (Zhang and Sennrich 2019)."""
+    return nn.RMSNorm(width, eps=1e-6)
+
+
+NORMS: dict[str, MakeNorm] = {"layer": layer_norm, "rms": rms_norm}
+
+
+class Residual(Layer):
+    """A residual connection around a sub-layer f: `residual(x, f)`.
 
     Args:
         d_model: width D.
-        dropout: probability.
-        make_norm: layer norm or its like.
+        dropout: probability, on the sub-layer's output.
+        make_norm: makes a norm over a width.
+
+    Attributes:
+        leaves_sums: whether its output has no norm, so that a stack ends with one.
     """
+
+    leaves_sums: ClassVar[bool] = False
 
     def __init__(self, d_model: int, dropout: float, make_norm: MakeNorm = layer_norm) -> None:
         super().__init__()
-        self.norm = make_norm(d_model)
+        self.norm: Callable[[Tensor], Tensor] = make_norm(d_model)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, sublayer: SubLayer) -> Tensor:
-        """(…, D) → (…, D)."""
-        return self.norm(x + self.dropout(sublayer(x)))  # type: ignore[no-any-return]
 
-
-class PreNorm(PostNorm):
-    """x + dropout(f(norm(x))) (Xiong et al. 2020)."""
+class PostNorm(Residual):
+    """norm(x + dropout(f(x))) (Vaswani et al. 2017, section 3.1)."""
 
     def forward(self, x: Tensor, sublayer: SubLayer) -> Tensor:
         """(…, D) → (…, D)."""
-        return x + self.dropout(sublayer(self.norm(x)))  # type: ignore[no-any-return]
+        return self.norm(x + self.dropout(sublayer(x)))
 
 
-class SandwichNorm(PreNorm):
-    """x + dropout(norm'(f(norm(x)))) (Ding et al. 2021, section 3.2): what a sub-layer adds cannot grow."""
+class PreNorm(Residual):
+    """x + dropout(f(norm(x))) (Xiong et al. 2020), which trains without a long warm-up."""
 
-    def __init__(self, d_model: int, dropout: float, make_norm: MakeNorm = layer_norm) -> None:
-        super().__init__(d_model, dropout, make_norm)
-        self.norm_after = make_norm(d_model)
+    leaves_sums = True
 
     def forward(self, x: Tensor, sublayer: SubLayer) -> Tensor:
         """(…, D) → (…, D)."""
-        return super().forward(x, lambda h: self.norm_after(sublayer(h)))
-
-
-class DeepNorm(PostNorm):
-    """norm(α·x + dropout(f(x))) (Wang et al. 2022, section 3.1): post-norm whose updates stay bounded in deep stacks,
-    with the initial weights of `initialise`.
-
-    Args:
-        d_model, dropout, make_norm: see `PostNorm`.
-        alpha: α, from `deep_norm_alpha_and_beta`.
-    """
-
-    def __init__(self, d_model: int, dropout: float, make_norm: MakeNorm = layer_norm, *, alpha: float) -> None:
-        super().__init__(d_model, dropout, make_norm)
-        self.alpha = alpha
-
-    def forward(self, x: Tensor, sublayer: SubLayer) -> Tensor:
-        """(…, D) → (…, D)."""
-        return self.norm(self.alpha * x + self.dropout(sublayer(x)))  # type: ignore[no-any-return]
-
-
-def deep_norm_alpha_and_beta(encoder_layers: int, decoder_layers: int) -> dict[str, tuple[float, float]]:
-    """α of the residual and β, the gain of the initial weights, of each stack (Wang et al. 2022, figure 2, for N
-    encoder and M decoder layers)."""
-    n, m = encoder_layers, decoder_layers
-    return {
-        "encoder": (0.81 * (n**4 * m) ** (1 / 16), 0.87 * (n**4 * m) ** (-1 / 16)),
-        "decoder": ((3 * m) ** 0.25, (12 * m) ** -0.25),
-    }
-
-
-RESIDUALS: dict[str, type[PostNorm]] = {"post": PostNorm, "pre": PreNorm, "sandwich": SandwichNorm, "deep": DeepNorm}
-
-
-def ends_unnormalised(norm: str) -> bool:
-    """Whether a stack leaves its sum without a norm, so that a last one follows it: all but the post-norms."""
-    return norm in {"pre", "sandwich"}
+        return x + self.dropout(sublayer(self.norm(x)))

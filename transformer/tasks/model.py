@@ -11,7 +11,7 @@ import torch
 from transformer.config import Config, Overrides, as_config
 from transformer.data.tokenizer import PAD, Tokenizer, with_own_models
 from transformer.model.build import build_model
-from transformer.model.summary import Costs, Row, costs, weights
+from transformer.model.inspection.summary import Costs, Row, costs, weights
 from transformer.run.directory import RunDirectory
 
 

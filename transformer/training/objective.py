@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from transformer.config import TrainingSection
+from transformer.model.speed.packed import Packed
 from transformer.model.transformer import Transformer
 from transformer.runtime.device import autocast
 from transformer.training.loss import LossSums
@@ -87,7 +88,11 @@ def decoder_states(
     num_target_tokens: int,
 ) -> Tensor:
     """The decoder's output for each target token, in reading order, without padding: (n, D)."""
+    source_layout = Packed(source_ids != model.pad_id, num_source_tokens)
+    target_layout = Packed(decoder_input_ids != model.pad_id, num_target_tokens)
     with autocast(model.device, precision):
-        hidden = model.decode_packed(source_ids, decoder_input_ids, num_source_tokens, num_target_tokens)  # (n, D)
+        encoder_output = model.encode(source_ids, layout=source_layout)
+        hidden = model.decode(decoder_input_ids, encoder_output, layout=target_layout)  # (m, D)
+    hidden = hidden[:num_target_tokens]  # (n, D): the rows after the tokens stand for padding
     # on a GPU autocast leaves the last norm in fp32, and the output projection, the largest product, would follow it
     return hidden.to(precision)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformer.data.batch import Batch, collate
 from transformer.data.batching import Update
 from transformer.errors import UserError, is_out_of_memory
-from transformer.model.stack import Stack
+from transformer.model.encoder import Stack
 from transformer.run.state import TrainingState
 from transformer.runtime.distributed import Processes
 from transformer.runtime.seeding import update_seed

@@ -5,7 +5,6 @@ L layers, H heads, S source pieces and the end mark, T target pieces and the end
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,27 +14,17 @@ from torch import Tensor
 
 from transformer.data.batch import collate
 from transformer.errors import UserError
-from transformer.model.attention import recorded_attention
+from transformer.model.inspection.attention_record import AttentionRecord
 from transformer.model.transformer import Transformer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_MODULE = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(self|cross)_attention")
-
 
 _BEGIN = "<s>"
 _INCHES = 0.3  # of a figure per piece
 # matplotlib's own font lacks these scripts; those that are installed stand in
 _FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans",
           "Microsoft YaHei", "Malgun Gothic", "Noto Sans Arabic", "Arial Unicode MS")  # fmt: skip
-
-
-def map_name(module: str) -> str:
-    """`encoder.0`, `decoder.0` or `cross.0` for the name of an attention module."""
-    match = _MODULE.fullmatch(module)
-    assert match is not None, module
-    return f"{match[1] if match[3] == 'self' else 'cross'}.{match[2]}"
 
 
 @torch.inference_mode()
@@ -52,9 +41,10 @@ def attention_maps(model: Transformer, source_ids: Sequence[int], target_ids: Se
         the begin mark and all target pieces but the end mark.
     """
     batch = collate([source_ids], [target_ids]).to(model.device)
-    with recorded_attention(model) as recorded:
-        model(batch.source_ids, batch.decoder_input_ids)
-    return {map_name(name): weights[0][0].float().cpu() for name, weights in recorded.items()}
+    record = AttentionRecord()
+    encoder_output = model.encode(batch.source_ids, record=record)
+    model.decode(batch.decoder_input_ids, encoder_output, record=record)
+    return {name: weights[0].float().cpu() for name, (weights,) in record.maps.items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,13 +5,13 @@ H heads, T queries, S keys, D d_model, K head dimension.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from transformer.decoding.inspection.attention_maps import map_name
 from transformer.model.attention import Attention
 from transformer.model.transformer import Transformer
 
@@ -58,6 +58,16 @@ class HeadStatisticsSum:
         }
 
 
+_MODULE = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(self|cross)_attention")
+
+
+def _map_name(module: str) -> str:
+    """`encoder.0`, `decoder.0` or `cross.0` for the name of an attention module."""
+    match = _MODULE.fullmatch(module)
+    assert match is not None, module
+    return f"{match[1] if match[3] == 'self' else 'cross'}.{match[2]}"
+
+
 def mask_heads(model: Transformer, heads: Sequence[str]) -> list[str]:
     """Remove the contribution of some heads (Michel et al. 2019).
 
@@ -70,7 +80,7 @@ def mask_heads(model: Transformer, heads: Sequence[str]) -> list[str]:
     Returns:
         The names of heads that the model does not have.
     """
-    modules = {map_name(name): part for name, part in model.named_modules() if isinstance(part, Attention)}
+    modules = {_map_name(name): part for name, part in model.named_modules() if isinstance(part, Attention)}
     unknown = []
     for name in heads:
         layer, _, head = name.rpartition(".")

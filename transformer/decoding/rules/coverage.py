@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from transformer.decoding.step import ModelState, ModelStep
-from transformer.model.attention import recorded_attention
+from transformer.model.inspection.attention_record import AttentionRecord
 
 
 class Coverage:
@@ -28,15 +28,14 @@ class Coverage:
         self.step = step
         self.state = state
         self.beta = beta
-        decoder = step.model.decoder
-        self.attention = decoder.get_submodule(f"layers.{decoder.aligning_layer}.cross_attention")
+        self.attention = f"cross.{step.model.decoder.aligning_layer}"
         self.attended: Tensor | None = None  # (N, S)
 
     def __call__(self, token_ids: Tensor, state: Coverage) -> tuple[Tensor, Coverage]:
         """See `StepFunction`."""
-        with recorded_attention(self.attention) as recorded:
-            log_probs, self.state = self.step(token_ids, self.state)
-        ((weights,),) = recorded.values()  # (B, H, R, S)
+        record = AttentionRecord({self.attention})
+        log_probs, self.state = self.step(token_ids, self.state, record)
+        (weights,) = record.maps[self.attention]  # (B, H, R, S)
         seen = weights.mean(dim=1).flatten(0, 1)  # (N, S)
         self.attended = seen if self.attended is None else self.attended + seen
         return log_probs, state

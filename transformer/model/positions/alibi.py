@@ -1,22 +1,25 @@
-"""ALiBi (Press et al. 2022, section 3): scores fall linearly with the distance, at a slope of each head's own.
+"""ALiBi (Press et al. 2022, section 3): scores fall linearly with the distance, with a slope for each head.
 
-In an encoder the distance counts both ways. H heads, T queries, S keys.
+In an encoder the distance counts in both directions. H heads, T queries, S keys.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from transformer.model.layers import Layer
 
 
 def slopes(num_heads: int) -> list[float]:
-    """2^(-8/H), 2^(-16/H) … for a power of two; otherwise those of the power below and every other of the one above."""
+    """2^(-8/H), 2^(-16/H) … where H is a power of two; otherwise those of the power below, then every other one of the
+    power above."""
     below = 1 << (num_heads.bit_length() - 1)
     regular = [2 ** (-8 * (head + 1) / below) for head in range(below)]
     between = [2 ** (-8 * (head + 1) / (2 * below)) for head in range(0, 2 * below, 2)]
     return regular + between[: num_heads - below]
 
 
-class AlibiBias(nn.Module):
-    """Distances times a slope of each head (Press et al. 2022), added to the scores.
+class AlibiBias(Layer):
+    """Distance times the slope of each head, to be added to the scores.
 
     Args:
         num_heads: H.

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from transformer.errors import UserError
+from transformer.model.layers import Layer
 
 
-class LearnedPositions(nn.Module):
-    """Gives the vectors of positions `offset … offset + length - 1`, as far as the table reaches.
+class LearnedPositions(Layer):
+    """The vectors of positions `offset … offset + length - 1`, up to the end of the table.
 
     Args:
         max_positions: rows of the table.
@@ -21,8 +22,13 @@ class LearnedPositions(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(max_positions, d_model))
 
-    def reset_parameters(self) -> None:
-        """N(0, 1/D), as embeddings before their scaling: small beside them."""
+    @property
+    def max_length(self) -> int | None:
+        """The rows of the table."""
+        return len(self.weight)
+
+    def draw_initial_weights(self) -> None:
+        """N(0, 1/D), like embeddings before they are scaled: small beside them."""
         nn.init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
 
     def forward(self, length: int, offset: int = 0) -> Tensor:

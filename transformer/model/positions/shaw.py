@@ -1,4 +1,4 @@
-"""Relative positions of Shaw et al. 2018: a learned vector for each clipped distance, added to keys, and to values too.
+"""Relative positions of Shaw et al. 2018: a learned vector for each clipped distance, added to keys, or to values too.
 
 B batch, H heads, T queries, S keys, K head dimension, C clipping distance.
 """
@@ -6,37 +6,29 @@ B batch, H heads, T queries, S keys, K head dimension, C clipping distance.
 import torch
 from torch import Tensor, nn
 
-from transformer.model.attention import SelfAttention
-from transformer.model.attention_kernels import AttentionKernel, attention_weights
-from transformer.model.context import AttentionContext
+from transformer.model.attention import AttentionOptions, SelfAttention
+from transformer.model.attention_kernels import attention_weights
+from transformer.model.masks import AttentionContext
 
 
 class ShawSelfAttention(SelfAttention):
-    """Self-attention whose scores and, where wished, sums know the distance (equations 3 and 4).
+    """Self-attention whose scores, and sums if asked, depend on the distance (equations 3 and 4).
 
     Args:
-        d_model, num_heads, kernel, causal: see `SelfAttention`.
+        options: see `AttentionOptions`; the kernel gets distances in its mask, so it cannot take packed rows.
         farthest: C; longer distances count as this.
         on_values: add vectors to the values too (the paper finds that those of the keys suffice).
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        num_heads: int,
-        kernel: AttentionKernel,
-        causal: bool = False,
-        farthest: int = 16,
-        on_values: bool = False,
-    ) -> None:
-        super().__init__(d_model, num_heads, kernel, causal)
+    def __init__(self, options: AttentionOptions, farthest: int = 16, on_values: bool = False) -> None:
+        super().__init__(options)
         self.farthest = farthest
-        shape = 2 * farthest + 1, d_model // num_heads
+        shape = 2 * farthest + 1, options.head_dimension
         self.distance_keys = nn.Parameter(torch.empty(shape))
         self.distance_values = nn.Parameter(torch.empty(shape)) if on_values else None
 
-    def reset_parameters(self) -> None:
-        """Xavier uniform, as the projections."""
+    def draw_initial_weights(self) -> None:
+        """Xavier uniform, like the projections."""
         nn.init.xavier_uniform_(self.distance_keys)
         if self.distance_values is not None:
             nn.init.xavier_uniform_(self.distance_values)
@@ -50,7 +42,7 @@ class ShawSelfAttention(SelfAttention):
         attended = super().attend(query, key, value, context)  # (B, H, T, K)
         if self.distance_values is None:
             return attended
-        # recomputed: kernels give sums alone; dropout falls on those of the values' own part
+        # computed again, because kernels return sums alone; without dropout, which falls on the values' own part
         weights = attention_weights(query, key, context.mask)  # (B, H, T, S)
         # keys at the same distance have the same vector: their weights can be summed first
         summed = weights.new_zeros(*weights.shape[:3], 2 * self.farthest + 1).scatter_add(3, index, weights)

@@ -1,5 +1,5 @@
 """T5's relative positions (Raffel et al. 2020, section 2.1): a learned number for each head and bucket of distances,
-added to the scores; one table for all layers of a stack.
+added to the scores. All layers of a stack share one table.
 
 H heads, T queries, S keys.
 """
@@ -9,15 +9,17 @@ import math
 import torch
 from torch import Tensor, nn
 
+from transformer.model.layers import Layer
+
 _BUCKETS, _FARTHEST = 32, 128
 
 
 def bucket_of(distance: Tensor, bidirectional: bool) -> Tensor:
-    """The bucket of each distance (key position - query position): one for each small distance, then ever wider ones.
+    """The bucket of each distance (key position - query position): one for each small distance, then wider and wider.
 
     Args:
         distance: any shape, int64.
-        bidirectional: half of the buckets for keys that come later; otherwise these count as distance 0.
+        bidirectional: half of the buckets are for keys that come later; otherwise these count as distance 0.
     """
     buckets = _BUCKETS // 2 if bidirectional else _BUCKETS
     later = (distance > 0).long() * buckets if bidirectional else torch.zeros_like(distance)
@@ -29,12 +31,12 @@ def bucket_of(distance: Tensor, bidirectional: bool) -> Tensor:
     return later + torch.where(distance < exact, distance, wide)
 
 
-class T5Bias(nn.Module):
-    """A learned number for each bucket of distances and each head (Raffel et al. 2020), added to the scores.
+class T5Bias(Layer):
+    """A learned number for each bucket of distances and each head, to be added to the scores.
 
     Args:
         num_heads: H.
-        bidirectional: in an encoder; a decoder sees no later keys.
+        bidirectional: True in an encoder; a decoder sees no later keys.
     """
 
     def __init__(self, num_heads: int, bidirectional: bool) -> None:
@@ -42,7 +44,7 @@ class T5Bias(nn.Module):
         self.bidirectional = bidirectional
         self.weight = nn.Parameter(torch.empty(_BUCKETS, num_heads))
 
-    def reset_parameters(self) -> None:
+    def draw_initial_weights(self) -> None:
         """N(0, 1/H)."""
         nn.init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
 

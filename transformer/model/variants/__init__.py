@@ -1,1 +1,1 @@
-"""Other mechanisms in the place of the paper's, one file each."""
+"""Other mechanisms in place of the paper's, one file each; `build.py` chooses."""

@@ -1,5 +1,5 @@
 """The simpler simple recurrent unit (Kim et al. 2019, section 3.1), in place of a decoder's self-attention: a running
-mixture with a learned gate, which takes one product a step and keeps one vector.
+mixture with a learned gate. A step of decoding takes one product and keeps one vector.
 
 B batch, T length, R beams, D d_model.
 """
@@ -7,16 +7,15 @@ B batch, T length, R beams, D d_model.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from transformer.model.cache import RecurrentCache, precise
-from transformer.model.context import AttentionContext
-from transformer.model.layout import PADDED, Layout
-from transformer.model.linear import StackedLinear
+from transformer.model.layers import Layer, Linear
+from transformer.model.masks import AttentionContext
+from transformer.model.variants.recurrent_cache import RecurrentCache, precise
 
 
-class SimplerSimpleRecurrentUnit(nn.Module):
+class SimplerSimpleRecurrentUnit(Layer):
     """c_t = f_t ∘ c_{t-1} + (1 - f_t) ∘ W x_t with f_t = σ(W_f x_t + b_f); the output is max(0, c_t).
 
     Args:
@@ -25,18 +24,16 @@ class SimplerSimpleRecurrentUnit(nn.Module):
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
-        self.gate_and_input = StackedLinear(d_model, 2 * [d_model])
+        self.gate_and_input = Linear(d_model, d_model, d_model)
 
-    def forward(
-        self, x: Tensor, context: AttentionContext, cache: RecurrentCache | None = None, layout: Layout = PADDED
-    ) -> Tensor:
-        """(B, T, D) → (B, T, D); rows (m, D) where packed; with a cache the newest token of each beam, (B, R, D)."""
+    def forward(self, x: Tensor, context: AttentionContext, cache: RecurrentCache | None = None) -> Tensor:
+        """(…, D) → (…, D); with a cache, x is the newest token of each beam, (B, R, D)."""
         projected = self.gate_and_input(x)  # (…, 2·D)
         if cache is None:
-            gates, inputs = layout.split_heads(projected, 2, 1)  # each (B, 1, T, D)
+            gates, inputs = context.layout.split_heads(projected, 2, 1)  # each (B, 1, T, D)
             gates = precise(gates).sigmoid()
             states = _scan(gates, (1 - gates) * precise(inputs))  # (B, 1, T, D)
-            return F.relu(layout.merge_heads(states.to(x.dtype)))
+            return F.relu(context.layout.merge_heads(states.to(x.dtype)))
         gates, inputs = precise(projected).chunk(2, dim=-1)  # each (B, R, D)
         gates = gates.sigmoid()
         added = (1 - gates) * inputs
@@ -44,7 +41,7 @@ class SimplerSimpleRecurrentUnit(nn.Module):
         return F.relu(cache.state.to(x.dtype))
 
     def new_cache(self) -> RecurrentCache:
-        """The newest state."""
+        """For the newest state."""
         return RecurrentCache()
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction, FunctionCtx, once_differentiable
 from torch.nn import functional as F
 
-from transformer.model.layout import true_first
+from transformer.model.speed.packed import true_first
 from transformer.training.loss import LossSums
 
 CHUNK_LOGITS = 2**23  # 16 MB in bf16: large enough for fast products, small enough for the last-level cache

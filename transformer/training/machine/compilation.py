@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from transformer.model.stack import Stack
+from transformer.model.encoder import Stack
 from transformer.runtime.reporting import Reporter
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from transformer.config.training_section import Sharding
-from transformer.model.stack import Stack
+from transformer.model.encoder import Stack
 from transformer.runtime.distributed import Processes
 
 _DDP_OPTIONS = inspect.signature(DistributedDataParallel).parameters

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from transformer.data.batch import Batch, collate
 from transformer.errors import UserError, is_out_of_memory
-from transformer.model.stack import Stack
+from transformer.model.encoder import Stack
 
 _MARGIN = 7 / 8  # of what fitted: real batches come in many sizes, which fragments memory
 

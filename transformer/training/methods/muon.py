@@ -12,7 +12,7 @@ from torch import nn
 
 from transformer.config import TrainingSection
 from transformer.errors import UserError
-from transformer.model.stack import Stack
+from transformer.model.encoder import Stack
 
 BuildOptimizer = Callable[[Sequence[nn.Parameter], TrainingSection], torch.optim.Optimizer]
 

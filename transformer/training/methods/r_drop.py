@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transformer.model.layout import true_first
+from transformer.model.speed.packed import true_first
 from transformer.model.transformer import Transformer
 from transformer.training.loss import LossSums
 from transformer.training.machine.chunked_loss import with_gradients

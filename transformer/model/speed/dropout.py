@@ -1,23 +1,25 @@
-"""Dropout (Srivastava et al. 2014) that does not wait for the random generator.
+"""Dropout (Srivastava et al. 2014) whose random numbers cost little.
 
-On a CPU PyTorch's own draws a number for each element on a single thread: an eighth of the training time. Here one draw
-of 64 bits decides four elements.
+On a CPU, PyTorch's own draws a number for each element on a single thread, which takes an eighth of the training time.
+Here one draw of 64 bits decides four elements.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+
+from transformer.model.layers import Layer
 
 _LEVELS = 2**16  # 16 random bits decide an element
 
 
-class Dropout(nn.Module):
+class Dropout(Layer):
     """Sets each element to zero with probability p and divides the others by 1 - p; does nothing in evaluation mode.
 
-    On a CPU p is rounded to a multiple of 2^-16, and the divisor with it, so that the expectation stays; in bf16 the
-    divisor has three digits, as PyTorch's own has.
+    On a CPU, p is rounded to a multiple of 2^-16 and the divisor with it, which keeps the expectation. In bf16 the
+    divisor has three digits, as in PyTorch's own.
 
     Args:
         p: probability, 0 ≤ p < 1.
@@ -42,6 +44,6 @@ class Dropout(nn.Module):
 
 
 def random_levels(shape: torch.Size) -> Tensor:
-    """Evenly distributed int16 numbers from PyTorch's CPU generator."""
+    """Uniformly distributed int16 numbers from PyTorch's CPU generator."""
     draws = torch.empty(-(-shape.numel() // 4), dtype=torch.int64).random_(-(2**63), None)  # four numbers each
     return draws.view(torch.int16)[: shape.numel()].view(shape)

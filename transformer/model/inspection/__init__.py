@@ -1,0 +1,1 @@
+"""What a model attends to, what it consists of and what it costs."""

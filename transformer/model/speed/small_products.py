@@ -1,0 +1,30 @@
+"""The matrix products of attention in training on a CPU: many, small, and of ever new sizes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+
+@contextlib.contextmanager
+def many_small_products(query: Tensor) -> Iterator[None]:
+    """In training on a CPU, send the fp32 products inside to the BLAS library even where others go to oneDNN
+    (`torch.set_float32_matmul_precision`): oneDNN plans each new shape anew, ten times the cost of a small product.
+
+    The setting belongs to the whole process, so only training changes it, in its one thread. Inference leaves it alone:
+    several threads may translate at once, and there the setting gains nothing, because the same shapes come again and
+    their plans are ready.
+    """
+    in_training = query.requires_grad and not torch.compiler.is_compiling()  # a compiled region cannot change it
+    if not in_training or query.device.type != "cpu" or query.dtype != torch.float32:
+        yield
+        return
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
