@@ -16,6 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+# what a JSON file holds: its values are checked where they are read
+JsonObject = dict[str, Any]
+
 MAX_DEPTH = 32  # of JSON; what this program writes is a quarter as deep
 
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # Windows has neither of them
@@ -85,7 +88,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def content_hash(content: Mapping[str, Any]) -> str:
+def content_hash(content: Mapping[str, object]) -> str:
     """SHA-256 of what a JSON object holds, `sha256` itself apart."""
     rest = {key: value for key, value in content.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from transformer.config.decoding_section import without_effect
 from transformer.errors import UserError
-from transformer.reading import read_json
+from transformer.reading import JsonObject, read_json
 from transformer.runtime.files import json_bytes, write_file
 from transformer.runtime.records import number
 
@@ -56,16 +56,16 @@ class Evaluation:
     corpus: str
     corpus_sha256: str
     checkpoint: str
-    decoding: dict[str, Any]
+    decoding: JsonObject
     sentences: int
-    scores: list[dict[str, Any]]
+    scores: list[JsonObject]
     rows: list[int]
     sources: list[str]
     references: list[str]
     hypotheses: list[str]
 
 
-def evaluation_name(corpus: str, checkpoint: str, run_decoding: Mapping[str, Any], decoding: Mapping[str, Any]) -> str:
+def evaluation_name(corpus: str, checkpoint: str, run_decoding: JsonObject, decoding: JsonObject) -> str:
     """`test`, `test,beam_size=1`, `test,checkpoint=last`: a name that is a file's name too.
 
     Args:
@@ -158,7 +158,7 @@ def _read(path: Path) -> Evaluation:
     return found
 
 
-def _is_score(score: Mapping[str, Any]) -> bool:
+def _is_score(score: Mapping[str, object]) -> bool:
     named = all(isinstance(score.get(key), str) for key in ("name", "signature"))
     return named and number(score, "value") is not None
 

@@ -6,14 +6,13 @@ import platform
 from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from transformer.config import Config, changed_keys, dump_config
 from transformer.data.tokenizer import Tokenizer, save_tokenizers
 from transformer.errors import UserError
-from transformer.reading import read_json
+from transformer.reading import JsonObject, read_json
 from transformer.run.directory import RunDirectory
 from transformer.runtime.device import precision_name
 from transformer.runtime.distributed import Processes
@@ -65,7 +64,7 @@ def write_run(
     run: RunDirectory,
     config: Config,
     tokenizers: tuple[Tokenizer, Tokenizer],
-    manifest: Mapping[str, Any],
+    manifest: Mapping[str, object],
 ) -> None:
     """Write config, tokenizers and manifest."""
     run.path.mkdir(parents=True, exist_ok=True)
@@ -74,7 +73,7 @@ def write_run(
     write_file(run.manifest, json_bytes(manifest))
 
 
-def check_data(run: RunDirectory, prepared: Path, data: Mapping[str, Any]) -> None:
+def check_data(run: RunDirectory, prepared: Path, data: Mapping[str, object]) -> None:
     """Compare the identity of the data with what a run that has checkpoints began with.
 
     Args:
@@ -100,7 +99,7 @@ def check_data(run: RunDirectory, prepared: Path, data: Mapping[str, Any]) -> No
         )
 
 
-def environment(device: torch.device, precision: torch.dtype, processes: Processes) -> dict[str, Any]:
+def environment(device: torch.device, precision: torch.dtype, processes: Processes) -> JsonObject:
     """What the numbers of a run may depend on."""
     return {
         "python": platform.python_version(),
@@ -121,7 +120,7 @@ def _difference(key: str, old: Config, new: Config) -> str:
     return f"{key} is {before} there and {after} here"
 
 
-def _data_of(run: RunDirectory) -> dict[str, Any]:
+def _data_of(run: RunDirectory) -> JsonObject:
     """The identity of the data that a run began with, and of its tokenizers."""
     try:
         data = read_json(run.manifest, MAX_BYTES)["data"]

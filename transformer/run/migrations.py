@@ -6,9 +6,10 @@ Whoever raises `store.FORMAT_VERSION` adds here the function that brings a paylo
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-Payload = dict[str, Any]
+from transformer.reading import JsonObject
+
+Payload = JsonObject
 
 # By the format that a function reads: it gives a payload of the next one. No format has been left behind yet.
 MIGRATIONS: dict[int, Callable[[Payload], Payload]] = {}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -32,7 +31,7 @@ def write_sharded_checkpoint(
     directory: Path,
     model: Mapping[str, Tensor],
     optimizer: Mapping[str, Tensor],
-    state: Mapping[str, Any],
+    state: Mapping[str, object],
     processes: Processes,
 ) -> None:
     """`store.write_checkpoint` for tensors of which each process holds a part; all processes call it.

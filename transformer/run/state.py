@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from transformer.reading import JsonObject
 from transformer.run.store import Checkpoint, CheckpointError, check_fit
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
@@ -60,11 +61,11 @@ class TrainingState:
     skipped_in_a_row: Count = 0
     out_of_memory: Count = 0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: dict[str, Any], directory: Path) -> TrainingState:
+    def from_json(cls, content: JsonObject, directory: Path) -> TrainingState:
         """Read back what `to_json` gave, from the checkpoint in a directory.
 
         Raises:

@@ -13,14 +13,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
 from torch import Tensor
 
 from transformer.errors import UserError
-from transformer.reading import content_hash, read_json
+from transformer.reading import JsonObject, content_hash, read_json
 from transformer.run.migrations import can_migrate, migrate
 from transformer.runtime.files import new_directory, write_durably
 from transformer.runtime.tensor_file import Shapes, read_tensor_file
@@ -56,11 +55,11 @@ class Checkpoint:
     directory: Path
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]
-    state: dict[str, Any]
+    state: JsonObject
 
 
 def write_checkpoint(
-    directory: Path, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Mapping[str, Any]
+    directory: Path, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Mapping[str, object]
 ) -> None:
     """Write a checkpoint under a temporary name, flush it, and rename it to `directory`.
 
@@ -77,20 +76,20 @@ def write_checkpoint(
         write_state(temporary, checksums, state)
 
 
-def write_state(directory: Path, checksums: Mapping[str, str], state: Mapping[str, Any]) -> None:
+def write_state(directory: Path, checksums: Mapping[str, str], state: Mapping[str, object]) -> None:
     """Write the last file of a checkpoint, with the SHA-256 of those before it."""
     payload = {"format_version": FORMAT_VERSION, "files": dict(checksums), "state": dict(state)}
     payload["sha256"] = content_hash(payload)
     write_durably(directory / STATE_FILE, json.dumps(payload, indent=1).encode())
 
 
-def read_state(directory: Path) -> dict[str, Any]:
+def read_state(directory: Path) -> JsonObject:
     """The counters and positions of a checkpoint alone.
 
     Raises:
         CheckpointError: as `read_checkpoint`.
     """
-    state: dict[str, Any] = _read_payload(directory)["state"]
+    state: JsonObject = _read_payload(directory)["state"]
     return state
 
 
@@ -144,12 +143,12 @@ def check_fit(directory: Path, own: Shapes, stored: Shapes) -> None:
     )
 
 
-def _read_payload(directory: Path) -> dict[str, Any]:
+def _read_payload(directory: Path) -> JsonObject:
     path = directory / STATE_FILE
     if directory.is_symlink():
         raise CheckpointError(f"{directory}: a symbolic link; a run holds its own checkpoints, so copy what it names")
     try:
-        payload: dict[str, Any] = read_json(path, _MAX_STATE_BYTES)
+        payload: JsonObject = read_json(path, _MAX_STATE_BYTES)
     except FileNotFoundError:
         raise CheckpointError(f"{directory}: no checkpoint (it holds no {STATE_FILE})") from None
     except OSError as error:

@@ -3,13 +3,11 @@ or with another release of this program, can see whether it still gives them."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from transformer.errors import UserError
-from transformer.reading import content_hash, read_json
+from transformer.reading import JsonObject, content_hash, read_json
 from transformer.run.directory import RunDirectory
 from transformer.runtime.files import json_bytes, write_file
 
@@ -33,7 +31,7 @@ class Verification:
 
     checkpoint: str
     model_sha256: str
-    decoding: dict[str, Any]
+    decoding: JsonObject
     sources: list[str]
     hypotheses: list[str]
     scores: list[float]
@@ -45,7 +43,7 @@ def write_verification(run: RunDirectory, verification: Verification) -> None:
     Raises:
         UserError: where it cannot be written.
     """
-    content: dict[str, Any] = {"format_version": FORMAT_VERSION, **vars(verification)}
+    content: JsonObject = {"format_version": FORMAT_VERSION, **vars(verification)}
     content["sha256"] = content_hash(content)
     write_file(run.verification, json_bytes(content))
 

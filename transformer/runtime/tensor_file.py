@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from transformer.reading import open_plain
+from transformer.reading import JsonObject, open_plain
 from transformer.runtime.memory import physical_memory
 
 MAX_HEADER_BYTES = 10_000_000  # some hundred thousand tensors
@@ -48,7 +48,7 @@ def read_tensor_file(path: Path, accept: Callable[[Shapes], None] | None = None)
         return start + header + file.read(data_bytes)
 
 
-def _parse(header: bytes) -> dict[str, Any]:
+def _parse(header: bytes) -> JsonObject:
     try:
         entries = json.loads(header, object_pairs_hook=_without_twins)
     except RecursionError:
@@ -61,14 +61,14 @@ def _parse(header: bytes) -> dict[str, Any]:
     return entries
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_twins(pairs: list[tuple[str, Any]]) -> JsonObject:
     entries = dict(pairs)
     if len(entries) < len(pairs):
         raise ValueError("its header names something twice")
     return entries
 
 
-def _shapes(entries: Mapping[str, Any], data_bytes: int) -> Shapes:
+def _shapes(entries: Mapping[str, object], data_bytes: int) -> Shapes:
     """The shapes, where the tensors fill the file's data one after the other without gap or overlap."""
     shapes, spans = {}, []
     for name, entry in entries.items():

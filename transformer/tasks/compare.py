@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from transformer.config import Overrides
 from transformer.data.corpus import read_lines
 from transformer.errors import UserError
 from transformer.evaluation.significance import RESAMPLES, TRIALS, Comparison, compare_systems
+from transformer.reading import JsonObject
 from transformer.run.run import Run, open_run
 from transformer.runtime.reporting import LoggingReporter, Reporter
 from transformer.tasks.evaluation_set import (
@@ -53,7 +53,7 @@ class ComparisonResult:
     baseline: str
     comparisons: list[Comparison]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Everything."""
         return vars(self) | {"comparisons": [comparison.to_json() for comparison in self.comparisons]}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from transformer.config import Overrides
 from transformer.data.corpus import read_lines
@@ -13,6 +12,7 @@ from transformer.decoding.translator import Translation
 from transformer.errors import UserError
 from transformer.evaluation.comet import check_comet
 from transformer.evaluation.metrics import Score, check_hypotheses, evaluate_corpus
+from transformer.reading import JsonObject
 from transformer.run.calibration import Calibration
 from transformer.run.evaluations import evenly_spaced
 from transformer.run.run import Run, open_run
@@ -57,7 +57,7 @@ class EvaluationResult:
     scores: list[Score]
     figures: list[Figures] = field(default_factory=list)
     checkpoint: str | None = None
-    decoding: dict[str, Any] | None = None
+    decoding: JsonObject | None = None
 
     @property
     def sides(self) -> tuple[list[str], list[str], list[str]]:
@@ -69,7 +69,7 @@ class EvaluationResult:
         places = evenly_spaced(len(self.sources), count)
         return [(self.sources[place], self.references[place], self.hypotheses[place]) for place in places]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Everything but the sentences."""
         report = {
             "corpus": self.corpus,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -12,6 +11,7 @@ from transformer.config import Config, Overrides, as_config
 from transformer.data.tokenizer import PAD, Tokenizer, with_own_models
 from transformer.model.build import build_model
 from transformer.model.summary import Costs, Row, costs, weights
+from transformer.reading import JsonObject
 from transformer.run.directory import RunDirectory
 
 
@@ -37,7 +37,7 @@ class ModelDescription:
         return sum(row.parameters for row in self.rows)
 
 
-def describe_model(config: Config | dict[str, Any] | str | Path, overrides: Overrides = ()) -> ModelDescription:
+def describe_model(config: Config | JsonObject | str | Path, overrides: Overrides = ()) -> ModelDescription:
     """Describe the model of a config, or of a run.
 
     Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from transformer.config import Config, Overrides, as_config
 from transformer.data import prepare as encoding
@@ -14,7 +13,7 @@ from transformer.runtime.reporting import LoggingReporter, Reporter
 
 
 def prepare(
-    config: Config | Mapping[str, Any] | str | Path, overrides: Overrides = (), reporter: Reporter | None = None
+    config: Config | Mapping[str, object] | str | Path, overrides: Overrides = (), reporter: Reporter | None = None
 ) -> Prepared:
     """Train the tokenizer and encode the corpora of a config; does nothing where that is done and nothing changed.
 
@@ -30,7 +29,7 @@ def prepare(
 
 
 def prepare_part(
-    config: Config | Mapping[str, Any] | str | Path,
+    config: Config | Mapping[str, object] | str | Path,
     overrides: Overrides,
     part: str,
     reporter: Reporter | None = None,

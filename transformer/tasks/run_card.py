@@ -6,14 +6,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from transformer import __version__
 from transformer.config import SPLITS
 from transformer.data.prepared import MAX_MANIFEST_BYTES
 from transformer.errors import UserError
 from transformer.evaluation.metrics import Score
-from transformer.reading import read_json
+from transformer.reading import JsonObject, read_json
 from transformer.report.card import card_of
 from transformer.report.card_text import card_text
 from transformer.run.evaluations import (
@@ -39,7 +38,7 @@ def write_card(run: Run, reporter: Reporter) -> None:
         reporter.warning(f"no card is written: {error}")
 
 
-def run_card(run: Run) -> dict[str, Any]:
+def run_card(run: Run) -> JsonObject:
     """What a run tells of itself.
 
     Raises:

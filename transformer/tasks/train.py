@@ -6,7 +6,6 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -49,7 +48,7 @@ class TrainingResult:
 
 
 def train(
-    config: Config | Mapping[str, Any] | str | Path,
+    config: Config | Mapping[str, object] | str | Path,
     overrides: Overrides = (),
     *,
     model: ModelBuilder | None = None,
@@ -99,7 +98,7 @@ def train(
             return result
 
 
-def _parsed(config: Config | Mapping[str, Any] | str | Path, overrides: Overrides) -> tuple[Config | None, Config]:
+def _parsed(config: Config | Mapping[str, object] | str | Path, overrides: Overrides) -> tuple[Config | None, Config]:
     """The config that the run directory holds, where that is what was given, and the config to train."""
     if not isinstance(config, str | Path) or not Path(config).is_dir():
         return None, as_config(config, overrides)

@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from transformer import __version__
 from transformer.config import Overrides
@@ -20,7 +19,7 @@ from transformer.data.parts import Part
 from transformer.decoding.speed.shortlist import SHORTLIST_FILE
 from transformer.decoding.translator import Translator
 from transformer.errors import UserError
-from transformer.reading import read_json
+from transformer.reading import JsonObject, read_json
 from transformer.run.calibration import CONFIDENCE_FILE, Calibration
 from transformer.run.run import Run, open_run
 from transformer.run.store import MODEL_FILE
@@ -142,7 +141,7 @@ def _translated(translator: Translator, lines: Sequence[str], start: int, calibr
     )
 
 
-def is_finished(output: Path, made_from: dict[str, Any]) -> bool:
+def is_finished(output: Path, made_from: JsonObject) -> bool:
     """Whether an output is there and was made from the same.
 
     Raises:
@@ -168,7 +167,7 @@ def _record_of(output: Path) -> Path:
     return output.with_name(f"{output.name}.made-from.json")
 
 
-def _made_by(run: Run) -> dict[str, Any]:
+def _made_by(run: Run) -> JsonObject:
     """Everything but the lines that decides a translation, in JSON's types."""
     options = run.config.decoding
     spared = {"checkpoint"} | without_effect(options.precision)  # the checkpoint is known by its content

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -18,6 +17,7 @@ from transformer.config import DecodingSection, Overrides
 from transformer.data.corpus import read_pairs
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
+from transformer.reading import JsonObject
 from transformer.run.directory import AVERAGED, RunDirectory
 from transformer.run.run import Run, open_run
 from transformer.run.store import CheckpointError, verify_checkpoint
@@ -122,7 +122,7 @@ def compare_translations(run: Run, verification: Verification) -> list[str]:
     return differences
 
 
-def _translate(run: Run, decoding: Mapping[str, Any], sources: Sequence[str]) -> list[Translation]:
+def _translate(run: Run, decoding: JsonObject, sources: Sequence[str]) -> list[Translation]:
     model = run.load_model()
     try:
         options = DecodingSection(**decoding)
