@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transformer.tasks.evaluate import evaluate
     from transformer.tasks.prepare import prepare
     from transformer.tasks.train import train
-    from transformer.tasks.translated_files import translate_file
+    from transformer.tasks.translate import translate_file
     from transformer.tasks.translators import load
 
 __version__ = "0.1.0"
@@ -53,7 +53,7 @@ _HOMES = {
     "load": "tasks.translators",
     "prepare": "tasks.prepare",
     "train": "tasks.train",
-    "translate_file": "tasks.translated_files",
+    "translate_file": "tasks.translate",
 }
 
 

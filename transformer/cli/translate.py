@@ -38,8 +38,7 @@ from transformer.errors import UserError
 from transformer.runtime.command import RenamedFlag
 from transformer.runtime.files import check_writable, write_file
 from transformer.runtime.reporting import TerminalReporter
-from transformer.tasks.translate import translate_lines
-from transformer.tasks.translated_files import translate_into
+from transformer.tasks.translate import translate_into, translate_lines
 
 # a word before = and no space around it: a mistyped option sooner than a sentence
 _LIKE_AN_OPTION = re.compile(r"[A-Za-z_]+(\.[A-Za-z_0-9]+)*=\S*$")

@@ -18,9 +18,8 @@ from transformer.model.build import ModelBuilder, build_model, model_shapes
 from transformer.model.transformer import Transformer
 from transformer.run.directory import RunDirectory
 from transformer.run.run import Run
-from transformer.run.state import TrainingState, load_model_tensors, model_tensors
+from transformer.run.state import TrainedModel, TrainingState, load_model_tensors, model_tensors
 from transformer.run.store import MisfitError
-from transformer.run.trained_model import TrainedModel
 from transformer.runtime.device import choose_precision
 from transformer.runtime.distributed import Processes
 from transformer.runtime.memory import physical_memory
