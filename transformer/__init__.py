@@ -3,9 +3,8 @@
     from transformer import load
     load("runs/demo").translate(["你能让它变得更安全吗？"])
 
-What the command line does is there as functions: `train`, `prepare`, `evaluate`, `translate_file`, … They take paths,
-`Config` objects or mappings, return values, print nothing, and tell a `Reporter` how they get on.
-"""
+Everything the command line does is a function here: `train`, `prepare`, `evaluate`, `translate_file`, … They take
+paths, `Config` objects or mappings, return values, print nothing, and report progress to a `Reporter`."""
 
 from __future__ import annotations
 
@@ -58,7 +57,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """The names of `_HOMES`."""
     if name not in _HOMES:
         raise AttributeError(f"module 'transformer' has no attribute {name!r}")
     return getattr(importlib.import_module(f"transformer.{_HOMES[name]}"), name)

@@ -1,4 +1,4 @@
-"""This machine looked at, and a ten-second training on it."""
+"""A look at this machine, and a ten-second training on it."""
 
 from __future__ import annotations
 
@@ -62,13 +62,11 @@ validation: {every: 200}
 
 
 def diagnose(config: Config | None = None) -> Iterator[Check]:
-    """Look at the machine as a config uses it: device, threads, precision, disk and corpora; then train on it.
-
-    Args:
-        config: None: as the defaults use it.
+    """Check the machine as a config (None: the defaults) uses it: device, threads, precision, disk, corpora, and a
+    training.
 
     Yields:
-        A `Check` for each thing, when it was looked at.
+        A `Check` as each is done.
     """
     checks: dict[str, Callable[[], str]] = {
         "python": lambda: f"{platform.python_version()}, {platform.platform()}, transformer {__version__}",
@@ -147,7 +145,7 @@ def _distributed() -> str:
 
 
 def _corpora(config: Config) -> str:
-    """Read the first pair of each corpus that is a file; those of the hub would have to be fetched."""
+    """Read the first pair of each corpus file; corpora of the hub would have to be downloaded."""
     corpora = [corpus for split in (*SPLITS, "guard") for corpus in getattr(config.data, split)]
     files = [corpus for corpus in corpora if corpus.hub is None]
     for corpus in files:
@@ -171,13 +169,12 @@ def _training(config: Config | None) -> str:
 
 @dataclass(frozen=True)
 class Smoke:
-    """What a smoke training gave.
+    """The result of a smoke training.
 
     Attributes:
-        updates: how many.
-        seconds: of them, validation included.
-        first_loss, last_loss: label-smoothed, a target token, of the first and the last update.
-        source, translation: a sentence, and what the trained model makes of it.
+        updates, seconds: number of updates, and their time, validation included.
+        first_loss, last_loss: label-smoothed loss per target token, of the first and the last update.
+        source, translation: a sentence, and its translation by the trained model.
     """
 
     updates: int
@@ -189,14 +186,11 @@ class Smoke:
 
 
 def smoke_training(directory: Path, overrides: Sequence[str] = ()) -> Smoke:
-    """Make a corpus, train a tiny model on it for at most ten seconds, and translate one sentence.
+    """Create a corpus, train a tiny model on it for at most ten seconds, and translate a sentence.
 
     Args:
         directory: an empty folder.
-        overrides: `section.key=value`, over the tiny config.
-
-    Raises:
-        UserError: where training refuses.
+        overrides: `section.key=value`, applied to the tiny config.
     """
     draw = random.Random(1)
     paths = {"run.directory": "run", "data.prepared_directory": "prepared"}
@@ -216,7 +210,7 @@ def smoke_training(directory: Path, overrides: Sequence[str] = ()) -> Smoke:
 
 
 def write_corpus(path: Path, draw: random.Random, pairs: int) -> None:
-    """Write sentences of two to seven words into `path`.de and their translations into `path`.en."""
+    """Write sentences of two to seven words to `path`.de and their translations to `path`.en."""
     sentences = [draw.choices(sorted(WORDS), k=draw.randint(2, 7)) for _ in range(pairs)]
     translations = [[WORDS[word] for word in words] for words in sentences]
     for side, lines in (("de", sentences), ("en", translations)):

@@ -48,19 +48,19 @@ def translate_lines(
     one_at_a_time: bool = False,
     reporter: Reporter | None = None,
 ) -> Iterator[list[TranslatedLine]]:
-    """Translate lines in chunks; the process is configured as the run's options say until the last one.
+    """Translate lines in chunks; until the last one, the process is configured by the run's options.
 
     Args:
-        lines: UTF-8, as `decoding.line_fields` reads them; or a text file, plain or .gz.
-        name: of where they come from, for messages.
-        attention: whether the attention maps are wanted.
-        one_at_a_time: for a person who waits for each.
+        lines: UTF-8 lines in the format of `decoding.line_fields`; or a text file, plain or .gz.
+        name: their origin, for messages.
+        attention: whether to return attention maps.
+        one_at_a_time: for a person who waits for each line.
 
     Yields:
-        What became of the lines of a chunk.
+        The output for each line of a chunk.
 
     Raises:
-        UserError: where a line cannot be read, or given what it asks for; those before it were translated.
+        UserError: if a line cannot be read, or its terms not be met; earlier lines were translated.
     """
     run = open_run(run, overrides).pinned()
     if attention and run.config.decoding.ensemble:
@@ -89,9 +89,8 @@ def translate_lines(
 def output_lines(
     number: int, translations: Sequence[Translation], translator: Translator, calibration: Calibration | None = None
 ) -> list[str]:
-    """The lines that stand for a sentence: its translation, or with `n_best` number, rank, score and text of each, and
-    with `token_scores` its pieces and their log-probabilities; with a calibration the confidence stands before the
-    text."""
+    """The lines printed for a sentence: its translation; or with `n_best` number, rank, score and text of each; with
+    `token_scores` also pieces and their log-probabilities; with a calibration, confidence before the text."""
     options = translator.options
     texts = [each.text for each in translations]
     if calibration is not None:
@@ -130,19 +129,17 @@ def translate_file(
     overrides: Overrides = (),
     reporter: Reporter | None = None,
 ) -> TranslatedFile:
-    """Translate the lines of a text file into another, one line out for one line in.
+    """Translate a text file, one line out for each line in.
 
-    Beside the output lies a record of what it was made from; an output that was made from the same is kept.
+    A record beside the output tells what it was made from; an output made from the same is kept.
 
     Args:
-        run: a run directory, one of its checkpoints, or a `Run`.
+        run, overrides, reporter: see `transformer.tasks`.
         source: UTF-8 text, plain or .gz.
-        output: written whole or not at all.
-        overrides: over the run's options.
-        reporter: hears of progress; None: Python's logging.
+        output: written atomically.
 
     Raises:
-        UserError: where a file cannot be read or written, or the output is there and was made from something else.
+        UserError: if a file cannot be read or written, or the output exists and was made from something else.
     """
     (found,) = _translate_files(open_run(run, overrides), [(Path(source), Path(output))], None, reporter)
     return found
@@ -159,15 +156,12 @@ def translate_into(
     """Translate each file, or a part of each, into a file of the same name in a directory.
 
     Args:
-        run: a run directory, one of its checkpoints, or a `Run`.
         sources: text files, plain or .gz.
-        directory: made where it is not there.
-        overrides: over the run's options.
-        part: `3/10`: the third tenth of each file's lines; `.03-of-10` then goes to the name.
-        reporter: hears of progress; None: Python's logging.
+        directory: created if missing.
+        part: `3/10` is the third tenth of each file's lines; adds `.03-of-10` to the names.
 
     Raises:
-        UserError: where two inputs have one name, or an output is there that was made from something else.
+        UserError: if two inputs have the same name, or an output exists that was made from something else.
     """
     piece = None if part is None else Part.parse(part)
     outputs = [directory / (uncompressed_name(str(path)) + (f".{piece.name}" if piece else "")) for path in sources]
@@ -229,7 +223,7 @@ def _record_of(output: Path) -> Path:
 
 
 def _made_by(run: Run) -> JsonObject:
-    """Everything but the lines that decides a translation, in JSON's types."""
+    """Everything but the lines that determines a translation, in JSON's types."""
     options = run.config.decoding
     spared = {"checkpoint"} | without_effect(options.precision)  # the checkpoint is known by its content
     directory = run.directory
