@@ -6,8 +6,6 @@
 Everything the command line does is a function here: `train`, `prepare`, `evaluate`, `translate_file`, … They take
 paths, `Config` objects or mappings, return values, print nothing, and report progress to a `Reporter`."""
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,5 @@
 """The exception for user errors, recognition of out-of-memory errors, and text made safe for a terminal."""
 
-from __future__ import annotations
-
 import re
 
 # PyTorch says it on a GPU and on a CPU; by its words, because `transformer --help` does not import torch

@@ -3,8 +3,6 @@
 A run directory can be unpacked from anywhere. Reading a pipe would block, a device has no end, and a symbolic link may
 point anywhere."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import io

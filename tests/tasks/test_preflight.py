@@ -183,7 +183,9 @@ def test_of_drawn_segmentations_the_longest_are_tried(tmp_path: Path) -> None:
         return PairsInMemory(drawn, drawn)
 
     for limit, expected in ((None, [1, 3, 2, 0]), (20, [1, 3])):
-        stream = SimpleNamespace(corpus=stored, batch_tokens=14, size=1, micro_batch_tokens=limit, sampling=draw)
+        stream = SimpleNamespace(
+            corpus=stored, batching=SimpleNamespace(batch_tokens=14), size=1, micro_batch_tokens=limit, sampling=draw
+        )
         corpus, rows = preflight.longest_of(stream)  # type: ignore[arg-type]
         assert isinstance(corpus, PairsInMemory)
         assert rows.tolist() == expected

@@ -3,8 +3,6 @@ sentences with references (`transformer calibrate`).
 
 Monte-Carlo dropout (Fomicheva et al. 2020) brought no gain beside it: docs/log/2026-11-22_confidence.md."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """The layout of a run directory, and its two pointers `best` and `last` to checkpoints."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection
 from pathlib import Path

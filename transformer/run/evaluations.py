@@ -3,8 +3,6 @@
 The name tells the corpus and which decoding options differ from the run's: `test`, `test,beam_size=1`. Repeating an
 evaluation replaces its record."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What identifies a run (config, data, environment), and the refusal to resume it with anything else."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Collection, Mapping
 from importlib import metadata

@@ -4,8 +4,6 @@ Each process writes its shards and the main one joins them, file by file, withou
 result is an ordinary checkpoint. PyTorch's distributed checkpoints do the work through their safetensors storage, since
 their default storage keeps its metadata in a pickle."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping
 from pathlib import Path

@@ -4,8 +4,6 @@ Only safetensors and JSON are read, never a pickle. `state.json` holds the forma
 and of its own content, so that a truncated or altered file is noticed before it is used. As a stranger can forge
 checksums, names, shapes and sizes are checked too, before anything is allocated."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json

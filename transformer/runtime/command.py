@@ -1,7 +1,5 @@
 """What every command of this project shares: exit codes, and an argument parser that reports errors in one line."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import functools

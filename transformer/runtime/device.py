@@ -1,7 +1,5 @@
 """Device, threads, precision and allocator, set once at the start of a process."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

@@ -1,7 +1,5 @@
 """The processes of a training job started by torchrun, and the few values they exchange."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import faulthandler

@@ -1,7 +1,5 @@
 """Files and directories written atomically: complete under their final name, or not there at all."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

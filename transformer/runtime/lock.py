@@ -1,7 +1,5 @@
 """A lock on a directory, which the system releases when its holder ends for any reason."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A run's records: one stream of measurements, kept as JSON lines and read back for cards and curves."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """A key-value store for the current processes of a job, separate from what earlier ones left behind."""
 
-from __future__ import annotations
-
 import secrets
 import time
 

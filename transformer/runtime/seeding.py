@@ -3,8 +3,6 @@
 What an update draws depends only on the run's seed, the update's number and the process. A resumed run therefore
 continues exactly without saved generator states, and an update can be repeated."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Reading a safetensors file, whose header is checked before the rest is read."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """A run's records in TensorBoard (extra `report`), besides `metrics.jsonl`, the source of truth."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Word alignments of given translations, read from a run's cross-attention."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Building a trainer from a config, prepared data and a run directory."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

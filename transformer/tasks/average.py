@@ -1,7 +1,5 @@
 """Averaging a run's checkpoints."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Learning a run's confidences from its own log-probabilities."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A look at this machine, and a ten-second training on it."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

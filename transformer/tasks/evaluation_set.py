@@ -1,7 +1,5 @@
 """Sentences with references, from a run's corpora or from files, and a run's translations of them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How each attention head of a run attends."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from transformer.config import Overrides

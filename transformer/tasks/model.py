@@ -1,7 +1,5 @@
 """The parts and costs of a config's model, without training or reading a corpus."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Checks before the first update, in seconds, of everything that a run would otherwise fail on hours later."""
 
-from __future__ import annotations
-
 import math
 import os
 import shutil

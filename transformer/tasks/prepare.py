@@ -1,7 +1,5 @@
 """Training the tokenizer and encoding the corpora."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Runs explained on one HTML page, and in plots."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

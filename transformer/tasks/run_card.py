@@ -1,8 +1,6 @@
 """A run's card and recorded evaluations. They describe the run but are no part of it: failing to write them is only a
 warning."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A run's own scores of given translations."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from transformer.config import Overrides

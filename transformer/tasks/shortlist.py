@@ -1,7 +1,5 @@
 """Learning a run's lexical shortlist from its training corpus."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from transformer.config import Overrides

@@ -1,7 +1,5 @@
 """Trainings, translations and evaluations that build on one another, each in its own process."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

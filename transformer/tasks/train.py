@@ -1,7 +1,5 @@
 """Training a config, or resuming a run."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Translating lines as they come, and whole files."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

@@ -1,7 +1,5 @@
 """A run's translator: its model, and everything else its decoding options ask for."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path

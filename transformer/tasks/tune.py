@@ -1,7 +1,5 @@
 """Tuning the weights of a noisy channel for the best BLEU on a corpus."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Validation during training: loss on the encoded pairs, BLEU and chrF of real translations."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

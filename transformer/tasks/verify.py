@@ -5,8 +5,6 @@ or with another release, can see whether it still gives them. They are made on a
 the layouts that make decoding fast, so that they depend on as little as possible.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
