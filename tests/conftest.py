@@ -65,7 +65,7 @@ def process_settings() -> None:
 
 
 def write_project(folder: Path) -> Path:
-    from transformer.tasks.smoke import write_corpus
+    from transformer.tasks.doctor import write_corpus
 
     folder.mkdir(exist_ok=True)
     draw = random.Random(1)

@@ -3,11 +3,8 @@
     from transformer import load
     load("runs/demo").translate(["你能让它变得更安全吗？"])
 
-What the command line does is there as functions: `train`, `prepare`, `evaluate`, `translate_file`, … They take paths,
-`Config` objects or mappings, return values, print nothing, and tell a `Reporter` how they get on.
-"""
-
-from __future__ import annotations
+Everything the command line does is a function here: `train`, `prepare`, `evaluate`, `translate_file`, … They take
+paths, `Config` objects or mappings, return values, print nothing, and report progress to a `Reporter`."""
 
 import importlib
 from typing import TYPE_CHECKING
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
     from transformer.tasks.evaluate import evaluate
     from transformer.tasks.prepare import prepare
     from transformer.tasks.train import train
-    from transformer.tasks.translated_files import translate_file
+    from transformer.tasks.translate import translate_file
     from transformer.tasks.translators import load
 
 __version__ = "0.1.0"
@@ -53,12 +50,11 @@ _HOMES = {
     "load": "tasks.translators",
     "prepare": "tasks.prepare",
     "train": "tasks.train",
-    "translate_file": "tasks.translated_files",
+    "translate_file": "tasks.translate",
 }
 
 
 def __getattr__(name: str) -> object:
-    """The names of `_HOMES`."""
     if name not in _HOMES:
         raise AttributeError(f"module 'transformer' has no attribute {name!r}")
     return getattr(importlib.import_module(f"transformer.{_HOMES[name]}"), name)

@@ -1,13 +1,11 @@
 """The command `transformer`, and `python -m transformer`."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line (by default this process's) and return its exit code; see `transformer.cli.main`."""
+    """Run a command line (this process's by default) and return its exit code; see `transformer.cli.main`."""
     from transformer.cli import main as run  # here, so that importing this module loads no command line
 
     return run(arguments)

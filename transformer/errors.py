@@ -1,6 +1,4 @@
-"""The exception that the command line turns into one line and exit code 2, and the one that PyTorch has no name for."""
-
-from __future__ import annotations
+"""The exception for user errors, recognition of out-of-memory errors, and text made safe for a terminal."""
 
 import re
 
@@ -9,18 +7,17 @@ _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough mem
 
 
 class UserError(Exception):
-    """Something the user can mend: the message names the file, key or line, the value, and what to do.
+    """An error the user can fix: the message names the file, key or line, the value, and what to do.
 
-    Every room may raise it; `transformer.cli` prints it without a traceback and leaves with exit code 2.
-    """
+    Any module may raise it; `transformer.cli` prints it without a traceback and returns exit code 2."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory does not suffice: Python's own, or PyTorch's on any device."""
+    """Whether memory ran out: Python's own error, or PyTorch's on any device."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or bool(_OUT_OF_MEMORY.search(str(error)))
 
 
 def printable(text: str) -> str:
-    """A text for the terminal: no escape sequence that a file brought along reaches it."""
+    """Escape what a terminal would interpret, so that no file can send it control sequences."""
     return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)

@@ -26,7 +26,7 @@ from transformer.data.corpus import read_lines
 from transformer.decoding.translator import Translator
 from transformer.errors import UserError
 from transformer.runtime.command import refusals_in_one_line
-from transformer.tasks.smoke import write_corpus
+from transformer.tasks.doctor import write_corpus
 
 CONFIG = """\
 run: {directory: run, threads: 1, device: cpu}

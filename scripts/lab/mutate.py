@@ -154,7 +154,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a resumed run begins with fresh moments",
-        "run/trained_model.py",
+        "run/state.py",
         "if has_moments(checkpoint) or state.skipped < state.update:",
         "if not has_moments(checkpoint):",
     ),

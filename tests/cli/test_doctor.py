@@ -12,7 +12,7 @@ import pytest
 
 from transformer.errors import UserError
 from transformer.tasks import doctor
-from transformer.tasks.smoke import Smoke, smoke_training
+from transformer.tasks.doctor import Smoke, smoke_training
 
 Command = Callable[..., Any]
 SMOKE = Smoke(200, 2.0, 5.0, 1.0, "der Hund", "the dog")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from transformer.run import migrations, store
+from transformer.run import store
 from transformer.run.store import CheckpointError, read_checkpoint, verify_checkpoint, write_checkpoint
 
 
@@ -28,7 +28,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_checkpoint(tmp_path / "00000007", {"weight": torch.ones(2)}, {}, {"update": 7})
     first = store.FORMAT_VERSION
     monkeypatch.setattr(store, "FORMAT_VERSION", first + 2)
-    monkeypatch.setattr(migrations, "MIGRATIONS", {first: renamed, first + 1: doubled})
+    monkeypatch.setattr(store, "MIGRATIONS", {first: renamed, first + 1: doubled})
     return tmp_path / "00000007"
 
 
@@ -42,7 +42,7 @@ def test_every_step_is_taken_in_its_order(old: Path) -> None:
 
 
 def test_a_damaged_one_is_refused_before_any_step(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrations, "MIGRATIONS", {})  # a step would be a KeyError
+    monkeypatch.setattr(store, "MIGRATIONS", {})  # a step would be a KeyError
     path = old / "state.json"
     path.write_text(path.read_text().replace('"update": 7', '"update": 8'))
     with pytest.raises(CheckpointError, match="differs from its checksum"):
@@ -50,7 +50,7 @@ def test_a_damaged_one_is_refused_before_any_step(old: Path, monkeypatch: pytest
 
 
 def test_a_step_that_is_missing_is_told(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(migrations.MIGRATIONS, store.FORMAT_VERSION - 1)
+    monkeypatch.delitem(store.MIGRATIONS, store.FORMAT_VERSION - 1)
     with pytest.raises(
         CheckpointError, match=r"state\.json: written in format 1, which no release of this program wrote"
     ):
@@ -61,9 +61,9 @@ def test_todays_format_takes_no_step(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "00000007", {"weight": torch.ones(2)}, {}, {"update": 7})
     assert json.loads((tmp_path / "00000007" / "state.json").read_bytes())["format_version"] == 1
     assert read_checkpoint(tmp_path / "00000007").state == {"update": 7}
-    assert not migrations.can_migrate(0, 1)
-    assert not migrations.can_migrate(2, 1)
+    assert not store.can_migrate(0, 1)
+    assert not store.can_migrate(2, 1)
 
 
 def test_there_is_a_step_from_every_format_that_was_released() -> None:
-    assert all(migrations.can_migrate(version, store.FORMAT_VERSION) for version in range(1, store.FORMAT_VERSION + 1))
+    assert all(store.can_migrate(version, store.FORMAT_VERSION) for version in range(1, store.FORMAT_VERSION + 1))

@@ -16,7 +16,7 @@ import pytest
 import transformer
 from transformer import load
 from transformer.run.directory import RunDirectory
-from transformer.tasks import translated_files
+from transformer.tasks import translate
 
 Command = Callable[..., Any]
 Refusal = Callable[..., str]
@@ -74,7 +74,7 @@ def test_what_is_finished_is_kept_and_no_model_loaded(
 ) -> None:
     assert command(*arguments).code == 0
     before = files(tmp_path / "out")
-    monkeypatch.setattr("transformer.tasks.translated_files.load_translator", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("transformer.tasks.translate.load_translator", lambda *_, **__: pytest.fail("loaded"))
     for harmless in ([], ["decoding.workers=1"], ["decoding.batch_size=3"]):
         outcome = command(*arguments, *harmless)
         assert outcome.code == 0
@@ -181,13 +181,13 @@ def test_the_model_of_the_record_translates_though_best_moves_meanwhile(
     directory = RunDirectory(run_copy)
     expected = load(run_copy).translate([line := "ein alter Hund schläft"])
     (tmp_path / "input").write_text(f"{line}\n", "utf-8")
-    opened = translated_files.load_translator
+    opened = translate.load_translator
 
     def move_and_open(*arguments: Any, **more: Any) -> Any:
         directory.point("best", 20)
         return opened(*arguments, **more)
 
-    monkeypatch.setattr(translated_files, "load_translator", move_and_open)
+    monkeypatch.setattr(translate, "load_translator", move_and_open)
     output("translate", run_copy, "--input", tmp_path / "input", "--output-directory", tmp_path / "out")
     assert (tmp_path / "out" / "input").read_text("utf-8").splitlines() == expected != load(run_copy).translate([line])
 

@@ -15,8 +15,7 @@ from transformer.data.dataset import CorpusWriter, EncodedCorpus
 from transformer.model.build import build_model
 from transformer.model.transformer import Transformer
 from transformer.run.directory import RunDirectory
-from transformer.run.state import TrainingState
-from transformer.run.trained_model import TrainedModel
+from transformer.run.state import TrainedModel, TrainingState
 from transformer.runtime.distributed import Processes
 from transformer.runtime.records import Record
 from transformer.training.checkpoints import TrainingCheckpoints

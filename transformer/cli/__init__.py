@@ -1,6 +1,4 @@
-"""The command line: one file a verb, which parses its arguments, calls a task and prints what comes back."""
-
-from __future__ import annotations
+"""The command line: one file per verb, which parses arguments, calls a task and prints the result."""
 
 import argparse
 import importlib
@@ -17,31 +15,31 @@ from transformer.runtime.command import Parser, refusals_in_one_line
 GROUPS = {
     "train": {
         "prepare": "train the tokenizer and encode the corpora of a config",
-        "train": "train a config, or go on with a run",
+        "train": "train a config, or resume a run",
         "stages": "train, translate and evaluate in stages that build on one another",
         "average": "average the last checkpoints of a run",
     },
     "translate": {
         "translate": "translate sentences, a file or standard input with a run",
-        "shortlist": "learn which words a run's translations can need, to decode faster",
-        "calibrate": "learn how far a run's translations can be trusted, for a confidence beside each",
+        "shortlist": "learn a shortlist of target pieces, for faster decoding",
+        "calibrate": "learn to predict the quality of a run's translations, for confidences",
         "tune": "find the weights of a noisy channel on the validation corpus",
     },
     "measure": {
-        "evaluate": "score a run, or a file of translations, with BLEU, chrF2++ and TER",
-        "compare": "tell which differences between systems are more than chance",
+        "evaluate": "score a run, or a file of translations, by BLEU, chrF2++ and TER",
+        "compare": "test whether differences between systems are significant",
         "score": "print a run's own log-probability of given translations",
     },
     "inspect": {
         "report": "explain runs on an HTML page, and in plots",
         "align": "align the words of given translations",
-        "heads": "print how each attention head of a run attends",
-        "model": "print what a config's model consists of and costs",
+        "heads": "print statistics of each attention head of a run",
+        "model": "print the weights and costs of a config's model",
         "config": "print the JSON Schema of configs, or a resolved config",
-        "doctor": "look at this machine and try a ten-second training on it",
+        "doctor": "check this machine with a ten-second training",
     },
     "ship": {
-        "verify": "check that a run is whole and still translates as it did",
+        "verify": "check that a run is undamaged and still translates as it did",
     },
 }
 VERBS = {verb: purpose for verbs in GROUPS.values() for verb, purpose in verbs.items()}
@@ -52,19 +50,20 @@ Encoder-decoder Transformers for translation.
 
 {groups}
 
-transformer VERB --help tells a verb's arguments. Every option of a config can be set as section.key=value.
+transformer VERB --help explains a verb. Every option of a config can be set as section.key=value.
 """
 
 
 @refusals_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; returns the exit code: 0, 1 where a check of `doctor` or `verify` failed, 2 for a user error, 128 + n
-    where signal n ended it."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by the caller, as in `>&-`
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open to the end, as a standard stream is
+    """Run a verb and return its exit code: 0, 1 if a check of `doctor` or `verify` failed, 2 for a user error, 128 + n
+    after signal n."""
+    if sys.stdout is None:  # closed by the caller, as in `>&-`
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - open to the end, as a standard stream is
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - open to the end, as a standard stream is
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # what it reads is UTF-8 too, whatever the locale says; a path that is not comes out as it is
+        # UTF-8 like the input, whatever the locale; a path in another encoding is printed unchanged
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     return _run(sys.argv[1:] if arguments is None else list(arguments))
 
@@ -94,7 +93,7 @@ def _run(arguments: list[str]) -> int:
     module.add_arguments(parser)
     cut = rest.index("--") if "--" in rest else len(rest)
     parsed = parser.parse_intermixed_args(rest[:cut])
-    if cut < len(rest):  # argparse would pass these on, but without a trace that they came after --
+    if cut < len(rest):  # argparse would accept these, but not tell that they came after --
         if not hasattr(parsed, "verbatim"):
             parser.error("-- is for sentences, and this verb takes none")
         parsed.verbatim = rest[cut + 1 :]

@@ -1,12 +1,10 @@
-"""Align the words of given translations by a run's cross-attention: a line each, 0-0 1-2 …, in Pharaoh format.
+"""Align the words of given translations by a run's cross-attention; prints lines such as 0-0 1-2 (Pharaoh format).
 
     transformer align runs/multi30k_en_de --source sentences.en --target translations.de
     transformer align runs/multi30k_en_de --source s.en --target t.de --layer 1 --gold gold.align
 
-Words are what spaces separate, counted from 0; text without spaces wants its words set apart first. With --gold (0-0
-for a sure link, 1p2 for a possible one) the alignment error rate goes to standard error."""
-
-from __future__ import annotations
+Words are separated by spaces and counted from 0; segment text without spaces first. With --gold (0-0 for a sure link,
+1p2 for a possible one) the alignment error rate is printed to standard error."""
 
 import argparse
 
@@ -19,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_pair_of_files(parser, "target", required=True)
     parser.add_argument("--layer", type=int, metavar="N", help="decoder layer, from 0 (default: the last but one)")
-    parser.add_argument("--gold", metavar="FILE", help="alignments to compare with")
+    parser.add_argument("--gold", metavar="FILE", help="gold alignments to compare with")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,10 +3,8 @@
     transformer average runs/demo training.average_checkpoints=3
     transformer average runs/demo training.average_of=best          of those that training kept for it
 
-Use it with decoding.checkpoint=averaged. At its end training does the same by itself, and validates the average. A
-checkpoint that was saved for a signal, between two regular ones, is left out, as there."""
-
-from __future__ import annotations
+Use the result with decoding.checkpoint=averaged. Training itself averages at its end, and validates the average.
+Checkpoints saved on a signal, between two regular ones, are not averaged, neither here nor there."""
 
 import argparse
 

@@ -1,14 +1,12 @@
-"""Learn how good a run's translations probably are from the run's own certainty, for decoding.confidence=true.
+"""Learn to predict the quality of a run's translations from its own probabilities, for decoding.confidence=true.
 
     transformer calibrate runs/demo
     transformer translate runs/demo decoding.confidence=true "你能让它变得更安全吗？"
-    transformer evaluate runs/demo decoding.confidence=true        how far the confidences can be believed
+    transformer evaluate runs/demo decoding.confidence=true        how reliable the confidences are
 
-The validation corpus (or --source and --reference) is translated; the log-probability per token of each translation is
-set against its sentence chrF2++. The result, a monotone curve, goes into the run as confidence.json and holds for these
-weights. A translation then bears the chrF2++ to expect of it, from 0 to 100."""
-
-from __future__ import annotations
+Translates the validation corpus (or --source and --reference), and fits the sentence chrF2++ of each translation to its
+log-probability per token. The result, a monotone curve, is written to confidence.json in the run and is valid for these
+weights only. Each translation then has a confidence, its expected chrF2++, from 0 to 100."""
 
 import argparse
 

@@ -1,9 +1,7 @@
-"""Print the JSON Schema of config files, for editors, or a config with every default filled in.
+"""Print the JSON Schema of config files, for editors, or a config with all defaults filled in.
 
 transformer config schema > configs/schema.json
 transformer config show configs/demo.yaml training.max_updates=100"""
-
-from __future__ import annotations
 
 import argparse
 import json

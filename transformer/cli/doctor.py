@@ -1,22 +1,21 @@
-"""Look at this machine and try a ten-second training on it; the last line is OK, or what is wrong.
+"""Check this machine and run a ten-second training on it; the last line is OK, or lists what is wrong.
 
     transformer doctor
     transformer doctor configs/demo.yaml
 
-With a config, or a run, the machine is looked at as that config uses it: its device, threads and precision, the disk
-that its run directory lies on, and whether its corpora are there. The exit code is 0, or 1 where something is wrong."""
-
-from __future__ import annotations
+With a config or a run, checks what it will use: device, threads and precision, the disk of its run directory, and its
+corpora. The exit code is 0, or 1 if something is wrong."""
 
 import argparse
 
+from transformer.cli.arguments import add_overrides
 from transformer.config import load_config
 from transformer.tasks.doctor import diagnose
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", help="a YAML config, or a run directory")
-    parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="over the config's")
+    add_overrides(parser, "the config's options")
 
 
 def run(arguments: argparse.Namespace) -> int:

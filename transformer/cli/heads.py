@@ -1,13 +1,11 @@
-"""Print how each attention head of a run attends, over its test set or given files: entropy, distance, largest weight.
+"""Print entropy, distance and largest weight of each attention head of a run, over its test set or given files.
 
     transformer heads runs/demo
     transformer heads runs/demo --source s.zh --target t.en
 
-A line a head: its name (cross.2.1 is head 1 of layer 2, as decoding.masked_heads wants it), the mean entropy of its
-weights in nats, the mean distance of its expected position, and its mean largest weight (Voita et al. 2019), separated
-by tabs."""
-
-from __future__ import annotations
+Each line holds, separated by tabs, the head's name (cross.2.1 is head 1 of layer 2, as in decoding.masked_heads), the
+mean entropy of its weights in nats, the mean distance of its expected position, and its mean largest weight (Voita et
+al. 2019)."""
 
 import argparse
 
@@ -19,7 +17,7 @@ from transformer.tasks.heads import head_statistics
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_pair_of_files(parser, "target")
-    parser.add_argument("--sentences", type=int, default=1000, help="the most pairs to look at (default: 1000)")
+    parser.add_argument("--sentences", type=int, default=1000, help="maximum number of pairs (default: 1000)")
 
 
 def run(arguments: argparse.Namespace) -> int:

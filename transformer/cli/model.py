@@ -1,12 +1,10 @@
-"""Print what a config's model consists of and costs, without training or reading any corpus.
+"""Print the weights and costs of a config's model, without training or reading a corpus.
 
     transformer model configs/demo.yaml
     transformer model configs/demo.yaml model.positions=rotary model.norm_kind=rms
 
-Operations are those of the forward pass on sentences of 32 tokens; training takes three times as many. Memory is for
-fp32; bf16 takes half of it for activations and the cache."""
-
-from __future__ import annotations
+FLOPs are those of a forward pass on sentences of 32 tokens; training takes three times as many. Memory is for fp32;
+bf16 halves that of activations and the cache."""
 
 import argparse
 
@@ -45,17 +43,16 @@ def _costs(found: ModelDescription) -> list[str]:
     kept_per_target = beam * cost.cache_per_target_token
     return [
         f"vocabulary            {found.vocabulary:,} pieces",
-        f"forward pass          {cost.source_flops / 1e6:.2f} MFLOP a source token, "
-        f"{cost.target_flops / 1e6:.2f} MFLOP a target token",
-        f"key-value cache       {_size(cost.cache_per_source_token)} a source token, "
-        f"{_size(kept_per_target)} a target token and {_size(beam * cost.cache_per_hypothesis)} besides "
-        f"(a sentence, beam {beam})",
+        f"forward pass          {cost.source_flops / 1e6:.2f} MFLOP per source token, "
+        f"{cost.target_flops / 1e6:.2f} MFLOP per target token",
+        f"key-value cache       {_size(cost.cache_per_source_token)} per source token, "
+        f"{_size(kept_per_target)} per target token and {_size(beam * cost.cache_per_hypothesis)} more "
+        f"(per sentence, beam {beam})",
         f"weights to train      {_size(_ADAM * found.parameters)} (weights, gradients, Adam's moments)",
         f"a training batch      {_size(cost.saved_per_pair * batch)} of activations "
-        f"({batch:,} tokens a side, but for a part of the logits)",
+        f"({batch:,} tokens per side, without some of the logits)",
     ]
 
 
 def _size(numbers: float) -> str:
-    """Memory of so many numbers in fp32."""
     return bytes_in_words(numbers * _BYTES)

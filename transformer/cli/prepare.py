@@ -1,12 +1,10 @@
-"""Train the tokenizer and encode the corpora of a config; does nothing where that is done and nothing changed.
+"""Train the tokenizer and encode the corpora of a config; does nothing if that is done and nothing has changed.
 
     transformer prepare configs/demo.yaml
     transformer prepare configs/demo.yaml --part 3/10
 
---part I/N encodes the I-th of N parts of the training corpus, for a job array: each part is written whole or not at
-all, and kept once it is finished. Without --part the parts are then put together; the result is the same."""
-
-from __future__ import annotations
+--part I/N encodes the I-th of N parts of the training corpus, for a job array: each part is written atomically, and
+kept once finished. Without --part the parts are then joined; the result is the same."""
 
 import argparse
 

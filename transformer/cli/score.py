@@ -1,11 +1,9 @@
-"""Print a run's own score of given translations, a line each: score, log-probability and tokens, separated by tabs.
+"""Print a run's own scores of given translations. Each line has score, log-probability and tokens, separated by tabs.
 
     transformer score runs/demo --source sentences.zh --target translations.en
 
-The score is what beam search ranks by: log-probability / length penalty. With decoding.ensemble=[RUN,…] both
-are those of the models' mean probability."""
-
-from __future__ import annotations
+The score is the ranking score of beam search: log-probability / length penalty. With decoding.ensemble=[RUN,…] both are
+those of the models' mean probability."""
 
 import argparse
 
@@ -20,7 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    scored = score_files(arguments.run, arguments.source, arguments.target, arguments.overrides, TerminalReporter())
-    for each in scored:
+    for each in score_files(arguments.run, arguments.source, arguments.target, arguments.overrides, TerminalReporter()):
         print(f"{each.score:.6f}", f"{each.log_prob:.6f}", len(each.ids) + 1, sep="\t")
     return 0

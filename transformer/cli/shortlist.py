@@ -3,10 +3,8 @@
     transformer shortlist runs/demo
     transformer translate runs/demo decoding.shortlist=true "你能让它变得更安全吗？"
 
-For each source piece the target pieces that most probably translate it, by IBM model 1, beside the most frequent target
-pieces: decoding then computes no others. It costs a little quality; evaluate with and without it."""
-
-from __future__ import annotations
+The shortlist holds the most frequent target pieces, and for each source piece its most probable translations by IBM
+model 1. Decoding then considers no other pieces. This costs some quality: evaluate with and without it."""
 
 import argparse
 
@@ -17,8 +15,8 @@ from transformer.tasks.shortlist import make_shortlist
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser, "a run directory")
-    parser.add_argument("--candidates", type=int, default=100, help="target pieces of a source piece (default: 100)")
-    parser.add_argument("--frequent", type=int, default=500, help="pieces of every sentence (default: 500)")
+    parser.add_argument("--candidates", type=int, default=100, help="target pieces per source piece (default: 100)")
+    parser.add_argument("--frequent", type=int, default=500, help="pieces for every sentence (default: 500)")
     parser.add_argument("--pairs", type=int, default=100_000, help="sentence pairs to learn from (default: 100000)")
 
 

@@ -1,15 +1,15 @@
-"""Trainings, translations and evaluations that build on one another, as one YAML file says.
+"""Run trainings, translations and evaluations that build on one another, from one YAML file.
 
     transformer stages configs/plans/multi30k_diversified.yaml
 
-A plan reads:
+A plan looks like this:
 
-    directory: runs/distillation          # a folder for each stage below it
+    directory: runs/distillation          # has a folder for each stage
     stages:
       - name: teacher
         train: configs/multi30k_en_de.yaml
       - name: taught
-        translate: ${teacher}             # what an earlier stage left: here its run
+        translate: ${teacher}             # the output of an earlier stage: here its run
         input: data/multi30k-en-de/train.en
       - name: student
         train: configs/multi30k_en_de.yaml
@@ -17,17 +17,15 @@ A plan reads:
           model: {num_encoder_layers: 6, num_decoder_layers: 1}
           data: {train: {source: data/multi30k-en-de/train.en, target: "${taught}"}}
       - name: student_2
-        train: ${student}/config.yaml     # the same once more, with other random numbers
+        train: ${student}/config.yaml     # the same again, with another seed
         change: {run: {seed: 2}}
       - name: student_scores
         evaluate: ${student}
 
-Each stage runs as the verb of its name would. The same command goes on where it was stopped; finished stages stay as
-they are, and are not looked into again: where a corpus or a config changed since, delete the stage's folder and its
-entry in finished.json, and those of the stages that build on it. A stage that the plan changed after it was finished is
-refused, and so is what builds on it."""
-
-from __future__ import annotations
+Each stage runs as the verb of its name would. Repeat the command to resume after an interruption. Finished stages are
+kept and not checked again: if a corpus or a config has changed, delete the stage's folder and its entry in
+finished.json, and those of the stages that build on it. If the plan changed a finished stage, that stage and those that
+build on it are refused."""
 
 import argparse
 
@@ -37,15 +35,16 @@ from transformer.tasks.stages import SIGNALLED, run_stages
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", help="a YAML file of stages")
-    parser.add_argument("--until", metavar="NAME", help="the last stage to be done now; the others can follow later")
+    parser.add_argument("--until", metavar="NAME", help="last stage to run now; the others can follow later")
 
 
 def run(arguments: argparse.Namespace) -> int:
     reporter = TerminalReporter()
     result = run_stages(arguments.plan, arguments.until, reporter)
-    if result.code > SIGNALLED:  # else the verb itself has said what is wrong
+    if result.code > SIGNALLED:  # otherwise the verb itself has reported the error
         until = "" if arguments.until is None else f" --until {arguments.until}"
-        reporter.info(f"{result.stopped}: stopped by a signal; go on with: transformer stages {arguments.plan}{until}")
+        command = f"transformer stages {arguments.plan}{until}"
+        reporter.info(f"{result.stopped}: stopped by a signal; resume with: {command}")
     if result.stopped is None:
         for name, output in result.outputs.items():
             print(f"{name}\t{output}")

@@ -1,7 +1,5 @@
-"""Train a config, or go on with a run: where the run directory holds checkpoints of the same config, training goes on
-from the newest one exactly."""
-
-from __future__ import annotations
+"""Train a config, or resume a run: if the run directory has checkpoints of the same config, training resumes exactly
+from the newest one."""
 
 import argparse
 
@@ -11,7 +9,7 @@ from transformer.tasks.train import train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_config(parser, "a YAML config, or a run directory to go on with")
+    add_config(parser, "a YAML config, or a run directory to resume")
 
 
 def run(arguments: argparse.Namespace) -> int:

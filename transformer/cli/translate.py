@@ -1,30 +1,28 @@
-"""Translate sentences given as arguments, a file, or standard input line by line: one line out for each line in.
+"""Translate sentences from arguments, a file, or standard input line by line: one line out for each line in.
 
     transformer translate runs/demo "你能让它变得更安全吗？"
     transformer translate runs/demo --input sentences.zh decoding.beam_size=1
     cat sentences.zh | transformer translate runs/demo > sentences.en
 
-With --output-directory DIR the translations of each input go to a file of its name, written whole or not at all. One
-that is there already is kept, where its record (.made-from.json) names the same lines, model and options, and refused
-where it does not: a job that was killed is given again as it was. --part 3/10 translates the third tenth of the lines,
-into NAME.03-of-10; put end to end, the parts are the whole.
+--output-directory DIR writes the translations of each input to a file of the same name, atomically. An existing file is
+kept if its record (.made-from.json) names the same lines, model and options, and refused otherwise: to resume a killed
+job, repeat the command. --part 3/10 translates the third tenth of the lines into NAME.03-of-10; concatenate the parts
+to get the whole.
 
     transformer translate runs/demo --input big.zh --output-directory out --part 3/10
 
-With --attention FILE the weights of every head, for each sentence and its best translation, are written to a file: an
-object a line, with the pieces of both sides and maps like cross.2, [head][target piece][source piece].
-With decoding.confidence=true (after transformer calibrate RUN) a confidence from 0 to 100 and a tab precede each text.
-With decoding.n_best=K each sentence gives up to K lines: its number, rank, score and text, separated by tabs; with
-decoding.token_scores=true also its pieces and the log-probability of each, the end mark's last.
-With decoding.line_fields=terms a line is a sentence and, after tabs, terms that its translation must contain; `prefix`
-and `prefix_terms` give what it begins with. docs/guide/decoding.md explains all that the search may be told.
-decoding.method=sample draws translations, decoding.ensemble lets other runs help, decoding.rerank lets others choose.
+--attention FILE writes the attention weights of every head, for each sentence and its best translation: one JSON object
+per line, with the pieces of both sides and maps such as cross.2, [head][target piece][source piece].
+decoding.confidence=true (after transformer calibrate RUN) prints a confidence from 0 to 100 and a tab before each text.
+decoding.n_best=K prints up to K lines per sentence: its number, rank, score and text, separated by tabs;
+decoding.token_scores=true adds its pieces and the log-probability of each, with the end mark's last.
+decoding.line_fields=terms reads a sentence and, after tabs, terms that its translation must contain; `prefix` and
+`prefix_terms` read how it must begin. docs/guide/decoding.md explains all options for controlling the search.
+decoding.method=sample samples translations, decoding.ensemble combines runs, decoding.rerank reranks candidates.
 
     transformer translate runs/demo --input sentences.zh decoding.method=sample decoding.top_p=0.9 decoding.n_best=8
 
-An argument that reads section.key=value is an option; sentences after -- never are."""
-
-from __future__ import annotations
+An argument of the form section.key=value is an option; everything after -- is a sentence."""
 
 import argparse
 import os
@@ -38,10 +36,9 @@ from transformer.errors import UserError
 from transformer.runtime.command import RenamedFlag
 from transformer.runtime.files import check_writable, write_file
 from transformer.runtime.reporting import TerminalReporter
-from transformer.tasks.translate import translate_lines
-from transformer.tasks.translated_files import translate_into
+from transformer.tasks.translate import translate_into, translate_lines
 
-# a word before = and no space around it: a mistyped option sooner than a sentence
+# a word directly before = is more likely a mistyped option than a sentence
 _LIKE_AN_OPTION = re.compile(r"[A-Za-z_]+(\.[A-Za-z_0-9]+)*=\S*$")
 
 
@@ -49,17 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="a run directory, or one of its checkpoints")
     parser.add_argument("sentences", nargs="*", default=[], help="sentences, and options as section.key=value")
     parser.set_defaults(verbatim=[])
-    parser.add_argument(
-        "--attention", metavar="FILE", help="write all attention maps of each translation there, as JSON"
-    )
-    parser.add_argument(
-        "--input", metavar="FILE", action="append", help="translate the lines of a UTF-8 text file, plain or .gz"
-    )
-    parser.add_argument(
-        "--output-directory",
-        metavar="DIR",
-        help="write there a file for each --input, which may be given several times",
-    )
+    parser.add_argument("--attention", metavar="FILE", help="write attention maps of each translation as JSON")
+    parser.add_argument("--input", metavar="FILE", action="append", help="a UTF-8 text file, plain or .gz")
+    parser.add_argument("--output-directory", metavar="DIR", help="write a file to DIR for each --input")
     parser.add_argument("--part", metavar="I/N", help="with --output-directory: the I-th of N parts of each file")
     parser.add_argument("--shard", action=RenamedFlag, now="--part")
 

@@ -3,11 +3,9 @@
     transformer tune runs/en-de decoding.reverse=runs/de-en
     transformer translate runs/en-de decoding.rerank=noisy_channel decoding.reverse=runs/de-en decoding.channel_weight=…
 
-The candidates are searched once, decoding.candidates a sentence (beam_size of them, or 32 samples), and scored once by
-the run in the other direction; then all weights of a grid are tried: channel_weight from 0 to 2, length_weight from -1
-to 2. Prints the options to use, last."""
-
-from __future__ import annotations
+Searches for candidates once, decoding.candidates per sentence (beam_size of them, or 32 samples), scores each once by
+the run in the other direction, and then tries all weights of a grid: channel_weight from 0 to 2, length_weight from -1
+to 2. The last line printed holds the options to use."""
 
 import argparse
 import shlex
@@ -20,7 +18,7 @@ from transformer.tasks.tune import tune
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument("--split", choices=SPLITS, default="validation", help="its corpus (default: validation)")
+    parser.add_argument("--split", choices=SPLITS, default="validation", help="corpus (default: validation)")
 
 
 def run(arguments: argparse.Namespace) -> int:

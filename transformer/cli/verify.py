@@ -1,16 +1,14 @@
-"""Check that a run is whole and still translates as it did when its training ended; a line for each check.
+"""Check that a run is undamaged and still translates as it did when its training ended; prints a line per check.
 
     transformer verify runs/demo
     transformer verify runs/demo --record
 
-Every checkpoint is compared with its checksums, the tokenizer is loaded, and five sentences of the validation corpus
-are translated again, in fp32 on a CPU: the texts must be those that training recorded in verification.json, and the
-scores the same to four digits. The exit code is 0 where all holds and 1 where something does not.
+Compares every checkpoint with its checksums, loads the tokenizer, and translates five sentences of the validation
+corpus again, in fp32 on a CPU: they must match the translations that training recorded in verification.json, and their
+scores to four digits. The exit code is 0 if everything holds, 1 otherwise.
 
---record writes verification.json first: for a run from before there was one, or one whose best checkpoint was changed
-on purpose. The validation corpus must be there; data.validation=… says where."""
-
-from __future__ import annotations
+--record first rewrites verification.json: for a run that has none, or whose best checkpoint was changed on purpose. It
+needs the validation corpus; data.validation=… tells where it is."""
 
 import argparse
 
@@ -20,7 +18,7 @@ from transformer.tasks.verify import verify
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser, "a run directory")
-    parser.add_argument("--record", action="store_true", help="write down what the best checkpoint gives now")
+    parser.add_argument("--record", action="store_true", help="record what the best checkpoint gives now")
 
 
 def run(arguments: argparse.Namespace) -> int:

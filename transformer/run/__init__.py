@@ -1,1 +1,1 @@
-"""Runs on disk: safetensors and JSON, written whole or not at all, checked when read."""
+"""Runs on disk: safetensors and JSON, written atomically and checked when read."""

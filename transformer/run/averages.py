@@ -1,7 +1,5 @@
 """The mean of several checkpoints' weights (Vaswani et al. 2017, section 6.1)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,10 +11,10 @@ from transformer.run.store import CheckpointError, read_checkpoint, write_checkp
 
 
 def average_checkpoints(directories: Sequence[Path]) -> dict[str, Tensor]:
-    """The element-wise mean of the weights, summed in float64 so that the order does not matter to fp32.
+    """The element-wise mean of the weights, summed in float64 so that fp32 results do not depend on the order.
 
     Raises:
-        CheckpointError: where the checkpoints are not of one model, or one is damaged.
+        CheckpointError: if the checkpoints belong to different models, or one is damaged.
     """
     total: dict[str, Tensor] = {}
     for directory in directories:
@@ -37,10 +35,9 @@ def write_average(
     measure: Callable[[Mapping[str, Tensor]], Mapping[str, float]] | None = None,
     write: bool = True,
 ) -> dict[str, float]:
-    """Average some of a run's checkpoints into `checkpoints/averaged`, with the metrics that `measure` gives them.
+    """Average some of a run's checkpoints into `checkpoints/averaged` and return the metrics that `measure` gives.
 
-    Returns those metrics. With `write` false they are measured alone, as in a process that is not the job's main one.
-    """
+    With `write` false, as in all but a job's main process, the average is only measured."""
     weights = average_checkpoints([run.checkpoint(update) for update in updates])
     metrics = dict(measure(weights)) if measure is not None else {}
     if write:
@@ -49,7 +46,7 @@ def write_average(
 
 
 def average_metrics(run: RunDirectory, updates: Sequence[int]) -> dict[str, float]:
-    """What `measure` gave for the average of these updates; empty where that average is not there or not measured."""
+    """Recorded metrics of the average of these updates; empty if there is no such average, or it was not measured."""
     try:
         state = read_checkpoint(run.checkpoint(AVERAGED)).state
     except CheckpointError:  # it can be made again

@@ -1,10 +1,7 @@
-"""How good a translation probably is, from 0 to 100: its log-probability per token, calibrated on sentences with
-references (`transformer calibrate`).
+"""Confidence: a translation's expected quality, from 0 to 100, given its log-probability per token. It is calibrated on
+sentences with references (`transformer calibrate`).
 
-Monte-Carlo dropout (Fomicheva et al. 2020) was measured beside it and gave nothing: docs/log/2026-11-22_confidence.md.
-"""
-
-from __future__ import annotations
+Monte-Carlo dropout (Fomicheva et al. 2020) brought no gain beside it: docs/log/2026-11-22_confidence.md."""
 
 import math
 from collections.abc import Sequence
@@ -29,22 +26,21 @@ class Scored(Protocol):
 
     @property
     def ids(self) -> list[int]:
-        """Target tokens, without the end mark."""
+        """Target tokens without the end mark."""
 
     @property
     def log_prob(self) -> float:
-        """Natural logarithm of their probability, the end mark included."""
+        """Natural logarithm of their probability, end mark included."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """From log-probability per token to expected sentence chrF2++, in straight lines between knots.
+    """Maps log-probability per token to expected sentence chrF2++, linearly between knots.
 
     Attributes:
-        model_sha256: of the weights that it was made with.
-        log_probs: ascending, of the knots.
-        qualities: 0 to 100, non-decreasing, of the same knots.
-        corpus, sentences: what it was made on.
+        model_sha256: hash of the weights it was made with.
+        log_probs, qualities: the knots: ascending natural logarithms, and non-decreasing chrF2++ from 0 to 100.
+        corpus, sentences: name and size of the calibration corpus.
     """
 
     model_sha256: str
@@ -54,33 +50,29 @@ class Calibration:
     sentences: int
 
     def confidences(self, translations: Sequence[Scored]) -> list[float]:
-        """0 to 100 for each; 100 for the empty translation of an empty sentence."""
+        """A confidence from 0 to 100 for each translation; 100 for the empty translation of an empty sentence."""
         per_token = [log_prob_per_token(translation) for translation in translations]
         found = np.interp(per_token, self.log_probs, self.qualities)
         trivial = [not translation.ids and translation.log_prob == 0 for translation in translations]
         return [100.0 if empty else float(value) for empty, value in zip(trivial, found, strict=True)]
 
     def write(self, run: Path) -> Path:
-        """Write it into a run directory; returns the file."""
+        """Write `confidence.json` into a run directory and return its path."""
         path = run / CONFIDENCE_FILE
         write_file(path, json_bytes({"format_version": 1, **asdict(self)}))
         return path
 
 
 def log_prob_per_token(translation: Scored) -> float:
-    """Natural logarithm, the end mark being a token."""
+    """Natural logarithm; the end mark counts as a token."""
     return translation.log_prob / (len(translation.ids) + 1)
 
 
 def read_calibration(run: Path, model_sha256: str) -> Calibration:
     """The calibration of a run directory.
 
-    Args:
-        run: where it lies.
-        model_sha256: of the weights that are to be judged.
-
     Raises:
-        UserError: where there is none, or one of other weights, or it is damaged.
+        UserError: if it is missing, damaged, or made with weights other than those of `model_sha256`.
     """
     path = run / CONFIDENCE_FILE
     try:

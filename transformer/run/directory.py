@@ -1,6 +1,4 @@
-"""The layout of a run directory, and the two pointers `best` and `last` into its checkpoints."""
-
-from __future__ import annotations
+"""The layout of a run directory, and its two pointers `best` and `last` to checkpoints."""
 
 import re
 from collections.abc import Callable, Collection
@@ -18,7 +16,7 @@ _MAX_POINTER_BYTES = 1000
 
 
 def split_checkpoint(path: Path) -> tuple[Path, str | None]:
-    """The run and no name for a run directory; the run and the checkpoint's name for one of its checkpoints."""
+    """Split a path into run directory and checkpoint name; the name is None if the path is the run directory."""
     resolved = path.resolve()
     if resolved.parent.name == "checkpoints" and (path / "state.json").is_file():
         return resolved.parent.parent, resolved.name
@@ -26,10 +24,10 @@ def split_checkpoint(path: Path) -> tuple[Path, str | None]:
 
 
 def run_of(path: str | Path) -> Path:
-    """The run directory that a run directory, or one of its checkpoints, names.
+    """The run directory of a path to a run or to one of its checkpoints.
 
     Raises:
-        UserError: where it is not there.
+        UserError: if there is no such directory.
     """
     run, _ = split_checkpoint(Path(path))
     if not run.is_dir():
@@ -41,7 +39,7 @@ class RunDirectory:
     """Paths of a run. A pointer is a one-line text file with the name of a checkpoint.
 
     Raises:
-        UserError: where a folder of it is a symbolic link: what is written there would lie outside of the run.
+        UserError: if one of its folders is a symbolic link, which would lead writes out of the run.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,19 +70,19 @@ class RunDirectory:
         return sorted(int(name) for name in names if _CHECKPOINT_NAME.match(name) and name != AVERAGED)
 
     def regular_updates(self, every: int) -> list[int]:
-        """Those of `updates` on the grid of `every`. A checkpoint that a signal caused is not on it, so that an
-        interrupted run averages what an uninterrupted one does."""
+        """The `updates` that are multiples of `every`. Checkpoints saved on a signal are not, so an interrupted run
+        averages the same checkpoints as an uninterrupted one."""
         return [update for update in self.updates() if update % every == 0]
 
     def point(self, pointer: str, name: int | str) -> None:
-        """Let `best` or `last` name a checkpoint."""
+        """Point `best` or `last` to a checkpoint."""
         write_file(self.path / pointer, (self.checkpoint(name).name + "\n").encode())
 
     def pointed(self, pointer: str) -> str | None:
-        """The checkpoint name in `best` or `last`, None where there is no such pointer yet.
+        """The checkpoint name in `best` or `last`, or None if there is no such pointer.
 
         Raises:
-            CheckpointError: where the file holds something else, e.g. a path.
+            CheckpointError: if the file holds anything else, such as a path.
         """
         path = self.path / pointer
         try:
@@ -98,10 +96,10 @@ class RunDirectory:
         return name
 
     def resolve(self, which: str) -> Path:
-        """The checkpoint directory that `best`, `last`, `averaged` or an update's number means.
+        """The checkpoint directory for `best`, `last`, `averaged` or an update's number.
 
         Raises:
-            CheckpointError: where there is none; the message says which there are.
+            CheckpointError: if there is none; the message lists those that exist.
         """
         name = which
         if which in ("best", "last"):
@@ -123,7 +121,7 @@ class RunDirectory:
         return ", ".join([*map(str, self.updates()), *averaged]) or "none"
 
     def prune(self, keep: Collection[int]) -> None:
-        """Delete the checkpoints of all updates but some, and what a killed process left behind."""
+        """Delete all updates' checkpoints except `keep`, and temporary files of killed processes."""
         remove_leftovers(self.path)
         remove_leftovers(self.checkpoints)
         for update in self.updates():
@@ -135,8 +133,7 @@ class RunDirectory:
         but: Path | None = None,
         damaged: Callable[[CheckpointError], None] = lambda error: None,
     ) -> Path | None:
-        """The newest checkpoint whose files are all whole, other than `but`; `damaged` hears of newer ones that are
-        not."""
+        """The newest undamaged checkpoint other than `but`; `damaged` is called with the error of each newer one."""
         for update in reversed(self.updates()):
             if but is not None and self.checkpoint(update).name == but.name:
                 continue

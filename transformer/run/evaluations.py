@@ -1,10 +1,7 @@
-"""What `transformer evaluate` found out about a run, kept in it: `evaluations/NAME.json`.
+"""Recorded results of `transformer evaluate`, in a run's `evaluations/NAME.json`.
 
-The name says what was translated and which decoding options were not the run's own: `test`, `test,beam_size=1`. The
-same evaluation done again takes the place of the one before.
-"""
-
-from __future__ import annotations
+The name tells the corpus and which decoding options differ from the run's: `test`, `test,beam_size=1`. Repeating an
+evaluation replaces its record."""
 
 import hashlib
 import re
@@ -18,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from transformer.config.decoding_section import without_effect
 from transformer.errors import UserError
-from transformer.reading import read_json
+from transformer.reading import JsonObject, read_json
 from transformer.runtime.files import json_bytes, write_file
 from transformer.runtime.records import number
 
@@ -34,20 +31,20 @@ _SPARED = {"checkpoint", "confidence", "token_scores"}  # the first is told apar
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
 class Evaluation:
-    """An evaluation.
+    """A recorded evaluation.
 
     Attributes:
-        name: what it is called; its file's name without the ending.
-        written: when, as in `2026-01-31T12:00:00+00:00`.
-        transformer: the program's version.
-        corpus: a split of the run's config, or the file of the sources.
-        corpus_sha256: of sources and references: evaluations are comparable sentence by sentence where it is the same.
-        checkpoint: the name of the one that translated.
-        decoding: options of the search, by name.
-        sentences: how many were scored.
-        scores: `name`, `value`, `signature`, and whatever else a score has.
-        rows: the places of the sentences that are kept, of all that were scored, counted from 0.
-        sources, references, hypotheses: those sentences.
+        name: also its file's name, without the ending.
+        written: time, such as `2026-01-31T12:00:00+00:00`.
+        transformer: version of this program.
+        corpus: a split of the run's config, or the file of source sentences.
+        corpus_sha256: hash of sources and references; evaluations with the same hash are comparable by sentence.
+        checkpoint: name of the checkpoint that translated.
+        decoding: search options by name.
+        sentences: number of scored sentences.
+        scores: each with `name`, `value`, `signature` and possibly more.
+        rows: positions of the kept sentences among all scored ones, from 0.
+        sources, references, hypotheses: the kept sentences.
     """
 
     name: str
@@ -56,21 +53,21 @@ class Evaluation:
     corpus: str
     corpus_sha256: str
     checkpoint: str
-    decoding: dict[str, Any]
+    decoding: JsonObject
     sentences: int
-    scores: list[dict[str, Any]]
+    scores: list[JsonObject]
     rows: list[int]
     sources: list[str]
     references: list[str]
     hypotheses: list[str]
 
 
-def evaluation_name(corpus: str, checkpoint: str, run_decoding: Mapping[str, Any], decoding: Mapping[str, Any]) -> str:
-    """`test`, `test,beam_size=1`, `test,checkpoint=last`: a name that is a file's name too.
+def evaluation_name(corpus: str, checkpoint: str, run_decoding: JsonObject, decoding: JsonObject) -> str:
+    """A name that is also a file name: `test`, `test,beam_size=1`, `test,checkpoint=last`.
 
     Args:
-        corpus: a split, or what else tells it from others.
-        checkpoint: as asked for: `best`, or a checkpoint's name.
+        corpus: a split, or another label for the corpus.
+        checkpoint: as requested: `best`, or a checkpoint's name.
         run_decoding, decoding: the run's own options, and those of this evaluation.
     """
     parts = [corpus]
@@ -83,17 +80,16 @@ def evaluation_name(corpus: str, checkpoint: str, run_decoding: Mapping[str, Any
 
 
 def corpus_hash(sources: Sequence[str], references: Sequence[str]) -> str:
-    """SHA-256 of a corpus."""
     return _hash("\n".join([*sources, *references]))
 
 
 def new_evaluation(
     sources: Sequence[str], references: Sequence[str], hypotheses: Sequence[str], **facts: Any
 ) -> Evaluation:
-    """An evaluation written now, of which at most `MAX_KEPT` evenly spaced sentences are kept.
+    """An evaluation dated now, which keeps at most `MAX_KEPT` evenly spaced sentences.
 
     Args:
-        sources, references, hypotheses: all that were scored.
+        sources, references, hypotheses: all scored sentences.
         facts: the other attributes of `Evaluation`.
     """
     rows = evenly_spaced(len(sources), MAX_KEPT)
@@ -110,11 +106,7 @@ def new_evaluation(
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:
-    """Keep an evaluation in a run's folder of evaluations; returns its file.
-
-    Raises:
-        UserError: where it cannot be written.
-    """
+    """Write an evaluation into a run's folder of evaluations and return its path."""
     path = folder / f"{evaluation.name}.json"
     content = {"format_version": FORMAT_VERSION, **vars(evaluation)}
     write_file(path, json_bytes(content))
@@ -122,10 +114,10 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:
 
 
 def read_evaluations(folder: Path) -> list[Evaluation]:
-    """A run's evaluations, the latest last; none where there is no such folder.
+    """A run's evaluations, the latest last; empty if there is no such folder.
 
     Raises:
-        UserError: where a file of them is damaged, of a later format, or larger than what `write_evaluation` writes.
+        UserError: if a file is damaged, of a later format, or too large.
     """
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".json" and path.name[0] != ".")
@@ -158,7 +150,7 @@ def _read(path: Path) -> Evaluation:
     return found
 
 
-def _is_score(score: Mapping[str, Any]) -> bool:
+def _is_score(score: Mapping[str, object]) -> bool:
     named = all(isinstance(score.get(key), str) for key in ("name", "signature"))
     return named and number(score, "value") is not None
 
@@ -168,6 +160,6 @@ def _hash(text: str) -> str:
 
 
 def evenly_spaced(size: int, count: int) -> list[int]:
-    """At most `count` of the places 0 to size - 1, ascending, the first among them."""
+    """At most `count` of the positions 0 to size - 1, ascending, including 0."""
     count = min(size, count)
     return [index * size // count for index in range(count)]

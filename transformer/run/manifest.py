@@ -1,19 +1,16 @@
-"""What a run is: its config, its data, and where it was made; and the refusal to go on with another one."""
-
-from __future__ import annotations
+"""What identifies a run (config, data, environment), and the refusal to resume it with anything else."""
 
 import platform
 from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from transformer.config import Config, changed_keys, dump_config
 from transformer.data.tokenizer import Tokenizer, save_tokenizers
 from transformer.errors import UserError
-from transformer.reading import read_json
+from transformer.reading import JsonObject, read_json
 from transformer.run.directory import RunDirectory
 from transformer.runtime.device import precision_name
 from transformer.runtime.distributed import Processes
@@ -24,11 +21,7 @@ _PACKAGES = ("torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pya
 
 
 def check_directory(run: RunDirectory) -> None:
-    """Refuse a directory that holds something else than a run.
-
-    Raises:
-        UserError: where it is a file, or holds files but no run.
-    """
+    """Refuse a path that is a file, or a directory with files but no run."""
     if not run.path.exists():
         return
     if not run.path.is_dir():
@@ -40,17 +33,15 @@ def check_directory(run: RunDirectory) -> None:
 def check_config(
     run: RunDirectory, stored: Config, config: Config, may_change: Collection[str], more: str = ""
 ) -> None:
-    """Refuse to go on with a run under other options than it began with.
+    """Refuse to resume a run with options other than those it began with.
 
     Args:
-        run: where it lies.
-        stored: the config that it began with.
-        config: the one that is given now.
+        stored, config: the config it began with, and the one given now.
         may_change: keys (`section.name`) that may differ.
-        more: what else is to be said of the difference.
+        more: an addition to the message about the differences.
 
     Raises:
-        UserError: which names every option that differs.
+        UserError: naming every option that differs.
     """
     changed = [key for key in changed_keys(stored, config) if key not in may_change]
     if changed:
@@ -65,7 +56,7 @@ def write_run(
     run: RunDirectory,
     config: Config,
     tokenizers: tuple[Tokenizer, Tokenizer],
-    manifest: Mapping[str, Any],
+    manifest: Mapping[str, object],
 ) -> None:
     """Write config, tokenizers and manifest."""
     run.path.mkdir(parents=True, exist_ok=True)
@@ -74,16 +65,12 @@ def write_run(
     write_file(run.manifest, json_bytes(manifest))
 
 
-def check_data(run: RunDirectory, prepared: Path, data: Mapping[str, Any]) -> None:
-    """Compare the identity of the data with what a run that has checkpoints began with.
+def check_data(run: RunDirectory, prepared: Path, data: Mapping[str, object]) -> None:
+    """Refuse to resume a run that has checkpoints with other corpora or another tokenizer.
 
     Args:
-        run: where it lies.
         prepared: the folder of the prepared data.
         data: its manifest, with the descriptions of the guard's corpora as `guard`.
-
-    Raises:
-        UserError: where the corpora or the tokenizer are others.
     """
     if not run.manifest.is_file() or not run.updates():
         return
@@ -100,8 +87,8 @@ def check_data(run: RunDirectory, prepared: Path, data: Mapping[str, Any]) -> No
         )
 
 
-def environment(device: torch.device, precision: torch.dtype, processes: Processes) -> dict[str, Any]:
-    """What the numbers of a run may depend on."""
+def environment(device: torch.device, precision: torch.dtype, processes: Processes) -> JsonObject:
+    """Everything about the machine that a run's figures may depend on."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -121,8 +108,8 @@ def _difference(key: str, old: Config, new: Config) -> str:
     return f"{key} is {before} there and {after} here"
 
 
-def _data_of(run: RunDirectory) -> dict[str, Any]:
-    """The identity of the data that a run began with, and of its tokenizers."""
+def _data_of(run: RunDirectory) -> JsonObject:
+    """Hashes of the data and the tokenizers that a run began with."""
     try:
         data = read_json(run.manifest, MAX_BYTES)["data"]
         known = {name: data[name] for name in ("inputs", "tokenizer_sha256")}

@@ -1,7 +1,6 @@
-"""A run as everything else sees it: opened once from a path and overrides, each parsed once and kept.
+"""A run as everything else sees it: opened once from a path and overrides, each parsed once.
 
-What needs a run takes this object, which stays as it was opened although a training may move `best` meanwhile.
-"""
+A `Run` keeps the checkpoint it was opened with, even if a running training moves `best`."""
 
 from __future__ import annotations
 
@@ -25,22 +24,22 @@ TRAINED = ("run", "data", "decoding")  # sections that can still change when a r
 
 
 class Run:
-    """A run directory, or one checkpoint of it, with overrides laid over its options.
+    """A run directory, or one of its checkpoints, with overrides applied to its options.
 
     Args:
         path: a run directory, or one of its checkpoint directories.
         overrides: `section.key=value` texts, or sections as a mapping: `{"decoding": {"beam_size": 1}}`.
-        changeable: the sections that overrides may name.
-        build: makes the model, where it is not this project's own.
-        stored_config: what is in `config.yaml`, where that is known already.
+        changeable: sections that overrides may change.
+        build: builds the model, if it is not this project's own.
+        stored_config: the content of `config.yaml`, if already known.
 
     Attributes:
-        directory: the paths of its files.
-        stored_config: as training wrote it.
-        config: the same under the overrides.
+        directory: paths of its files.
+        stored_config: the config as training wrote it.
+        config: the same with the overrides applied.
 
     Raises:
-        UserError: where the path is no run, its config is damaged, or an override would change how it was trained.
+        UserError: if the path is no run, its config is damaged, or an override would change how it was trained.
     """
 
     def __init__(
@@ -63,11 +62,10 @@ class Run:
 
     @property
     def path(self) -> Path:
-        """The run directory."""
         return self.directory.path
 
     def changed(self, overrides: Overrides) -> Run:
-        """The same run under more overrides; its checkpoint stays unless they name another."""
+        """The same run with further overrides; keeps its checkpoint unless they name another."""
         _check_sections(overrides, TRAINED)
         other = copy.copy(self)
         other.config = override_config(self.config, overrides)
@@ -77,57 +75,48 @@ class Run:
         return other
 
     def at_checkpoint(self, name: str) -> Run:
-        """The same run with another of its checkpoints, whatever path it was opened by.
-
-        Raises:
-            CheckpointError: where it has none of that name.
-        """
+        """The same run with another of its checkpoints; raises `CheckpointError` if there is none of that name."""
         other = copy.copy(self)
         other.checkpoint = self.directory.resolve(name)
         return other
 
     @property
     def named_checkpoint(self) -> str | None:
-        """The name of the checkpoint that the path itself names, None where it names the run."""
+        """The checkpoint's name if the path names one, None if it names the run."""
         return split_checkpoint(self.given)[1]
 
     @functools.cached_property
     def checkpoint(self) -> Path:
-        """The checkpoint directory that translates: the one that the path names, or `decoding.checkpoint`.
+        """The checkpoint directory that translates: the one named by the path, or `decoding.checkpoint`.
 
         Raises:
-            CheckpointError: where it is not there; the message says which there are.
+            CheckpointError: if it does not exist; the message lists those that do.
         """
         name = self.named_checkpoint
         return self.directory.checkpoint(name) if name else self.directory.resolve(self.config.decoding.checkpoint)
 
     def pinned(self) -> Run:
-        """Itself, its checkpoint resolved from now on.
-
-        Raises:
-            CheckpointError: as `checkpoint`.
-        """
+        """This run, with its checkpoint resolved now; raises `CheckpointError` like `checkpoint`."""
         _ = self.checkpoint
         return self
 
     @functools.cached_property
     def tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
-        """Of source and target, the same object where they share a vocabulary."""
+        """Tokenizers of source and target; the same object if they share a vocabulary."""
         return load_tokenizers(self.directory.tokenizer)
 
     @property
     def tokenizer_hashes(self) -> list[str]:
-        """See `transformer.data.tokenizer.tokenizer_hashes`."""
         return tokenizer_hashes(*self.tokenizers)
 
     @functools.cached_property
     def members(self) -> list[Run]:
-        """The runs that translate together with it, `decoding.ensemble`."""
+        """The other runs of `decoding.ensemble`."""
         return [Run(path) for path in self.config.decoding.ensemble]
 
     @functools.cached_property
     def reverse(self) -> Run | None:
-        """The run of the other direction, `decoding.reverse`."""
+        """The run of `decoding.reverse`, which translates in the other direction."""
         path = self.config.decoding.reverse
         return None if path is None else Run(path)
 
@@ -138,7 +127,7 @@ class Run:
 
     @property
     def model_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each weight by name; nothing is allocated."""
+        """The shape of each weight by name, found without allocating any."""
         source, target = self.tokenizers
         return model_shapes(self.config.model, source.vocab_size, target.vocab_size, PAD, self.build)
 
@@ -146,8 +135,8 @@ class Run:
         """The checkpoint's model, in evaluation mode, on the CPU.
 
         Raises:
-            CheckpointError: where the checkpoint is missing or damaged; the message offers the newest good one.
-            MisfitError: where it is of another model than the config describes; nothing was allocated for either.
+            CheckpointError: if the checkpoint is missing or damaged; the message offers the newest good one.
+            MisfitError: if it does not fit the model of the config; nothing was allocated for either.
         """
         try:
             stored = read_checkpoint(self.checkpoint, shapes=self.model_shapes)
@@ -161,11 +150,7 @@ class Run:
         return model.eval()
 
     def weights_sha256(self) -> str:
-        """Of the checkpoint's file of weights.
-
-        Raises:
-            UserError: where it cannot be read.
-        """
+        """SHA-256 of the checkpoint's weights file."""
         path = self.checkpoint / MODEL_FILE
         try:
             return file_sha256(path)
@@ -173,8 +158,8 @@ class Run:
             raise UserError(f"{path}: cannot be read ({error.strerror}); check the run") from None
 
     def translating_sha256(self) -> str:
-        """Of the weights that translate, those of the ensemble included, and of the way of finding translations where
-        that is no plain beam search: what a calibration holds for."""
+        """Hash of what a calibration depends on: the weights, those of the ensemble, and the search unless it is
+        beam search."""
         options = self.config.decoding
         hashes = [run.weights_sha256() for run in (self, *self.members)]
         ways = [way for way in (options.method, options.rerank) if way not in ("beam", "none")]
@@ -182,7 +167,7 @@ class Run:
         return parts[0] if len(parts) == 1 else hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def _offering_another(self, error: CheckpointError) -> CheckpointError:
-        """The same error with the newest other good checkpoint named, and what to do with it."""
+        """The same error, with advice to use the newest other good checkpoint."""
         good = self.directory.newest_good(but=self.checkpoint)
         if good is None:
             return CheckpointError(f"{error}; no other checkpoint of this run is whole")
@@ -192,7 +177,7 @@ class Run:
 
 
 def open_run(run: Run | str | Path, overrides: Overrides = ()) -> Run:
-    """What a task was given as a run: opened, or changed where it is open already."""
+    """Open a path as a `Run`, or apply overrides to one that is already open."""
     return run.changed(overrides) if isinstance(run, Run) else Run(run, overrides)
 
 

@@ -1,16 +1,12 @@
-"""Checkpoints of a model that lies in pieces over several processes (FSDP2).
+"""Checkpoints of a model sharded over several processes (FSDP2).
 
-Every process writes its pieces and the main one joins them, file by file, without holding the whole model: the result
-is a checkpoint like any other. PyTorch's distributed checkpoints do the work, through their safetensors storage; their
-default storage keeps its metadata in a pickle.
-"""
-
-from __future__ import annotations
+Each process writes its shards and the main one joins them, file by file, without ever holding the whole model: the
+result is an ordinary checkpoint. PyTorch's distributed checkpoints do the work through their safetensors storage, since
+their default storage keeps its metadata in a pickle."""
 
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -32,13 +28,13 @@ def write_sharded_checkpoint(
     directory: Path,
     model: Mapping[str, Tensor],
     optimizer: Mapping[str, Tensor],
-    state: Mapping[str, Any],
+    state: Mapping[str, object],
     processes: Processes,
 ) -> None:
-    """`store.write_checkpoint` for tensors of which each process holds a part; all processes call it.
+    """`store.write_checkpoint` for sharded tensors; all processes call it.
 
     Raises:
-        UserError: where the disk is full or not writable; whatever was there before is untouched.
+        UserError: if the disk is full or not writable; an earlier checkpoint of this name is left untouched.
     """
     parts = directory.with_name(f".{directory.name}.parts.tmp")
     if processes.is_main:
@@ -61,7 +57,7 @@ def write_sharded_checkpoint(
 
 
 def _take(joined: Path, path: Path) -> str:
-    """Move a joined file to where it belongs, flush it to the disk, and return its SHA-256."""
+    """Move a joined file into place, flush it, and return its SHA-256."""
     joined.replace(path)
     flush_file(path)
     return file_sha256(path)
@@ -70,16 +66,14 @@ def _take(joined: Path, path: Path) -> str:
 def read_shards(
     directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]
 ) -> TrainingState:
-    """Read this process' pieces of a whole checkpoint, and return its counters.
+    """Read this process's shards of a checkpoint whose files have been verified, and return its training state.
 
     Args:
-        directory: the checkpoint's.
-        model: whose parameters the optimizer has.
-        optimizer: takes its moments.
-        weights: take what the checkpoint holds under their names.
+        model, optimizer: the model, and the optimizer to restore for its parameters.
+        weights: tensors to overwrite with those of the same names in the checkpoint.
 
     Raises:
-        CheckpointError: where the counters are damaged; the tensors' files are to be verified before.
+        CheckpointError: if the training state is damaged.
     """
     for parameter in model.parameters():
         optimizer.state[parameter] = {
@@ -102,7 +96,7 @@ def read_shards(
 
 
 def _names_in(path: Path) -> set[str]:
-    """The tensors of a file; none where it is not there, as before the first update that changed anything."""
+    """Names of the tensors in a file; empty if it does not exist, as before the first effective update."""
     if not path.is_file():
         return set()
     with safe_open(path, framework="pt") as file:

@@ -1,20 +1,22 @@
-"""Everything a run needs to go on exactly where it was: counters and positions, weights, optimizer.
+"""Everything needed to resume a run exactly: counters and positions, weights, optimizer.
 
-Random numbers need no state: each update is seeded anew (`runtime.seeding`).
-"""
+Random numbers need no state, as each update is seeded separately (`runtime.seeding`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from transformer.run.store import Checkpoint, CheckpointError, check_fit
+from transformer.model.transformer import Transformer
+from transformer.reading import JsonObject
+from transformer.run.store import Checkpoint, CheckpointError, check_fit, read_checkpoint, write_checkpoint
+from transformer.runtime.distributed import Processes
 
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 
@@ -25,19 +27,18 @@ class TrainingState:
 
     Attributes:
         update: optimizer steps done.
-        epoch, batch: place in the data: passes done, and updates done of the next one.
-        target_tokens: target tokens trained on, padding not counted.
-        seconds: wall-clock time in training, validation included.
-        best_value, best_update: of the validation metric; None before the first validation.
-        validations_without_gain: in a row.
-        best_updates: metric and update of those that validated best, best first (`training.average_of: best`).
+        epoch, batch: position in the data: finished passes, and updates done in the current one.
+        target_tokens: target tokens trained on, without padding.
+        seconds: wall-clock training time, validation included.
+        best_value, best_update: best validation metric and its update; None before the first validation.
+        validations_without_gain: consecutive validations without a new best.
+        best_updates: metric and update of the best validations, best first (`training.average_of: best`).
         guard_at_start, guard_at_best: BLEU on `data.guard` before the first update, and of the best checkpoint.
         interval: sums since the last log line.
-        learning_rate_factor: what the scheduled learning rate is multiplied by: halved by each rewind.
-        rewinds: how often the run went back to a checkpoint after gradients that were not finite.
-        skipped: updates that changed nothing, because their gradients were not finite.
-        skipped_in_a_row: those without another between them.
-        out_of_memory: updates that were done again after they did not fit into memory.
+        learning_rate_factor: multiplies the scheduled learning rate; each rewind halves it.
+        rewinds: number of returns to a checkpoint after non-finite gradients.
+        skipped, skipped_in_a_row: updates without effect because of non-finite gradients: all, and consecutive ones.
+        out_of_memory: updates repeated after running out of memory.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -60,15 +61,15 @@ class TrainingState:
     skipped_in_a_row: Count = 0
     out_of_memory: Count = 0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: dict[str, Any], directory: Path) -> TrainingState:
-        """Read back what `to_json` gave, from the checkpoint in a directory.
+    def from_json(cls, content: JsonObject, directory: Path) -> TrainingState:
+        """Read back the result of `to_json` from the checkpoint in a directory.
 
         Raises:
-            CheckpointError: where the checkpoint has none, e.g. an averaged one, or counters that cannot be.
+            CheckpointError: if it has no training state, as an averaged one, or impossible values.
         """
         try:
             return TypeAdapter(cls).validate_python(content)
@@ -77,21 +78,16 @@ class TrainingState:
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The weights by name; a tied matrix comes once, under its first name."""
+    """Weights by name; a tied matrix appears once, under its first name."""
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
 def load_model_tensors(model: nn.Module, weights: Mapping[str, Tensor], directory: Path) -> None:
-    """Copy weights, by parameter name, into a model.
-
-    Args:
-        model: whose parameters they become.
-        weights: all of the model's.
-        directory: where they are from, for messages.
+    """Copy weights into a model; `directory` is their checkpoint, for messages.
 
     Raises:
-        MisfitError: where names or shapes differ; the message names the first.
-        CheckpointError: where a weight is no finite number.
+        MisfitError: if names or shapes differ; the message names the first.
+        CheckpointError: if a weight is not finite.
     """
     own = dict(model.named_parameters())
     shapes = ({name: tuple(tensor.shape) for name, tensor in named.items()} for named in (own, weights))
@@ -112,21 +108,17 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
 
 
 def has_moments(checkpoint: Checkpoint) -> bool:
-    """Whether it holds what `optimizer_tensors` gave, which is nothing before the first update."""
+    """Whether a checkpoint holds optimizer moments; there are none before the first update."""
     return any(name.startswith("optimizer.") for name in checkpoint.optimizer)
 
 
 def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The weights as `trained.NAME`: what training goes on with where the checkpoint's model is an average of them."""
+    """The trained weights as `trained.NAME`, stored when the checkpoint's model is an average of them."""
     return {f"trained.{name}": weight for name, weight in model_tensors(model).items()}
 
 
 def restore_trained(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Put back what `trained_tensors` gave.
-
-    Raises:
-        CheckpointError: as `load_model_tensors`.
-    """
+    """Load the weights that `trained_tensors` stored; raises `CheckpointError` like `load_model_tensors`."""
     prefix = "trained."
     weights = {
         name.removeprefix(prefix): weight for name, weight in checkpoint.optimizer.items() if name.startswith(prefix)
@@ -135,10 +127,10 @@ def restore_trained(model: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    """Put back what `optimizer_tensors` gave.
+    """Load the moments that `optimizer_tensors` stored.
 
     Raises:
-        CheckpointError: where the checkpoint holds no or another optimizer's state.
+        CheckpointError: if they are missing or belong to another optimizer.
     """
     moments: dict[str, dict[str, Tensor]] = {}
     for full_name, value in checkpoint.optimizer.items():
@@ -174,6 +166,69 @@ _ADAM, _MUON = ("step", "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
 
 
 def _are_moments(stored: dict[str, Tensor], parameter: Tensor, names: tuple[str, ...]) -> bool:
-    """Whether these are what the optimizer keeps of a weight, so that no step stumbles over them."""
+    """Whether names, shapes and types are those the optimizer keeps for a weight."""
     found = {key: (value.shape, value.dtype) for key, value in stored.items()}
     return found == {key: (() if key == "step" else parameter.shape, torch.float32) for key in names}
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model with everything that an update changes.
+
+    Attributes:
+        model, optimizer: the model on its device, and the optimizer of its parameters.
+        average: running average of the weights by name; if present, checkpoints store it as their model.
+        sharded: whether this process holds only shards of the parameters (`training.sharding: full`).
+    """
+
+    model: Transformer
+    optimizer: torch.optim.Optimizer
+    average: dict[str, Tensor] | None = None
+    sharded: bool = False
+
+    def weights(self) -> dict[str, Tensor]:
+        """What a checkpoint stores as its model: the weights, or their average."""
+        return model_tensors(self.model) if self.average is None else self.average
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """What else a checkpoint stores for resuming."""
+        tensors = optimizer_tensors(self.model, self.optimizer)
+        return tensors if self.average is None else tensors | trained_tensors(self.model)
+
+    def read(self, path: Path) -> TrainingState:
+        """Restore weights, average and optimizer from a checkpoint, and return its training state.
+
+        Raises:
+            CheckpointError: if it is damaged or belongs to another model.
+        """
+        if self.sharded:
+            from transformer.run.sharded import read_shards  # takes two seconds to import
+
+            trained = {} if self.average is None else trained_tensors(self.model)
+            return read_shards(path, self.model, self.optimizer, self.weights() | trained)
+        shapes = {name: tuple(weight.shape) for name, weight in self.model.named_parameters()}
+        checkpoint = read_checkpoint(path, with_optimizer=True, shapes=shapes)
+        state = TrainingState.from_json(checkpoint.state, path)
+        if self.average is None:
+            load_model_tensors(self.model, checkpoint.model, path)
+        else:
+            for name, own in self.average.items():
+                own.copy_(checkpoint.model[name])
+            restore_trained(self.model, checkpoint)
+        if has_moments(checkpoint) or state.skipped < state.update:  # otherwise no update has changed anything yet
+            restore_optimizer(self.model, self.optimizer, checkpoint)
+        return state
+
+    def write(self, path: Path, state: TrainingState, processes: Processes) -> None:
+        """Write a checkpoint; all processes call this.
+
+        Raises:
+            UserError: if the disk is full or not writable; an earlier checkpoint of this name is left untouched.
+        """
+        model, optimizer = self.weights(), self.optimizer_tensors()
+        if self.sharded:
+            from transformer.run.sharded import write_sharded_checkpoint
+
+            write_sharded_checkpoint(path, model, optimizer, state.to_json(), processes)
+        elif processes.is_main:
+            write_checkpoint(path, model, optimizer, state.to_json())

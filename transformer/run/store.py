@@ -1,33 +1,31 @@
 """One checkpoint directory: `model.safetensors`, `optimizer.safetensors`, `state.json`.
 
-Only safetensors and JSON are read, never a pickle. `state.json` carries the format version and the SHA-256 of every
-file, its own content included, so that a truncated or changed file is found before it is used. A stranger can make the
-checksums fit: names, shapes and sizes are therefore checked beside them, before anything is allocated.
-"""
-
-from __future__ import annotations
+Only safetensors and JSON are read, never a pickle. `state.json` holds the format version and the SHA-256 of every file
+and of its own content, so that a truncated or altered file is noticed before it is used. As a stranger can forge
+checksums, names, shapes and sizes are checked too, before anything is allocated."""
 
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
 from torch import Tensor
 
 from transformer.errors import UserError
-from transformer.reading import content_hash, read_json
-from transformer.run.migrations import can_migrate, migrate
+from transformer.reading import JsonObject, content_hash, read_json
 from transformer.runtime.files import new_directory, write_durably
 from transformer.runtime.tensor_file import Shapes, read_tensor_file
 
 FORMAT_VERSION = 1
 MODEL_FILE, OPTIMIZER_FILE, STATE_FILE = "model.safetensors", "optimizer.safetensors", "state.json"
 _MAX_STATE_BYTES = 10_000_000  # a state is a page of numbers
+# Every format that a release wrote stays readable: whoever raises FORMAT_VERSION adds a function here that turns the
+# content of a `state.json` of the format before (the key) into the next one's.
+MIGRATIONS: dict[int, Callable[[JsonObject], JsonObject]] = {}
 
 
 class CheckpointError(UserError):
@@ -35,37 +33,37 @@ class CheckpointError(UserError):
 
 
 class LaterFormatError(CheckpointError):
-    """A checkpoint that a later version of this program wrote: nothing is wrong with it."""
+    """An undamaged checkpoint written by a later version of this program."""
 
 
 class MisfitError(CheckpointError):
-    """A whole checkpoint, of another model than the config describes."""
+    """An undamaged checkpoint that does not fit the model of the config."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was read from a checkpoint directory.
+    """The content of a checkpoint directory.
 
     Attributes:
-        directory: where it lies.
+        directory: its path.
         model: weights by parameter name.
-        optimizer: the optimizer's tensors; empty where it was not asked for or there is none.
+        optimizer: the optimizer's tensors; empty if not requested or not there.
         state: counters and positions.
     """
 
     directory: Path
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]
-    state: dict[str, Any]
+    state: JsonObject
 
 
 def write_checkpoint(
-    directory: Path, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Mapping[str, Any]
+    directory: Path, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Mapping[str, object]
 ) -> None:
     """Write a checkpoint under a temporary name, flush it, and rename it to `directory`.
 
     Raises:
-        UserError: where the disk is full or not writable; whatever was there before is untouched.
+        UserError: if the disk is full or not writable; an earlier checkpoint of this name is left untouched.
     """
     with new_directory(directory) as temporary:
         checksums = {}
@@ -77,20 +75,16 @@ def write_checkpoint(
         write_state(temporary, checksums, state)
 
 
-def write_state(directory: Path, checksums: Mapping[str, str], state: Mapping[str, Any]) -> None:
-    """Write the last file of a checkpoint, with the SHA-256 of those before it."""
+def write_state(directory: Path, checksums: Mapping[str, str], state: Mapping[str, object]) -> None:
+    """Write a checkpoint's last file, with the SHA-256 of the others."""
     payload = {"format_version": FORMAT_VERSION, "files": dict(checksums), "state": dict(state)}
     payload["sha256"] = content_hash(payload)
     write_durably(directory / STATE_FILE, json.dumps(payload, indent=1).encode())
 
 
-def read_state(directory: Path) -> dict[str, Any]:
-    """The counters and positions of a checkpoint alone.
-
-    Raises:
-        CheckpointError: as `read_checkpoint`.
-    """
-    state: dict[str, Any] = _read_payload(directory)["state"]
+def read_state(directory: Path) -> JsonObject:
+    """Only the counters and positions of a checkpoint; raises `CheckpointError` like `read_checkpoint`."""
+    state: JsonObject = _read_payload(directory)["state"]
     return state
 
 
@@ -98,13 +92,12 @@ def read_checkpoint(directory: Path, with_optimizer: bool = False, shapes: Shape
     """Read and check a checkpoint.
 
     Args:
-        directory: where it lies.
         with_optimizer: whether to read the optimizer's state too.
-        shapes: of the model that it is for; no weight is read where its own are others.
+        shapes: of the model; if the checkpoint's differ, no weight is read.
 
     Raises:
-        CheckpointError: where a file is missing, damaged or of a later format; the message names it.
-        MisfitError: where names or shapes differ from `shapes`; the message names the first.
+        CheckpointError: if a file is missing, damaged or of a later format; the message names it.
+        MisfitError: if names or shapes differ from `shapes`; the message names the first.
     """
     payload = _read_payload(directory)
     model = _read_tensors(directory, MODEL_FILE, payload["files"], shapes)
@@ -114,21 +107,17 @@ def read_checkpoint(directory: Path, with_optimizer: bool = False, shapes: Shape
 
 
 def verify_checkpoint(directory: Path) -> None:
-    """Read every file of a checkpoint and compare checksums, without keeping anything.
-
-    Raises:
-        CheckpointError: as `read_checkpoint`.
-    """
+    """Compare every file of a checkpoint with its checksum; raises `CheckpointError` like `read_checkpoint`."""
     payload = _read_payload(directory)
     for name in payload["files"]:
         _read_checked(directory, name, payload["files"])
 
 
 def check_fit(directory: Path, own: Shapes, stored: Shapes) -> None:
-    """Compare a model's weights with those of a checkpoint.
+    """Compare the shapes of a model's weights with those in a checkpoint.
 
     Raises:
-        MisfitError: where names or shapes differ; the message names the first.
+        MisfitError: if names or shapes differ; the message names the first.
     """
     missing = sorted(own.keys() ^ stored.keys())
     different = [name for name in own if name in stored and stored[name] != own[name]]
@@ -144,12 +133,12 @@ def check_fit(directory: Path, own: Shapes, stored: Shapes) -> None:
     )
 
 
-def _read_payload(directory: Path) -> dict[str, Any]:
+def _read_payload(directory: Path) -> JsonObject:
     path = directory / STATE_FILE
     if directory.is_symlink():
         raise CheckpointError(f"{directory}: a symbolic link; a run holds its own checkpoints, so copy what it names")
     try:
-        payload: dict[str, Any] = read_json(path, _MAX_STATE_BYTES)
+        payload: JsonObject = read_json(path, _MAX_STATE_BYTES)
     except FileNotFoundError:
         raise CheckpointError(f"{directory}: no checkpoint (it holds no {STATE_FILE})") from None
     except OSError as error:
@@ -169,7 +158,9 @@ def _read_payload(directory: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: damaged (it lists no files or no state)")
     if not can_migrate(version, FORMAT_VERSION):
         raise CheckpointError(f"{path}: written in format {version}, which no release of this program wrote")
-    return migrate(payload, FORMAT_VERSION)
+    for step in range(version, FORMAT_VERSION):
+        payload = MIGRATIONS[step](dict(payload)) | {"format_version": step + 1}
+    return payload
 
 
 def _read_tensors(
@@ -197,3 +188,8 @@ def _read_checked(directory: Path, name: str, checksums: Mapping[str, str], shap
     if hashlib.sha256(content).hexdigest() != checksums[name]:
         raise CheckpointError(f"{path}: damaged (its SHA-256 differs from the one in {STATE_FILE})")
     return content
+
+
+def can_migrate(version: int, to: int) -> bool:
+    """Whether `MIGRATIONS` has every step from one format to another."""
+    return all(step in MIGRATIONS for step in range(version, to)) if version < to else version == to

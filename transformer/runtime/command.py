@@ -1,6 +1,4 @@
-"""What every command of this project shares: an argument parser whose refusals are one line, and exit codes."""
-
-from __future__ import annotations
+"""What every command of this project shares: exit codes, and an argument parser that reports errors in one line."""
 
 import argparse
 import contextlib
@@ -18,7 +16,7 @@ Arguments = ParamSpec("Arguments")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose refusals are one line."""
+    """An argument parser that reports errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         hint = "put sentences after --, or " if "unrecognized" in message and "translate" in self.prog else ""
@@ -26,11 +24,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class RenamedFlag(argparse.Action):
-    """A flag of earlier versions, refused with the name that it has now.
-
-    Args:
-        now: that name.
-    """
+    """A flag of earlier versions, refused with its name of today, `now`."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, now: str) -> None:
         super().__init__(option_strings, dest, nargs="?", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -75,13 +69,13 @@ def refusals_in_one_line(work: Callable[Arguments, int]) -> Callable[Arguments, 
 
 
 def _drop(stream: TextIO) -> None:
-    """Let what is still buffered for a stream that takes no more vanish, or Python complains at exit."""
+    """Discard the rest of a closed or full stream's buffer; otherwise Python complains at exit."""
     with contextlib.suppress(io.UnsupportedOperation):  # a stream in memory, as in a notebook
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _refuse(message: str) -> int:
-    """Say why in one line, whatever the names in it contain."""
+    """Print an error in one line, whatever the names in it contain."""
     line = " ".join(message.splitlines())
     line = line if len(line) <= _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} …"
     try:

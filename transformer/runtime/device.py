@@ -1,6 +1,4 @@
-"""Device, threads, precision and allocator: what the machine offers, set once at the start of a process."""
-
-from __future__ import annotations
+"""Device, threads, precision and allocator, set once at the start of a process."""
 
 import contextlib
 import ctypes
@@ -20,7 +18,7 @@ def choose_device(name: str) -> torch.device:
     """The torch device for `run.device`.
 
     Raises:
-        UserError: where a named device is not there.
+        UserError: if it is not available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -48,10 +46,8 @@ def autocast(device: torch.device, precision: torch.dtype) -> contextlib.Abstrac
 def configured_process(
     threads: int | None, device: torch.device, training: bool = False, local_processes: int = 1
 ) -> Iterator[None]:
-    """`configure_process` for as long as the context is open; afterwards threads and products are as they were.
-
-    The allocator stays as it was set: glibc does not tell what it was.
-    """
+    """`configure_process` while the context is open; restores threads and precision, but not glibc's allocator
+    settings, which cannot be read."""
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     configure_process(threads, device, training, local_processes)
     try:
@@ -64,7 +60,7 @@ def configured_process(
 def configure_process(
     threads: int | None, device: torch.device, training: bool = False, local_processes: int = 1
 ) -> None:
-    """Set threads, fp32 matrix products and the allocator; call once, before the first large tensor."""
+    """Set threads, fp32 matrix precision and the allocator; call once, before the first large tensor."""
     torch.set_num_threads(threads or max(1, physical_cores() // local_processes))
     if training:
         bound_plan_caches()
@@ -78,12 +74,11 @@ def configure_process(
 
 
 def bound_plan_caches() -> None:
-    """Have oneDNN keep the plans of few products.
+    """Limit the number of plans that oneDNN caches.
 
-    It plans each product for its exact shape and keeps 1,024 plans, twice over. In training attention meets other
-    shapes in each batch, so that hardly a plan is used again; the memory they sit in is scattered over the heap, which
-    then grows for hours: without this a run takes twice the memory. Whoever sets the variables knows better.
-    """
+    It plans each product for its exact shape and keeps 1,024 plans, twice. In training, attention has new shapes in
+    every batch, so few plans are reused, and their memory fragments the heap, which grows for hours: without this
+    limit a run takes twice the memory. Variables that the user has set are respected."""
     for variable in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(variable, "64")
 
@@ -91,9 +86,8 @@ def bound_plan_caches() -> None:
 def keep_freed_memory() -> None:
     """Have glibc keep freed memory for the next tensor.
 
-    By default it gives every large block back to the kernel, which must then clear the same pages again for each
-    activation of each update: a fifth of the training time on a CPU. A process elsewhere than on glibc is left alone.
-    """
+    By default it returns each large block to the kernel, which must then clear the same pages again for each activation
+    of each update: a fifth of the training time on a CPU. Does nothing without glibc."""
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -104,15 +98,15 @@ def keep_freed_memory() -> None:
 
 
 def physical_cores() -> int:
-    """Physical cores that this process may use, at most what a container grants it: hyper-threads share the units that
-    matrix products live on."""
+    """Physical cores this process may use, limited by its container; hyper-threads share the units that multiply
+    matrices."""
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     siblings = {_first_sibling(cpu) for cpu in usable}
     return max(1, min(len(siblings), _granted_cores()))
 
 
 def _granted_cores() -> int:
-    """The CPU quota of this process' control group, in whole cores; without one, more than any machine has."""
+    """The CPU quota of this process's control group in whole cores; `sys.maxsize` without one."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return int(quota) // int(period)
@@ -134,12 +128,12 @@ def _multiplies_bf16(device: torch.device) -> bool:
 
 
 def precision_name(precision: torch.dtype) -> str:
-    """`bfloat16`, without PyTorch's name before it."""
+    """The name without `torch.`, such as `bfloat16`."""
     return str(precision).removeprefix("torch.")
 
 
 def cpu_flags() -> set[str]:
-    """The processor's feature flags as Linux names them; empty elsewhere, where nothing is assumed."""
+    """The processor's feature flags as Linux names them; empty on other systems, where none is assumed."""
     try:
         lines: Iterable[str] = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,6 +1,4 @@
-"""The processes of one training job, as torchrun starts them, and the few things that they tell each other."""
-
-from __future__ import annotations
+"""The processes of a training job started by torchrun, and the few values they exchange."""
 
 import contextlib
 import datetime
@@ -22,13 +20,12 @@ _FACTS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of its job; alone, all that follows costs nothing.
+    """This process among those of its job; every operation is free for a single process.
 
     Attributes:
-        rank: its number among all processes.
-        size: how many there are.
-        local_rank, local_size: the same among those of its machine.
-        stall_seconds: how long a process may be silent before `alive` ends it; None: for ever.
+        rank, size: its number among all processes, and their count.
+        local_rank, local_size: the same on its machine.
+        stall_seconds: silence after which the watchdog of `alive` ends the process; None: never.
     """
 
     rank: int = 0
@@ -39,17 +36,17 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one that writes files and speaks."""
+        """Whether this process writes files and reports."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
-        """The element-wise sum over all processes, in place."""
+        """Element-wise sum over all processes, in place."""
         if self.size > 1:
             torch.distributed.all_reduce(values)
         return values
 
     def total(self, value: float) -> float:
-        """The sum of a number over all processes."""
+        """Sum of a number over all processes."""
         return float(self.sum(torch.tensor(value, dtype=torch.float64))) if self.size > 1 else value
 
     def any(self, flag: bool) -> bool:
@@ -57,11 +54,11 @@ class Processes:
         return self.total(float(flag)) > 0
 
     def of_main(self, value: float) -> float:
-        """The main process' number."""
+        """The main process's number."""
         return self.total(value if self.is_main else 0.0)
 
     def gather_texts(self, texts: Sequence[str]) -> list[list[str]]:
-        """Every process' texts, by rank."""
+        """The texts of every process, by rank."""
         if self.size == 1:
             return [list(texts)]
         own = torch.frombuffer(bytearray(json.dumps(list(texts)).encode()), dtype=torch.uint8)
@@ -75,34 +72,31 @@ class Processes:
         return [json.loads(row[:length].numpy().tobytes()) for row, length in rows]
 
     def text_of_main(self, text: str) -> str:
-        """The main process' text."""
         return self.gather_texts([text])[0][0]
 
     def wait(self) -> None:
-        """Go on when all processes are here."""
+        """Block until all processes are here."""
         self.total(0.0)
 
     def alive(self) -> None:
-        """Tell the watchdog that this process gets on.
+        """Tell the watchdog that this process makes progress.
 
-        From the first call on: where it hears nothing for `stall_seconds`, e.g. because another process hangs and a sum
-        never comes, it prints what each thread is at and ends the process, and with it the job: torchrun starts it
-        again.
-        """
+        After the first call, `stall_seconds` of silence (for instance because another process hangs and a sum never
+        arrives) make it print a stack trace of each thread and end the process; torchrun then restarts the job."""
         if self.stall_seconds is not None:
             faulthandler.dump_traceback_later(self.stall_seconds, exit=True)
 
 
 @contextlib.contextmanager
 def join_processes(device: torch.device, stall_minutes: float) -> Iterator[Processes]:
-    """Join the other processes of the job that torchrun began; alone where it did not.
+    """Join the job's other processes if torchrun started this one; otherwise yield a single process.
 
     Args:
-        device: what this process computes on; of several GPUs it gets the one of its local rank.
+        device: the device of this process; with several GPUs it gets the one of its local rank.
         stall_minutes: see `Processes.alive`.
 
     Raises:
-        UserError: where torchrun's variables are damaged, or there are more processes than GPUs.
+        UserError: if torchrun's variables are incomplete, or there are more processes than GPUs.
     """
     if os.environ.get("WORLD_SIZE", "1") == "1":
         yield Processes()

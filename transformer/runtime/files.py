@@ -1,6 +1,4 @@
-"""Files and directories that are either whole under their final name or not there at all."""
-
-from __future__ import annotations
+"""Files and directories written atomically: complete under their final name, or not there at all."""
 
 import contextlib
 import json
@@ -17,7 +15,7 @@ def write_file(path: Path, content: bytes) -> None:
     """Write under a temporary name beside `path`, flush to disk, rename.
 
     Raises:
-        UserError: where the disk is full or the directory cannot be written; `path` is then as it was.
+        UserError: if the disk is full or the directory not writable; `path` is left untouched.
     """
     temporary = _beside(path, "tmp")
     with _writing(path):
@@ -31,7 +29,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def json_bytes(value: object) -> bytes:
-    """JSON as a file holds it: UTF-8, with the letters themselves where they can be written."""
+    """JSON as files hold it: UTF-8, with letters unescaped where possible."""
     try:
         return f"{json.dumps(value, indent=1, ensure_ascii=False)}\n".encode()
     except UnicodeEncodeError:  # a path whose bytes are no UTF-8: escaped, it comes back as it was
@@ -40,10 +38,10 @@ def json_bytes(value: object) -> bytes:
 
 @contextlib.contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
-    """Yield a temporary directory to fill; on leaving without an error it becomes `path`, replacing what stood there.
+    """Yield a temporary directory to fill; on success it replaces `path`.
 
     Raises:
-        UserError: where the disk is full or the directory cannot be written; `path` is then as it was.
+        UserError: if the disk is full or the directory not writable; `path` is left untouched.
     """
     temporary = _beside(path, "tmp")
     with _writing(path):
@@ -62,11 +60,7 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a path that `write_file` could not write, before hours of work depend on it.
-
-    Raises:
-        UserError: where it is a directory, or the nearest folder above that exists cannot be written to.
-    """
+    """Refuse a path that `write_file` could not write, before hours of work depend on it."""
     if path.is_dir():
         raise UserError(f"{path}: this is a directory; name a file")
     above = next(parent for parent in path.absolute().parents if parent.exists())
@@ -75,7 +69,7 @@ def check_writable(path: Path) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Delete the temporary files and directories that a killed process left in `directory`."""
+    """Delete temporary files and directories that a killed process left in `directory`."""
     for leftover in [*directory.glob(".*.tmp"), *directory.glob(".*.old")]:
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -84,7 +78,7 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def remove_directory(path: Path) -> None:
-    """Delete a directory so that a crash leaves it whole or not under its name at all; of a link only the link."""
+    """Delete a directory atomically: after a crash it is complete or gone. Of a link only the link is deleted."""
     if path.is_symlink():
         path.unlink()
         return
@@ -95,7 +89,7 @@ def remove_directory(path: Path) -> None:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a new file and flush it to the disk; a link that stands under its name is replaced, not followed."""
+    """Write a new file and flush it to disk; replaces a link of that name instead of following it."""
     path.unlink(missing_ok=True)
     with path.open("xb") as file:
         file.write(content)
@@ -104,13 +98,13 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def flush_file(path: Path) -> None:
-    """Flush a file that is already written to the disk."""
+    """Flush a file that is already written."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def _beside(path: Path, kind: str) -> Path:
-    """A name beside a path that no other process uses, on this machine or on another with the same file system."""
+    """A sibling name that no other process uses, on this machine or another that shares the file system."""
     return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{kind}")
 
 
@@ -125,7 +119,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _flush_directory(path: Path) -> None:
-    """Make a rename durable (POSIX; Windows cannot open a directory)."""
+    """Make a rename durable (POSIX only; Windows cannot open a directory)."""
     if os.name != "posix":
         return
     handle = os.open(path, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that a loop reads at its next safe point."""
+"""Ctrl-C and SIGTERM as a flag that a loop checks at its next safe point."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ _ONE_REQUEST = 1.0  # seconds
 class Interrupt:
     """A context that turns the first SIGINT or SIGTERM into a flag; a second one ends the process as usual.
 
-    SIGTERM twice within a second is one request: `timeout`, systemd and Slurm send it to a process and to its group.
-    Python lets only the main thread handle signals: in another thread the context does nothing, and no signal is
-    received.
+    A second SIGTERM within a second does not count: `timeout`, systemd and Slurm signal both a process and its group.
+    Only the main thread can handle signals; in any other the context does nothing.
 
     Args:
-        announcement: a line for standard error when the signal comes, so that nobody presses Ctrl-C again in doubt.
+        announcement: printed to standard error when the signal arrives.
 
     Attributes:
-        received: the signal that came, or None.
+        received: the signal, or None.
     """
 
     def __init__(self, announcement: str = "") -> None:

@@ -1,6 +1,4 @@
-"""One process at a time: a lock on a directory that the system lifts when its holder ends, however it ends."""
-
-from __future__ import annotations
+"""A lock on a directory, which the system releases when its holder ends for any reason."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,14 +15,13 @@ except ImportError:  # Windows has no such lock; there nothing guards the direct
 
 @contextlib.contextmanager
 def locked(directory: Path, wait: bool = False) -> Iterator[None]:
-    """Hold the lock of a directory, which is made where it is not there.
+    """Hold the lock of a directory, which is created if missing.
 
     Args:
-        directory: of what only one process at a time may do.
-        wait: until another process lets go of it.
+        wait: wait for another process to release it.
 
     Raises:
-        UserError: where another process holds it and this one does not wait, or the directory cannot be written to.
+        UserError: if another process holds it and `wait` is false, or the directory is not writable.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,4 @@
-"""How much memory there is, and how much of it this process may still take."""
-
-from __future__ import annotations
+"""How much memory the machine has, and how much this process may still take."""
 
 import os
 from pathlib import Path
@@ -9,21 +7,20 @@ _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def available_memory() -> int | None:
-    """Bytes that the machine and this process' control group still grant; None where the system does not tell, as
-    elsewhere than on Linux."""
+    """Free bytes of the machine and of this process's control group; None on systems other than Linux."""
     granted = [room for room in (_of_machine(), _of_control_group()) if room is not None]
     return min(granted, default=None)
 
 
 def physical_memory() -> int | None:
-    """Bytes of this machine's memory, None where the system does not say (Windows)."""
+    """Bytes of this machine's memory; None if the system does not say (Windows)."""
     if not hasattr(os, "sysconf"):
         return None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def bytes_in_words(size: float) -> str:
-    """Bytes with their unit, as 28.3 MB."""
+    """A size with its unit, such as 28.3 MB."""
     for unit in ("B", "kB", "MB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
@@ -40,7 +37,7 @@ def _of_machine() -> int | None:
 
 
 def _of_control_group() -> int | None:
-    """The limit less what is used, files in the page cache not counted, for they give way."""
+    """The limit minus what is used, without the page cache, which the kernel frees on demand."""
     try:
         limit = int((_CONTROL_GROUP / "memory.max").read_text())
         counts = dict(line.split() for line in (_CONTROL_GROUP / "memory.stat").read_text().splitlines())

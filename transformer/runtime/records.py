@@ -1,6 +1,4 @@
-"""What a run records: one stream of measurements, kept as JSON lines and read back for cards and curves."""
-
-from __future__ import annotations
+"""A run's records: one stream of measurements, kept as JSON lines and read back for cards and curves."""
 
 import json
 import math
@@ -19,19 +17,19 @@ MAX_METRICS_BYTES = 2**30  # some million records
 
 
 class RecordListener(Protocol):
-    """Hears each record of a run; `kind` says which: train, validation, fault."""
+    """Receives each record of a run; its `kind` is train, validation or fault."""
 
     def record(self, record: Record) -> None: ...
 
     def forget_after(self, update: int) -> None:
-        """Training goes on from an earlier update than the last."""
+        """Training resumes from this earlier update."""
 
     def close(self) -> None:
-        """There will be no more records."""
+        """No more records follow."""
 
 
 class JsonLines:
-    """The source of truth: `metrics.jsonl`, one object a line, flushed as it comes."""
+    """`metrics.jsonl`, the source of truth: one object per line, flushed at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,7 +43,7 @@ class JsonLines:
             raise UserError(f"{self.path}: cannot be written ({reason}); free space or mend permissions") from error
 
     def forget_after(self, update: int) -> None:
-        """Drop records of updates that a resumed run will do again, and a line that a crash cut short."""
+        """Drop records of updates that will be repeated, and a line that a crash truncated."""
         try:
             content = read_whole(self.path, MAX_METRICS_BYTES)
         except FileNotFoundError:
@@ -57,7 +55,7 @@ class JsonLines:
         write_file(self.path, b"".join(line + b"\n" for line in kept))
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """No file is kept open."""
 
 
 def _update_of(line: bytes) -> float:
@@ -68,10 +66,10 @@ def _update_of(line: bytes) -> float:
 
 
 def read_records(path: Path) -> list[Record]:
-    """The records of a run in order, none where it has no such file; a line that a crash cut short is passed over.
+    """A run's records in order, without truncated lines; empty if the file does not exist.
 
     Raises:
-        UserError: where the file cannot be read or is no plain file.
+        UserError: if the file cannot be read or is not a plain file.
     """
     try:
         content = read_whole(path, MAX_METRICS_BYTES)
@@ -84,7 +82,7 @@ def read_records(path: Path) -> list[Record]:
 
 
 def number(record: Record, key: str) -> float | None:
-    """A field of a record, None where it is not there or no finite number."""
+    """A field as a finite number, or None."""
     value = record.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -92,7 +90,7 @@ def number(record: Record, key: str) -> float | None:
 
 
 def points(records: Sequence[Record], kind: str, x: str, y: str) -> list[Point]:
-    """(x, y) of the records of a kind that have both; measurements of averaged weights are left out of curves."""
+    """(x, y) of the records of a kind that have both, without measurements of averaged weights."""
     found = [
         (number(record, x), number(record, y))
         for record in records
@@ -110,5 +108,5 @@ def _parsed(line: bytes) -> Record | None:
 
 
 def _is_flat(value: object) -> bool:
-    """What a record of training holds: numbers and texts, and lists of them."""
+    """Whether a value is one that training records: a number, a text, or a list of them."""
     return not any(isinstance(each, dict | list) for each in (value if isinstance(value, list) else [value]))

@@ -1,6 +1,4 @@
-"""A store of their own for the processes of a job that run now, apart from what earlier ones of the same job left."""
-
-from __future__ import annotations
+"""A key-value store for the current processes of a job, separate from what earlier ones left behind."""
 
 import secrets
 import time
@@ -11,19 +9,16 @@ _PAUSE_SECONDS = 0.01
 
 
 def meet(store: Store, rank: int, size: int) -> Store:
-    """Wait for all processes of a job, and return the part of a store that is theirs alone.
+    """Wait for all processes of a job, and return a part of the store that only they use.
 
-    After a restart torchrun may hand out the store of the processes before
-    (https://github.com/pytorch/pytorch/issues/135712; PyTorch 2.13 does). Who then looks up where another
-    process listens may find the address of a dead one. Neither the count of restarts nor anything else that torchrun
-    says tells the rounds apart on all machines. So each process makes a token that nobody can have left behind: the
-    main one answers a token that it finds with its own until each process has taken it.
+    After a restart torchrun may reuse the previous processes' store (https://github.com/pytorch/pytorch/issues/135712;
+    PyTorch 2.13 does), in which a process may find the address of a dead one. Nothing that torchrun provides, such as
+    its count of restarts, tells the rounds apart on all machines. So each process makes a token that cannot be left
+    over, and the main one answers each token it finds with its own until every process has taken it.
 
     Args:
-        store: of the whole job; its time-out bounds how long the others wait for the main process, which itself waits
-            without end.
-        rank: of this process.
-        size: how many there are.
+        store: of the whole job; its timeout limits how long the others wait for the main process, which itself waits
+            for ever.
     """
     token = secrets.token_hex(8)
     if rank == 0:

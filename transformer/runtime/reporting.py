@@ -1,6 +1,6 @@
-"""What a task tells its user while it works: one channel of text and progress, handed down to whoever works.
+"""How a task reports to its user: one channel for lines and progress, passed down to whatever works.
 
-The command line prints to standard error, a notebook draws a bar, a program that says nothing gets Python's logging.
+The command line prints to standard error, a notebook draws a bar, and without a reporter lines go to Python's logging.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from transformer.runtime.records import Record
 
 
 class Progress(Protocol):
-    """How far a piece of work is."""
+    """Progress of a piece of work."""
 
     def advance(self, count: int = 1) -> None:
-        """So many units more are done."""
+        """Count units as done."""
 
     def rewind(self, done: int) -> None:
-        """Only so many units are done after all."""
+        """Set the number of units done back to `done`."""
 
     def describe(self, text: str) -> None:
-        """Say how the work stands now."""
+        """Show the current state of the work."""
 
     def close(self) -> None:
-        """The work is over."""
+        """End the work."""
 
 
 class Reporter(Protocol):
-    """Takes what a task says. Tasks print nothing themselves."""
+    """Receives what a task reports; tasks print nothing themselves."""
 
     def info(self, text: str) -> None:
-        """A line for whoever watches."""
+        """Report a line."""
 
     def warning(self, text: str) -> None:
-        """A line about something that may be wrong, without `warning:` before it."""
+        """Report a line about a possible problem, given without the prefix `warning:`."""
 
     def progress(self, total: int, unit: str, done: int = 0) -> Progress:
-        """Begin a piece of work of `total` units (`unit` in the singular), of which some are done already."""
+        """Start work of `total` units (`unit` in the singular), `done` of which are done already."""
 
 
 class SilentProgress:
@@ -61,7 +61,7 @@ class SilentProgress:
 
 
 class SilentReporter:
-    """Says nothing."""
+    """Reports nothing."""
 
     def info(self, text: str) -> None:
         """See `Reporter`."""
@@ -75,25 +75,23 @@ class SilentReporter:
 
 
 class LoggingReporter(SilentReporter):
-    """Hands lines to Python's logging, under the name `transformer`: Python shows warnings unless told otherwise."""
+    """Reports to the Python logger `transformer`, which shows only warnings unless configured."""
 
     def __init__(self) -> None:
         self.logger = logging.getLogger("transformer")
 
     def info(self, text: str) -> None:
-        """See `Reporter`."""
         self.logger.info("%s", printable(text))
 
     def warning(self, text: str) -> None:
-        """See `Reporter`."""
         self.logger.warning("%s", printable(text))
 
 
 class TerminalReporter:
-    """Lines on a stream; on a terminal also a bar for the work that is under way.
+    """Prints lines to a stream and, on a terminal, a progress bar.
 
     Args:
-        stream: where to; None: standard error, whatever that is when a line comes.
+        stream: None for standard error, looked up for each line.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -105,17 +103,14 @@ class TerminalReporter:
         return self._stream or sys.stderr
 
     def info(self, text: str) -> None:
-        """See `Reporter`."""
         if self.bar is not None:
             self.bar.clear()
         print(printable(text), file=self.stream, flush=True)
 
     def warning(self, text: str) -> None:
-        """See `Reporter`."""
         self.info(f"warning: {text}")
 
     def progress(self, total: int, unit: str, done: int = 0) -> Progress:
-        """See `Reporter`."""
         if self.stream.isatty():
             # training tells the time left itself: it knows limits in minutes and epochs, which the bar does not
             left = "" if unit == "update" else " left {remaining}"
@@ -124,15 +119,14 @@ class TerminalReporter:
         return _TerminalProgress(self, unit, done)
 
     def new_bar(self, total: int, done: int, unit: str, form: str) -> tqdm[NoReturn]:
-        """A bar of tqdm's."""
+        """Create tqdm's bar."""
         return tqdm(total=total, initial=done, unit=unit, file=self.stream, dynamic_ncols=True, bar_format=form)
 
 
 class NotebookReporter(TerminalReporter):
-    """The bar of a Jupyter notebook, and lines below its cell."""
+    """Shows Jupyter's progress bar, and lines below the cell."""
 
     def progress(self, total: int, unit: str, done: int = 0) -> Progress:
-        """See `Reporter`."""
         from tqdm.auto import tqdm as notebook_bar  # looks for ipywidgets
 
         self.bar = notebook_bar(total=total, initial=done, unit=unit)
@@ -140,7 +134,7 @@ class NotebookReporter(TerminalReporter):
 
 
 class _TerminalProgress:
-    """A reporter's bar; where there is none, only `describe` is shown, a line each time."""
+    """A reporter's bar; without one, only `describe` shows anything, one line each time."""
 
     def __init__(self, reporter: TerminalReporter, unit: str, done: int) -> None:
         self.reporter = reporter
@@ -170,12 +164,10 @@ class _TerminalProgress:
 
 
 class Narrator:
-    """Tells the records of a training to a reporter, as a `RecordListener`.
+    """Reports the records of a training, as a `RecordListener`.
 
     Args:
-        reporter: takes the lines.
-        total: updates of the whole training.
-        done: updates that earlier sittings did.
+        total, done: updates of the whole training, and those done by earlier sessions.
     """
 
     def __init__(self, reporter: Reporter, total: int, done: int) -> None:
@@ -183,7 +175,6 @@ class Narrator:
         self.progress = reporter.progress(total, "update", done)
 
     def record(self, record: Record) -> None:
-        """See `RecordListener`."""
         if record.get("kind") == "train":
             self.progress.describe(training_line(record))
         elif record.get("kind") == "fault":
@@ -192,16 +183,15 @@ class Narrator:
             self.reporter.info(f"update {record['update']}  " + validation_line(record))
 
     def forget_after(self, update: int) -> None:
-        """See `RecordListener`."""
         self.progress.rewind(update)
 
     def close(self) -> None:
-        """See `RecordListener`."""
         self.progress.close()
 
 
 def training_line(record: Record) -> str:
-    """A train record in words; its loss is the smoothed one that is minimised, not the one that validation tells."""
+    """A train record in words; the loss is the label-smoothed one that training minimises, unlike that of
+    validation."""
     parts = [
         f"smoothed loss {record['loss']:.3f}",
         f"ppl {record['perplexity']:.1f}",

@@ -1,10 +1,7 @@
-"""Random numbers: seeded once for the weights, and anew for each update.
+"""Random numbers, seeded once for the weights and again for each update.
 
-What an update draws depends on the run's seed, the update's number and the process alone, so that a resumed run goes on
-exactly without any saved state, and an update can be done again.
-"""
-
-from __future__ import annotations
+What an update draws depends only on the run's seed, the update's number and the process. A resumed run therefore
+continues exactly without saved generator states, and an update can be repeated."""
 
 from typing import Literal
 
@@ -21,13 +18,6 @@ _PURPOSES = {"dropout": 1, "layers": 2}
 
 
 def update_seed(seed: int, update: int, purpose: Literal["dropout", "layers"], index: int) -> int:
-    """A seed for one purpose in one update of a run.
-
-    Args:
-        seed: the run's.
-        update: its number.
-        purpose: what is drawn.
-        index: the process for `dropout`, the stack for `layers`.
-    """
+    """A seed for one purpose in one update of a run; `index` is the process for `dropout`, the stack for `layers`."""
     (state,) = np.random.SeedSequence([seed, update, _PURPOSES[purpose], index]).generate_state(1, np.uint64)
     return int(state)

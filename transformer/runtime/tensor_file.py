@@ -1,6 +1,4 @@
-"""A safetensors file, whose header is checked against the file and against what is wanted before the rest is read."""
-
-from __future__ import annotations
+"""Reading a safetensors file, whose header is checked before the rest is read."""
 
 import json
 import math
@@ -24,15 +22,14 @@ _BYTES = {
 
 
 def read_tensor_file(path: Path, accept: Callable[[Shapes], None] | None = None) -> bytes:
-    """The content of a safetensors file, to be given to `safetensors`.
+    """The content of a plain safetensors file, to be passed to `safetensors`.
 
     Args:
-        path: a plain file.
-        accept: hears the shape of each tensor before any is read, and raises where it wants others.
+        accept: called with the shapes before any tensor is read; raises to refuse them.
 
     Raises:
-        OSError: where it cannot be read, is no plain file, or larger than this machine's memory.
-        ValueError: where the header is none, or disagrees with the file's size.
+        OSError: if it cannot be read, is not a plain file, or is larger than this machine's memory.
+        ValueError: if the header is invalid, or disagrees with the file's size.
     """
     with open_plain(path, physical_memory()) as file:
         start = file.read(_LENGTH_BYTES)
@@ -68,7 +65,7 @@ def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _shapes(entries: Mapping[str, object], data_bytes: int) -> Shapes:
-    """The shapes, where the tensors fill the file's data one after the other without gap or overlap."""
+    """Check that the tensors fill the file's data without gap or overlap, and return their shapes."""
     shapes, spans = {}, []
     for name, entry in entries.items():
         if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:

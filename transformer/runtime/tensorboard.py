@@ -1,7 +1,4 @@
-"""The record stream of a run for TensorBoard (the extra `report`): a listener beside `metrics.jsonl`, which stays the
-source of truth."""
-
-from __future__ import annotations
+"""A run's records in TensorBoard (extra `report`), besides `metrics.jsonl`, the source of truth."""
 
 import math
 from collections.abc import Iterator
@@ -15,14 +12,14 @@ _NO_FIGURES = {"kind", "update", "epoch", "seconds", "target_tokens", "seconds_l
 
 
 class TensorBoard:
-    """Writes each finite number of a record as `KIND/NAME` at its update, and what went wrong as text.
+    """Writes each finite number of a record as `KIND/NAME` at its update, and faults as text.
 
     Args:
-        directory: of the run's event files; each start of a training adds one.
-        update: where training goes on from; 0 for a new one.
+        directory: for event files; each start of a training adds one.
+        update: the update that training resumes from; 0 for a new run.
 
     Raises:
-        UserError: where tensorboard is not installed, or the directory cannot be written.
+        UserError: if tensorboard is not installed, or the directory is not writable.
     """
 
     def __init__(self, directory: Path, update: int = 0) -> None:
@@ -46,7 +43,7 @@ class TensorBoard:
         self._writer.close()
 
     def _open(self, update: int) -> None:
-        """Begin a file, for which TensorBoard hides what earlier ones hold of later updates."""
+        """Start a file; TensorBoard hides later updates of earlier files."""
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -70,7 +67,7 @@ class TensorBoard:
 
 
 def figures(record: Record) -> Iterator[tuple[str, float]]:
-    """The finite numbers of a record by name: `train/loss`, `validation/bleu`, `averaged/bleu` of averaged weights."""
+    """A record's finite numbers by name: `train/loss`, `validation/bleu`, or `averaged/bleu` for averaged weights."""
     kind = record.get("checkpoint", record["kind"])
     for name, value in record.items():
         if name in _NO_FIGURES or isinstance(value, bool) or not isinstance(value, int | float):

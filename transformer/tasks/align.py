@@ -1,6 +1,4 @@
-"""Words of given translations aligned with those of their sources, by a run's cross-attention."""
-
-from __future__ import annotations
+"""Word alignments of given translations, read from a run's cross-attention."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +20,9 @@ class Alignments:
     """Word alignments of two files.
 
     Attributes:
-        links: for each line the pairs of source and target word, counted from 0.
-        layer: the decoder layer that they are read from.
-        error_rate: against gold alignments; None where there are none.
+        links: for each line, pairs of source and target word positions, from 0.
+        layer: the decoder layer they are read from.
+        error_rate: against gold alignments; None without them.
     """
 
     links: list[list[tuple[int, int]]]
@@ -32,7 +30,7 @@ class Alignments:
     error_rate: float | None
 
     def lines(self) -> list[str]:
-        """In Pharaoh format: `0-0 1-2`."""
+        """Lines in Pharaoh format: `0-0 1-2`."""
         return list(map(in_pharaoh_format, self.links))
 
 
@@ -48,12 +46,12 @@ def align_files(
     """Align the words of two files line by line.
 
     Args:
-        source, target: sentences and their translations, words separated by spaces.
-        layer: of the decoder, from 0; None: the last but one (Garg et al. 2019).
-        gold: a file of alignments to compare with.
+        source, target: sentences and their translations, with words separated by spaces.
+        layer: decoder layer, from 0; None for the last but one (Garg et al. 2019).
+        gold: a file of gold alignments to compare with.
 
     Raises:
-        UserError: where the files do not match, or the decoder has no such layer.
+        UserError: if the files do not match, or the decoder has no such layer.
     """
     run = open_run(run, overrides)
     sources, targets = read_matching_lines(source, target)

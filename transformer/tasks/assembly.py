@@ -1,6 +1,4 @@
-"""A config, prepared data and a run directory put together into a trainer."""
-
-from __future__ import annotations
+"""Building a trainer from a config, prepared data and a run directory."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,9 +16,8 @@ from transformer.model.build import ModelBuilder, build_model, model_shapes
 from transformer.model.transformer import Transformer
 from transformer.run.directory import RunDirectory
 from transformer.run.run import Run
-from transformer.run.state import TrainingState, load_model_tensors, model_tensors
+from transformer.run.state import TrainedModel, TrainingState, load_model_tensors, model_tensors
 from transformer.run.store import MisfitError
-from transformer.run.trained_model import TrainedModel
 from transformer.runtime.device import choose_precision
 from transformer.runtime.distributed import Processes
 from transformer.runtime.memory import physical_memory
@@ -44,12 +41,12 @@ _BYTES = 4  # of a weight in fp32
 
 @dataclass(frozen=True)
 class OwnParts:
-    """What a researcher puts in the place of this project's own parts.
+    """A researcher's replacements for parts of this project.
 
     Attributes:
-        model: builds the model; None: `build_model` does.
+        model: builds the model; None for `build_model`.
         objective: builds what is minimised, see `training.objective`.
-        listeners: hear each record beside the run's own.
+        listeners: receive each record, besides the run's own.
     """
 
     model: ModelBuilder | None = None
@@ -66,7 +63,7 @@ def build_trainer(
     reporter: Reporter,
     parts: OwnParts = OwnParts(),
 ) -> Trainer:
-    """Everything that trains, at the newest checkpoint of the run, or at its beginning."""
+    """A trainer at the run's newest checkpoint, or at its beginning."""
     seed_everything(config.run.seed)
     source_size, target_size = prepared.source_tokenizer.vocab_size, prepared.target_tokenizer.vocab_size
     options = config.training
@@ -101,7 +98,6 @@ def build_updater(
     reporter: Reporter,
     build_objective: BuildObjective = build_objective,
 ) -> Updater:
-    """What does the updates of a model on its device."""
     options, device = config.training, model.device
     if options.compile:
         compile_layers(model, device, reporter)
@@ -112,7 +108,7 @@ def build_updater(
 
 
 def build_stream(config: Config, prepared: Prepared, state: TrainingState, processes: Processes) -> UpdateStream:
-    """The updates from where a run stands."""
+    """The updates from a run's current position on."""
     options = config.training
     batching = Batching(
         options.batch_tokens, options.known_micro_batch_tokens, config.data.bucket_window, config.run.seed
@@ -123,7 +119,7 @@ def build_stream(config: Config, prepared: Prepared, state: TrainingState, proce
 
 
 def build_sampling(config: Config, prepared: Prepared) -> SubwordSampling | None:
-    """What `training.subword_sampling` asks for."""
+    """The sampler for `training.subword_sampling`, if any."""
     strength = config.training.subword_sampling
     if strength is None:
         return None
@@ -132,11 +128,7 @@ def build_sampling(config: Config, prepared: Prepared) -> SubwordSampling | None
 
 
 def refuse_more_than_memory(shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse weights of these shapes where they could not be allocated.
-
-    Raises:
-        UserError: where they are more than this machine's memory.
-    """
+    """Refuse weights of these shapes if they exceed this machine's memory."""
     parameters, memory = sum(map(math.prod, shapes.values())), physical_memory()
     if memory is not None and _BYTES * parameters > memory:
         raise UserError(
@@ -146,11 +138,7 @@ def refuse_more_than_memory(shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def start_from(source: str, model: Transformer, prepared: Prepared) -> None:
-    """Put another run's weights into a model.
-
-    Raises:
-        UserError: where its tokenizer is another, or its model.
-    """
+    """Load another run's weights into a model; a different tokenizer or model is a `UserError`."""
     other = Run(source)
     if other.tokenizer_hashes != tokenizer_hashes(prepared.source_tokenizer, prepared.target_tokenizer):
         raise UserError(
@@ -165,7 +153,7 @@ def start_from(source: str, model: Transformer, prepared: Prepared) -> None:
 
 
 def probe_micro_batches(trainer: Trainer, prepared: Prepared, reporter: Reporter) -> None:
-    """Find `training.micro_batch_tokens: auto`."""
+    """Find the value for `training.micro_batch_tokens: auto`."""
     config, processes = trainer.config, trainer.processes
     if trainer.checkpoints.trained.sharded:
         raise UserError(

@@ -1,6 +1,4 @@
-"""The mean of a run's checkpoints."""
-
-from __future__ import annotations
+"""Averaging a run's checkpoints."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +16,7 @@ from transformer.training.schedule import is_finished
 
 @dataclass(frozen=True)
 class Average:
-    """An averaged checkpoint.
-
-    Attributes:
-        path: its directory.
-        updates: whose checkpoints it is the mean of.
-    """
+    """The directory `path` of an averaged checkpoint, and the `updates` whose checkpoints were averaged."""
 
     path: Path
     updates: list[int]
@@ -33,10 +26,10 @@ def average(run: str | Path, overrides: Overrides = ()) -> Average:
     """Average the weights of a run's last checkpoints, or its best ones, into `checkpoints/averaged`.
 
     Args:
-        overrides: `training.average_checkpoints` says how many, `training.average_of` which.
+        overrides: `training.average_checkpoints` is their number, `training.average_of` selects them.
 
     Raises:
-        UserError: where there are fewer than two, or training made, and validated, an average already.
+        UserError: if there are fewer than two, or training has already made and validated an average.
     """
     opened = Run(run, overrides, changeable=(*TRAINED, "training", "validation"))
     path, config, directory = opened.path, opened.config, opened.directory
@@ -60,7 +53,7 @@ def average(run: str | Path, overrides: Overrides = ()) -> Average:
 
 
 def averaged_updates(run: RunDirectory, config: Config) -> list[int]:
-    """Those whose checkpoints training would average now; a newest one that a signal caused is not among them."""
+    """The updates that training would average now; excludes a newest one saved on a signal."""
     held = run.updates()
     if not held:
         return []

@@ -1,6 +1,4 @@
-"""How good a run's translations probably are, learned from the run's own certainty."""
-
-from __future__ import annotations
+"""Learning a run's confidences from its own log-probabilities."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +19,12 @@ _MANY = 500  # sentences; fewer make a coarse curve
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What a calibration gave.
+    """The result of a calibration.
 
     Attributes:
-        path: of the file in the run.
-        corpus, sentences: what was translated.
-        spearman: rank correlation of certainty and quality; None where one of them is the same for all.
+        path: the file in the run.
+        corpus, sentences: name and size of the corpus.
+        spearman: rank correlation of log-probability and quality; None if one of them is constant.
     """
 
     path: Path
@@ -42,11 +40,11 @@ def calibrate(
     reference: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> Calibrated:
-    """Translate the validation corpus, or two files, set the log-probability per token of each translation against its
-    sentence chrF2++, and write the monotone curve into the run, for `decoding.confidence=true`.
+    """Fit expected sentence chrF2++ to log-probability per token on the validation corpus, or on two files, and write
+    the monotone curve into the run, for `decoding.confidence=true`.
 
     Raises:
-        UserError: where the corpus is missing or too small, or the run cannot be written to.
+        UserError: if the corpus is missing or too small, or the run is not writable.
     """
     run, reporter = open_run(run, overrides).pinned(), reporter or LoggingReporter()
     check_writable(run.path / CONFIDENCE_FILE)
@@ -65,9 +63,5 @@ def calibrate(
 
 
 def open_calibration(run: Run) -> Calibration | None:
-    """A run's calibration where `decoding.confidence` asks for it.
-
-    Raises:
-        UserError: where there is none, or one of other weights.
-    """
+    """A run's calibration, if `decoding.confidence` is on; raises `UserError` like `read_calibration`."""
     return read_calibration(run.path, run.translating_sha256()) if run.config.decoding.confidence else None

@@ -1,16 +1,14 @@
-"""Systems compared on one test set: which differences are more than chance."""
-
-from __future__ import annotations
+"""Significance tests between systems on one test set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from transformer.config import Overrides
 from transformer.data.corpus import read_lines
 from transformer.errors import UserError
 from transformer.evaluation.significance import RESAMPLES, TRIALS, Comparison, compare_systems
+from transformer.reading import JsonObject
 from transformer.run.run import Run, open_run
 from transformer.runtime.reporting import LoggingReporter, Reporter
 from transformer.tasks.evaluation_set import (
@@ -24,12 +22,12 @@ from transformer.tasks.evaluation_set import (
 
 @dataclass(frozen=True)
 class TestSet:
-    """What systems are compared on.
+    """The test set of a comparison.
 
     Attributes:
         split: of the first run's data.
-        source, reference: files in place of it; the sources only where a run is translated.
-        target_language: chooses BLEU's tokenizer where no run does.
+        source, reference: files to use instead; sources only if a run has to translate them.
+        target_language: chooses BLEU's tokenizer if no run does.
     """
 
     split: str = "test"
@@ -40,12 +38,12 @@ class TestSet:
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
-        corpus, sentences: what it was made on.
+        corpus, sentences: name and size of the test set.
         baseline: the first system.
-        comparisons: one for each metric.
+        comparisons: one per metric.
     """
 
     corpus: str
@@ -53,14 +51,13 @@ class ComparisonResult:
     baseline: str
     comparisons: list[Comparison]
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything."""
+    def to_json(self) -> JsonObject:
         return vars(self) | {"comparisons": [comparison.to_json() for comparison in self.comparisons]}
 
 
 @dataclass(frozen=True)
 class _System:
-    """A run, or a file's lines."""
+    """A system: a run, or the lines of a file."""
 
     name: str
     run: Run | None = None
@@ -79,12 +76,14 @@ def compare(
     randomisation (Riezler and Maxwell 2005).
 
     Args:
-        systems: runs, which are translated now, or files of translations, a line each; the first is the baseline.
-        test_set: None: the test set of the first run.
-        resamples, trials: of bootstrap and randomisation.
+        systems: runs, which are translated now, or files of translations, one per line; the first is the baseline.
+        overrides: applied to the options of every run.
+        test_set: None for the test set of the first run.
+        resamples, trials: number of bootstrap samples and of randomisations.
+        reporter: see `transformer.tasks`.
 
     Raises:
-        UserError: where the systems do not fit together, or the test set is not known.
+        UserError: if the systems do not fit together, or the test set is unknown.
     """
     reporter, test_set = reporter or LoggingReporter(), test_set or TestSet()
     if len(systems) < 2:
@@ -123,7 +122,7 @@ def _evaluation_set(test_set: TestSet, systems: list[_System]) -> EvaluationSet:
 
 
 def _target_language(test_set: TestSet, systems: list[_System]) -> str:
-    """The one language into which all systems translate."""
+    """The language that all systems translate into."""
     known = {system.name: system.run.languages[1] for system in systems if system.run is not None}
     if test_set.target_language is not None:
         known["--target-language"] = test_set.target_language

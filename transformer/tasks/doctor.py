@@ -1,42 +1,70 @@
-"""This machine looked at, and a ten-second training on it."""
-
-from __future__ import annotations
+"""A look at this machine, and a ten-second training on it."""
 
 import json
 import os
 import platform
+import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from transformer import __version__
-from transformer.config import SPLITS, Config
+from transformer.config import SPLITS, Config, parse_config
 from transformer.data.corpus import read_pairs
 from transformer.errors import UserError
 from transformer.runtime.device import choose_device, choose_precision, cpu_flags, physical_cores, precision_name
 from transformer.runtime.memory import available_memory
-from transformer.tasks.checks import Check, carried_out
-from transformer.tasks.smoke import smoke_training
+from transformer.runtime.records import read_records
+from transformer.runtime.reporting import SilentReporter
+from transformer.tasks.train import train
+from transformer.tasks.translators import load_translator
+from transformer.tasks.verify import Check, carried_out
 
 _PACKAGES = ("torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pyarrow", "pydantic", "datasets")
 # what matrix products in fp32, bf16 and int8 are made of
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm", "sve")
 _FALLS_TO = 0.9  # of the first update's loss at most
 _GB = 1e9
+# a language of which each word has one translation, in the same place
+WORDS = {
+    **{"der": "the", "die": "those", "das": "that", "ein": "a", "Hund": "dog", "Katze": "cat", "Haus": "house"},
+    **{"Baum": "tree", "rot": "red", "blau": "blue", "groß": "big", "klein": "small", "sieht": "sees", "hat": "has"},
+}
+_CONFIG = """
+run: {directory: run}
+data:
+  source_language: de
+  target_language: en
+  prepared_directory: prepared
+  train: {source: train.de, target: train.en}
+  validation: {source: validation.de, target: validation.en}
+tokenizer: {vocab_size: 300, normalization: identity}
+model: {d_model: 32, d_ff: 64, num_heads: 2, num_encoder_layers: 1, num_decoder_layers: 1, norm: pre, dropout: 0.0}
+training:
+  max_updates: 200
+  max_minutes: 0.17
+  batch_tokens: 256
+  schedule: constant
+  learning_rate: 0.01
+  warmup_updates: 1
+  log_every: 1
+  keep_checkpoints: 1
+  average_checkpoints: 0
+validation: {every: 200}
+"""
 
 
 def diagnose(config: Config | None = None) -> Iterator[Check]:
-    """Look at the machine as a config uses it: device, threads, precision, disk and corpora; then train on it.
-
-    Args:
-        config: None: as the defaults use it.
+    """Check the machine as a config (None: the defaults) uses it: device, threads, precision, disk, corpora, and a
+    training.
 
     Yields:
-        A `Check` for each thing, when it was looked at.
+        A `Check` as each is done.
     """
     checks: dict[str, Callable[[], str]] = {
         "python": lambda: f"{platform.python_version()}, {platform.platform()}, transformer {__version__}",
@@ -115,7 +143,7 @@ def _distributed() -> str:
 
 
 def _corpora(config: Config) -> str:
-    """Read the first pair of each corpus that is a file; those of the hub would have to be fetched."""
+    """Read the first pair of each corpus file; corpora of the hub would have to be downloaded."""
     corpora = [corpus for split in (*SPLITS, "guard") for corpus in getattr(config.data, split)]
     files = [corpus for corpus in corpora if corpus.hub is None]
     for corpus in files:
@@ -135,3 +163,53 @@ def _training(config: Config | None) -> str:
     if not smoke.last_loss < _FALLS_TO * smoke.first_loss:
         raise UserError(f"{losses}: it does not learn; another device (run.device) or precision may")
     return f"{losses}; {smoke.source!r} → {smoke.translation!r}"
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """The result of a smoke training.
+
+    Attributes:
+        updates, seconds: number of updates, and their time, validation included.
+        first_loss, last_loss: label-smoothed loss per target token, of the first and the last update.
+        source, translation: a sentence, and its translation by the trained model.
+    """
+
+    updates: int
+    seconds: float
+    first_loss: float
+    last_loss: float
+    source: str
+    translation: str
+
+
+def smoke_training(directory: Path, overrides: Sequence[str] = ()) -> Smoke:
+    """Create a corpus, train a tiny model on it for at most ten seconds, and translate a sentence.
+
+    Args:
+        directory: an empty folder.
+        overrides: `section.key=value`, applied to the tiny config.
+    """
+    draw = random.Random(1)
+    paths = {"run.directory": "run", "data.prepared_directory": "prepared"}
+    for split, pairs in (("train", 400), ("validation", 12)):
+        write_corpus(directory / split, draw, pairs)
+        sides = {"source": str(directory / f"{split}.de"), "target": str(directory / f"{split}.en")}
+        overrides = [*overrides, f"data.{split}={json.dumps(sides)}"]
+    places = [f"{key}={json.dumps(str(directory / name))}" for key, name in paths.items()]
+    config = parse_config(_CONFIG, "smoke training", [*overrides, *places])
+    silent = SilentReporter()  # its narration is that of a run, which this is not
+    run = train(config, reporter=silent).run
+    records = read_records(run.directory.metrics)
+    losses = [record["loss"] for record in records if record["kind"] == "train"]
+    source = (directory / "validation.de").read_text("utf-8").splitlines()[0]
+    (translation,) = load_translator(run, silent).translate([source])
+    return Smoke(records[-1]["update"], records[-1]["seconds"], losses[0], losses[-1], source, translation)
+
+
+def write_corpus(path: Path, draw: random.Random, pairs: int) -> None:
+    """Write sentences of two to seven words to `path`.de and their translations to `path`.en."""
+    sentences = [draw.choices(sorted(WORDS), k=draw.randint(2, 7)) for _ in range(pairs)]
+    translations = [[WORDS[word] for word in words] for words in sentences]
+    for side, lines in (("de", sentences), ("en", translations)):
+        path.with_suffix(f".{side}").write_text("".join(" ".join(words) + "\n" for words in lines), "utf-8")

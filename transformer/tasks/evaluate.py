@@ -1,36 +1,39 @@
-"""A corpus translated and scored."""
-
-from __future__ import annotations
+"""Translating a corpus and scoring the translations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from transformer.config import Overrides
 from transformer.data.corpus import read_lines
-from transformer.decoding.translator import Translation
 from transformer.errors import UserError
-from transformer.evaluation.comet import check_comet
+from transformer.evaluation import breakdown, confidence
+from transformer.evaluation.comet import PROGRAM, check_comet, comet_score
 from transformer.evaluation.metrics import Score, check_hypotheses, evaluate_corpus
-from transformer.run.calibration import Calibration
+from transformer.reading import JsonObject
 from transformer.run.evaluations import evenly_spaced
 from transformer.run.run import Run, open_run
+from transformer.runtime.device import choose_device
 from transformer.runtime.files import check_writable, write_file
 from transformer.runtime.reporting import LoggingReporter, Reporter
 from transformer.tasks.calibrate import open_calibration
-from transformer.tasks.evaluation_set import EvaluationSet, known_resamples, read_evaluation_set, translate_set
-from transformer.tasks.further_figures import Figures, broken_down, by_comet, worth_of_confidences
+from transformer.tasks.evaluation_set import (
+    EvaluationSet,
+    known_resamples,
+    read_evaluation_set,
+    training_words,
+    translate_set,
+)
 from transformer.tasks.run_card import record_evaluation
 
 
 @dataclass(frozen=True)
 class FurtherFigures:
-    """What is told beside the scores.
+    """What to report besides the scores.
 
     Attributes:
-        breakdown: figures by kind of sentence, and sentences with plain defects.
-        comet: a COMET checkpoint, to score with the user's own `comet-score`.
+        breakdown: figures by kind of sentence, and sentences with obvious defects.
+        comet: a COMET checkpoint, used with the user's own `comet-score`.
     """
 
     breakdown: bool = False
@@ -38,16 +41,25 @@ class FurtherFigures:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """A further part of an evaluation: `record` is its value in the JSON under `name`, `lines` are for a person."""
+
+    name: str
+    record: dict[str, object]
+    lines: list[str]
+
+
+@dataclass(frozen=True)
 class EvaluationResult:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
-        corpus: a split of the run's data, or the file of the sources.
-        sources, references, hypotheses: all sentences that were scored.
+        corpus: a split of the run's data, or the file of source sentences.
+        sources, references, hypotheses: all scored sentences.
         scores: BLEU, chrF2++ and TER, each with `name`, `value` and sacreBLEU's `signature`.
-        figures: what was asked for beside them.
-        checkpoint: the name of the one that translated; None where given translations were scored.
-        decoding: the options that it translated with; None likewise.
+        figures: the further figures asked for.
+        checkpoint, decoding: the name of the checkpoint that translated and its decoding options; None if given
+            translations were scored.
     """
 
     corpus: str
@@ -57,19 +69,14 @@ class EvaluationResult:
     scores: list[Score]
     figures: list[Figures] = field(default_factory=list)
     checkpoint: str | None = None
-    decoding: dict[str, Any] | None = None
-
-    @property
-    def sides(self) -> tuple[list[str], list[str], list[str]]:
-        """Sources, references and hypotheses."""
-        return self.sources, self.references, self.hypotheses
+    decoding: JsonObject | None = None
 
     def samples(self, count: int) -> list[tuple[str, str, str]]:
         """Source, reference and translation of evenly spaced sentences."""
         places = evenly_spaced(len(self.sources), count)
         return [(self.sources[place], self.references[place], self.hypotheses[place]) for place in places]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Everything but the sentences."""
         report = {
             "corpus": self.corpus,
@@ -97,38 +104,39 @@ def evaluate(
 ) -> EvaluationResult:
     """Translate a corpus with a run and score it with sacreBLEU, detokenized, against untouched references.
 
-    What was translated and scored of the run's own corpora is kept in the run, and its card is written anew.
+    An evaluation of the run's own corpora is recorded in the run, and its card is rewritten.
 
     Args:
+        run, overrides, reporter: see `transformer.tasks`.
         split: `train`, `validation` or `test` of the run's data.
-        source, reference: files of other sentences in place of the split.
-        hypotheses: a file of translations to score in place of the run's own.
-        resamples: test sets drawn for the 95 % intervals; 0: none; None: 1,000, unless the set is large.
-        record: keep the sentences of `source` in the run too.
-        output: takes the translations, a line each.
+        source, reference: files of other sentences, used instead of the split.
+        hypotheses: a file of translations, scored instead of the run's own.
+        resamples: bootstrap samples for the 95 % intervals; 0 for none, None for 1,000 unless the set is large.
+        further: figures besides the scores.
+        record: record the sentences of `source` in the run too.
+        output: file for the translations, one per line.
 
     Raises:
-        UserError: for whatever is missing, damaged or does not fit together; the message names it.
+        UserError: if anything is missing, damaged or inconsistent; the message names it.
     """
     run, reporter, further = open_run(run, overrides), reporter or LoggingReporter(), further or FurtherFigures()
     _check(run, further, source, hypotheses, output, record)
-    if hypotheses is None:
-        run.pinned()  # a training may move `best` meanwhile
-    calibration = open_calibration(run)
     scored = read_evaluation_set(run.config, split, source, reference)
     resamples = known_resamples(resamples, len(scored.references), reporter)
-    translations = translate_set(run, scored.sources, reporter) if hypotheses is None else []
-    lines = [each.text for each in translations] if hypotheses is None else list(read_lines(Path(hypotheses)))
+    if hypotheses is None:
+        lines, confidences = _translations(run.pinned(), scored.sources, reporter)
+    else:
+        lines, confidences = list(read_lines(Path(hypotheses))), None
     check_hypotheses(lines, scored.references)
     if output is not None:
         write_file(Path(output), "".join(line + "\n" for line in lines).encode())
     scores = evaluate_corpus(lines, scored.references, run.languages[1], resamples)
-    figures = _figures(run, scored, lines, translations, calibration, further, reporter)
+    figures = _figures(run, scored, lines, confidences, further, reporter)
     result = EvaluationResult(scored.name, scored.sources, scored.references, lines, scores, figures)
     if hypotheses is not None:
         return result
     if source is None or record:
-        record_evaluation(run, scored.name, result.sides, scores, reporter)
+        record_evaluation(run, scored.name, (scored.sources, scored.references, lines), scores, reporter)
     return replace(result, checkpoint=run.checkpoint.name, decoding=run.config.decoding.model_dump(mode="json"))
 
 
@@ -140,7 +148,7 @@ def _check(
     output: str | Path | None,
     record: bool,
 ) -> None:
-    """Refuse before minutes of translating what could not be done after them."""
+    """Refuse now what would fail after minutes of translating."""
     if output is not None:
         check_writable(Path(output))
     if run.config.decoding.confidence and hypotheses is not None:
@@ -151,22 +159,32 @@ def _check(
         check_comet(Path(further.comet))
 
 
+def _translations(run: Run, sources: Sequence[str], reporter: Reporter) -> tuple[list[str], list[float] | None]:
+    """A run's best translations, and their confidences if `decoding.confidence` is on."""
+    calibration = open_calibration(run)
+    found = translate_set(run, sources, reporter)
+    return [each.text for each in found], None if calibration is None else calibration.confidences(found)
+
+
 def _figures(
     run: Run,
     scored: EvaluationSet,
     hypotheses: Sequence[str],
-    translations: Sequence[Translation],
-    calibration: Calibration | None,
+    confidences: Sequence[float] | None,
     further: FurtherFigures,
     reporter: Reporter,
 ) -> list[Figures]:
-    """What was asked for beside the scores."""
-    figures = []
+    figures, language, references = [], run.languages[1], scored.references
     if further.comet is not None:
-        figures.append(by_comet(scored, hypotheses, run.config, further.comet, reporter))
-    if calibration is not None:
-        confidences = calibration.confidences(translations)
-        figures.append(worth_of_confidences(scored, hypotheses, run.config, confidences))
+        reporter.info(f"{PROGRAM}: scoring {len(hypotheses):,} sentences with {further.comet}")
+        gpus = int(choose_device(run.config.run.device).type == "cuda")
+        comet = comet_score(Path(further.comet), scored.sources, hypotheses, references, gpus)
+        figures.append(Figures("comet", comet.to_json(), [str(comet)]))
+    if confidences is not None:
+        agreed = confidence.agreement(confidences, hypotheses, references, language)
+        figures.append(Figures("confidence", agreed.to_json(), confidence.in_words(agreed)))
     if further.breakdown:
-        figures.append(broken_down(scored, hypotheses, run.config, reporter))
+        counts = training_words(run.config, scored.sources, reporter)
+        parts = breakdown.break_down(scored.sources, hypotheses, references, language, counts)
+        figures.append(Figures("breakdown", parts.to_json(), breakdown.in_words(parts)))
     return figures

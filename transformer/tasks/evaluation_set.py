@@ -1,6 +1,4 @@
-"""Sentences with a translation each, of a run's corpora or of files, and a run's own translations of them."""
-
-from __future__ import annotations
+"""Sentences with references, from a run's corpora or from files, and a run's translations of them."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,12 +20,7 @@ _MAX_SENTENCES = 10_000  # resampled unasked: sacreBLEU holds all resamples at o
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Sentences and one reference translation of each.
-
-    Attributes:
-        name: of the split, or the file of the sources.
-        sources, references: of the same length.
-    """
+    """Sentences with one reference translation each; `name` is a split or the file of source sentences."""
 
     name: str
     sources: list[str]
@@ -37,16 +30,15 @@ class EvaluationSet:
 def read_evaluation_set(
     config: Config, split: str, source: str | Path | None, reference: str | Path | None, flag: str = "--reference"
 ) -> EvaluationSet:
-    """A corpus of a run's config, or two files where they are given.
+    """A corpus of a run's config, or two files if given.
 
     Args:
-        config: the run's.
         split: of the config's data.
-        source, reference: files of the same length.
-        flag: by which the second was given.
+        source, reference: files of equal length.
+        flag: the command-line flag of `reference`, for messages.
 
     Raises:
-        UserError: where only one of the files is given, they do not match, or the config names no such corpus.
+        UserError: if only one file is given, they do not match, or the config has no such corpus.
     """
     if (source is None) != (reference is None):
         raise UserError(f"--source and {flag} belong together; give both")
@@ -63,11 +55,7 @@ def read_evaluation_set(
 
 
 def read_matching_lines(*paths: str | Path) -> list[list[str]]:
-    """The lines of several files.
-
-    Raises:
-        UserError: where one has not as many as the first.
-    """
+    """The lines of several files; different numbers of lines are a `UserError`."""
     first, *others = paths
     read = [list(read_lines(Path(path))) for path in paths]
     for path, lines in zip(others, read[1:], strict=True):
@@ -76,7 +64,7 @@ def read_matching_lines(*paths: str | Path) -> list[list[str]]:
 
 
 def check_counts(first: str | Path, first_count: int, second: str | Path, second_count: int) -> None:
-    """Refuse files that are to be read side by side and have different numbers of lines."""
+    """Refuse files with different numbers of lines."""
     if first_count != second_count:
         counts = f"{first_count} lines and {second} has {second_count}"
         raise UserError(f"{first} has {counts}; they must match line by line")
@@ -88,7 +76,7 @@ def translate_set(run: Run, sources: Sequence[str], reporter: Reporter) -> list[
 
 
 def search_set(run: Run, sources: Sequence[str], reporter: Reporter) -> list[list[Translation]]:
-    """A run's n best translations of each sentence; tells how far it is."""
+    """A run's n best translations of each sentence; reports progress."""
     with configured(run):
         translator = load_translator(run, reporter, use_all_cores=True)
         reporter.info(f"translating {len(sources):,} sentences, {described(translator.options)}")
@@ -100,15 +88,14 @@ def search_set(run: Run, sources: Sequence[str], reporter: Reporter) -> list[lis
 
 
 def known_resamples(asked: int | None, sentences: int, reporter: Reporter) -> int:
-    """How many test sets to draw for the intervals.
+    """The number of bootstrap samples for the intervals.
 
     Args:
-        asked: `--resamples`; None where it was not given.
-        sentences: of the test set.
-        reporter: hears where a large set gets no intervals unasked.
+        asked: `--resamples`; None if not given, which means no intervals for a large set.
+        sentences: size of the test set.
 
     Raises:
-        UserError: for a number from which no 95 % interval can be read.
+        UserError: for a number that gives no 95 % interval.
     """
     if asked is not None and asked != 0 and not 100 <= asked <= 100_000:
         raise UserError(f"--resamples {asked}: give 100 to 100000, or 0 for no intervals")
@@ -122,7 +109,7 @@ def known_resamples(asked: int | None, sentences: int, reporter: Reporter) -> in
 
 
 def training_words(config: Config, sources: Iterable[str], reporter: Reporter) -> Counter[str] | None:
-    """How often a run's training corpus has the words of some sources; None where the corpus is not at hand."""
+    """Count in a run's training corpus the words of some sources; None if the corpus is not available."""
     try:
         return count_words((source for source, _ in read_pairs(config.data.train)), sources)
     except UserError as error:

@@ -1,7 +1,5 @@
 """How each attention head of a run attends."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from transformer.config import Overrides
@@ -22,17 +20,17 @@ def head_statistics(
     sentences: int = 1000,
     reporter: Reporter | None = None,
 ) -> dict[str, HeadStatistics]:
-    """Entropy, distance and largest weight of each head (Voita et al. 2019), over given translations.
+    """Entropy, distance and largest weight of each head (Voita et al. 2019) over given translations.
 
     Args:
-        source, target: files; None: the run's test set.
-        sentences: the most pairs that are looked at.
+        source, target: files; None for the run's test set.
+        sentences: maximum number of pairs to examine.
 
     Returns:
-        By head: `cross.2.1` is head 1 of the decoder's layer 2.
+        Statistics by head: `cross.2.1` is head 1 of the decoder's layer 2.
 
     Raises:
-        UserError: where the files do not match, or no sentence is asked for.
+        UserError: if the files do not match, or `sentences` is less than 1.
     """
     if sentences < 1:
         raise UserError(f"--sentences {sentences}: must be at least 1")

@@ -1,10 +1,7 @@
-"""What a config's model consists of and costs, without training or reading any corpus."""
-
-from __future__ import annotations
+"""The parts and costs of a config's model, without training or reading a corpus."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -12,18 +9,19 @@ from transformer.config import Config, Overrides, as_config
 from transformer.data.tokenizer import PAD, Tokenizer, with_own_models
 from transformer.model.build import build_model
 from transformer.model.inspection.summary import Costs, Row, costs, weights
+from transformer.reading import JsonObject
 from transformer.run.directory import RunDirectory
 
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """A model that was not built.
+    """A description of a model that was not built.
 
     Attributes:
-        config: that describes it.
-        rows: its weights, those of like layers in one.
-        costs: of work with it.
-        vocabulary: pieces of the target side.
+        config: its config.
+        rows: its weights; those of like layers share a row.
+        costs: computation and memory for using it.
+        vocabulary: number of target pieces.
     """
 
     config: Config
@@ -33,15 +31,15 @@ class ModelDescription:
 
     @property
     def parameters(self) -> int:
-        """Of all weights."""
+        """Total number of parameters."""
         return sum(row.parameters for row in self.rows)
 
 
-def describe_model(config: Config | dict[str, Any] | str | Path, overrides: Overrides = ()) -> ModelDescription:
+def describe_model(config: Config | JsonObject | str | Path, overrides: Overrides = ()) -> ModelDescription:
     """Describe the model of a config, or of a run.
 
     Raises:
-        UserError: for a config that is missing or wrong, or a tokenizer that cannot be read.
+        UserError: for a missing or wrong config, or an unreadable tokenizer.
     """
     parsed = as_config(config, overrides)
     options = parsed.tokenizer

@@ -1,6 +1,4 @@
-"""Before the first update, in seconds: whatever a run will need and would miss hours later."""
-
-from __future__ import annotations
+"""Checks before the first update, in seconds, of everything that a run would otherwise fail on hours later."""
 
 import math
 import os
@@ -32,14 +30,13 @@ _ROWS = 10_000  # validation pairs that are looked at
 
 
 def preflight(trainer: Trainer, prepared: Prepared, reporter: Reporter) -> None:
-    """Try what the run will need, and say in one line what was found; weights and optimizer stay as they are.
+    """Check what the run will need, and report the findings in one line; leaves weights and optimizer unchanged.
 
-    The main process of a job does it for all. Does nothing under `run.preflight: false`, and for a run that has no
-    update left.
+    Only the job's main process does it. Does nothing with `run.preflight: false`, or if no update is left to do.
 
     Raises:
-        UserError: for too little memory or disk, a checkpoint that does not come back as it was written, and whatever
-            validating raises; the message names what to change.
+        UserError: for too little memory or disk, a checkpoint that reads back differently, and any error of validation;
+            the message says what to change.
     """
     if not trainer.config.run.preflight or trainer.finished() or not trainer.processes.is_main:
         return
@@ -53,11 +50,7 @@ def preflight(trainer: Trainer, prepared: Prepared, reporter: Reporter) -> None:
 
 
 def check_disk(trainer: Trainer) -> str:
-    """Compare the free disk with what the run will write at most at a time.
-
-    Raises:
-        UserError: where it is too little.
-    """
+    """Compare the free disk space with the most that the run will use at a time; too little is a `UserError`."""
     options, run = trainer.options, trainer.run
     weights = sum(parameter.numel() for parameter in trainer.model.parameters()) * _BYTES
     kept = min(options.keep_checkpoints, math.ceil(options.max_updates / trainer.checkpoints.every))
@@ -77,7 +70,7 @@ def check_disk(trainer: Trainer) -> str:
 
 
 def check_tokenizer(prepared: Prepared, reporter: Reporter) -> str:
-    """Find how much of the validation corpus the tokenizer has no piece for, and warn of much."""
+    """Measure how much of the validation corpus the tokenizer lacks pieces for, and warn if it is much."""
     corpus = prepared.corpus("validation")
     rows = range(min(len(corpus), _ROWS))
     shares = {}
@@ -95,11 +88,7 @@ def check_tokenizer(prepared: Prepared, reporter: Reporter) -> str:
 
 
 def check_memory(trainer: Trainer) -> str:
-    """Forward and backward of the longest pairs, as many as a micro-batch holds.
-
-    Raises:
-        UserError: where they do not fit into memory.
-    """
+    """Forward and backward of a micro-batch of the longest pairs; if they do not fit into memory, a `UserError`."""
     corpus, rows = longest_of(trainer.stream)
     batch = _collate(corpus, rows)
     what = f"the longest micro-batch, {len(rows):,} pairs of {_padded_tokens(batch):,} padded tokens a side"
@@ -122,7 +111,7 @@ def check_memory(trainer: Trainer) -> str:
 
 
 def longest_of(stream: UpdateStream) -> tuple[EncodedPairs, np.ndarray]:
-    """A corpus, and its rows that make the longest micro-batch of one process, longest first."""
+    """A corpus, and the rows of the longest micro-batch of one process, longest first."""
     corpus: EncodedPairs = stream.corpus
     rows = longest_micro_batch(corpus, -(-stream.batching.batch_tokens // stream.size), stream.micro_batch_tokens)
     if stream.sampling is None:
@@ -133,14 +122,13 @@ def longest_of(stream: UpdateStream) -> tuple[EncodedPairs, np.ndarray]:
 
 
 def longest_micro_batch(corpus: EncodedPairs, batch_tokens: int, micro_batch_tokens: int | None) -> np.ndarray:
-    """The rows of the longest pairs of a corpus, longest first, as many as a forward and backward takes.
+    """The rows of the longest pairs of a corpus, longest first, as many as fit into one micro-batch.
 
-    Batches gather pairs of like length, so that some batch of each epoch comes close to this one, and none is longer.
+    As batches group pairs of similar length, some batch of each epoch comes close to this one, and none is longer.
 
     Args:
-        corpus: the training corpus.
-        batch_tokens: target tokens of an update.
-        micro_batch_tokens: padded tokens a side of a micro-batch, None for no bound.
+        batch_tokens: target tokens per update.
+        micro_batch_tokens: padded tokens per side of a micro-batch; None for no limit.
     """
     longer = np.maximum(corpus.source_lengths, corpus.target_lengths)
     count = min(len(longer), batch_tokens)  # a pair has at least one target token
@@ -152,7 +140,7 @@ def longest_micro_batch(corpus: EncodedPairs, batch_tokens: int, micro_batch_tok
 
 
 def check_validation(trainer: Trainer, prepared: Prepared) -> str:
-    """A validation in small; whatever it raises is what a validation would."""
+    """A small validation, which fails as a full one would."""
     trainer.model.eval()
     with uncompiled():
         rehearsed = Validation(trainer.config, prepared, trainer.stream).rehearse(trainer.model)
@@ -160,11 +148,8 @@ def check_validation(trainer: Trainer, prepared: Prepared) -> str:
 
 
 def check_checkpoint(trainer: Trainer) -> str:
-    """Write a checkpoint into the run directory, read it back, compare, and remove it.
-
-    Raises:
-        UserError: where it cannot be written, or does not come back as it was.
-    """
+    """Write a checkpoint into the run directory, read it back, compare, and remove it; a difference is a
+    `UserError`."""
     # a name that the next checkpoint's clearing up removes, should this process be killed
     temporary = trainer.run.path / f".preflight.{os.getpid()}.tmp"
     model, optimizer = trainer.checkpoints.trained.weights(), trainer.checkpoints.trained.optimizer_tensors()
@@ -198,7 +183,7 @@ def _try(trainer: Trainer, batch: Batch) -> Trial:
 
 
 def _kept_beside(trainer: Trainer) -> int:
-    """Bytes of the gradients, and of the optimizer's moments where it has none yet."""
+    """Bytes of the gradients, and of the optimizer's moments if it has none yet."""
     new = _NUMBERS_OF_A_WEIGHT if not trainer.updater.optimizer.state else 1
     return new * _BYTES * sum(parameter.numel() for parameter in trainer.model.parameters())
 
@@ -208,7 +193,7 @@ def _collate(corpus: EncodedPairs, rows: np.ndarray) -> Batch:
 
 
 def _padded_tokens(batch: Batch) -> int:
-    """Of the larger side."""
+    """Padded tokens of the larger side."""
     return max(batch.source_ids.numel(), batch.labels.numel())
 
 

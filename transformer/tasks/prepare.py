@@ -1,10 +1,7 @@
-"""The tokenizer trained and the corpora encoded."""
-
-from __future__ import annotations
+"""Training the tokenizer and encoding the corpora."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from transformer.config import Config, Overrides, as_config
 from transformer.data import prepare as encoding
@@ -14,32 +11,26 @@ from transformer.runtime.reporting import LoggingReporter, Reporter
 
 
 def prepare(
-    config: Config | Mapping[str, Any] | str | Path, overrides: Overrides = (), reporter: Reporter | None = None
+    config: Config | Mapping[str, object] | str | Path, overrides: Overrides = (), reporter: Reporter | None = None
 ) -> Prepared:
-    """Train the tokenizer and encode the corpora of a config; does nothing where that is done and nothing changed.
+    """Train the tokenizer and encode the corpora of a config; does nothing if the result is there and up to date.
 
     Args:
-        config: a YAML file, a run directory, sections as a mapping, or a `Config`.
-        overrides: over its options.
-        reporter: hears of progress; None: Python's logging.
+        config, overrides, reporter: see `transformer.tasks`.
 
     Raises:
-        UserError: for a config, a corpus or a vocabulary that is wrong; the message names it.
+        UserError: for a wrong config, corpus or vocabulary; the message names it.
     """
     return encoding.prepare(as_config(config, overrides), reporter or LoggingReporter())
 
 
 def prepare_part(
-    config: Config | Mapping[str, Any] | str | Path,
+    config: Config | Mapping[str, object] | str | Path,
     overrides: Overrides,
     part: str,
     reporter: Reporter | None = None,
 ) -> Path:
-    """Encode one part of the training corpus, for a job array; `prepare` puts them together.
-
-    Args:
-        config, overrides, reporter: see `prepare`.
-        part: `3/10`: the third of ten.
+    """Encode one part of the training corpus (`3/10` is the third of ten), for a job array; `prepare` joins the parts.
 
     Returns:
         The part's folder.

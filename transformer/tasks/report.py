@@ -1,7 +1,5 @@
 """Runs explained on one HTML page, and in plots."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,17 +42,17 @@ def report(
     samples: int = 10,
     reporter: Reporter | None = None,
 ) -> None:
-    """Write a page of curves, scores, attention and sentences, and a plot for each chart.
+    """Write a page of curves, scores, attention and sentences, and a plot of each chart.
 
     Args:
-        runs: run directories, eight at most.
+        runs: up to eight run directories.
         output: the HTML file.
         plots: a folder for PNG files.
-        evaluation: which to look into, e.g. `test,beam_size=1`; None: the latest that all have.
-        samples: translations to show.
+        evaluation: the evaluation to show, such as `test,beam_size=1`; None for the latest that all runs have.
+        samples: number of translations to show.
 
     Raises:
-        UserError: where nothing is to be written, a path is no run, or matplotlib is missing.
+        UserError: if there is nothing to write, a path is no run, or matplotlib is missing.
     """
     reporter = reporter or LoggingReporter()
     if not output and not plots:
@@ -83,7 +81,7 @@ def report(
 
 
 def reported_runs(runs: Sequence[Run], names: Sequence[str], wanted: str | None) -> list[ReportedRun]:
-    """What runs recorded, and how their sentences fared."""
+    """What runs recorded, and how their sentences scored."""
     found = {name: read_evaluations(run.directory.evaluations) for name, run in zip(names, runs, strict=True)}
     chosen = choose_evaluations(found, wanted)
     return [
@@ -95,7 +93,7 @@ def reported_runs(runs: Sequence[Run], names: Sequence[str], wanted: str | None)
 
 
 def run_names(paths: Sequence[str | Path]) -> list[str]:
-    """The directories' own names, or the paths as they were given where two have the same."""
+    """The directories' names, or the given paths if two names are equal."""
     resolved = [Path(path).resolve() for path in paths]
     if len(set(resolved)) < len(resolved):
         raise UserError("a run is given twice; give each once")
@@ -106,7 +104,7 @@ def run_names(paths: Sequence[str | Path]) -> list[str]:
 def with_maps(
     reported: ReportedRun, run: Run, all_reported: Sequence[ReportedRun], samples: int, reporter: Reporter
 ) -> ReportedRun:
-    """A run with the cross-attention of its samples, where the checkpoint that translated them is still there."""
+    """A run with the cross-attention of its samples, if the checkpoint that translated them still exists."""
     evaluation = reported.evaluation
     if evaluation is None or not samples or not same_sentences(first_evaluation(all_reported), evaluation):
         return reported
@@ -121,10 +119,10 @@ def with_maps(
 def cross_attention(
     run: Run, evaluation: Evaluation, places: Sequence[int], reporter: Reporter
 ) -> dict[int, AttentionMap]:
-    """The cross-attention of some of an evaluation's translations, by their place.
+    """The cross-attention of some of an evaluation's translations, by their position.
 
     Raises:
-        UserError: where the checkpoint that translated is gone or damaged.
+        UserError: if the checkpoint that translated is missing or damaged.
     """
     run = run.changed({"decoding": _PLAIN}).at_checkpoint(evaluation.checkpoint)
     sides = [[sentences[place] for place in places] for sentences in (evaluation.sources, evaluation.hypotheses)]

@@ -1,19 +1,16 @@
-"""A run's card and evaluations, written into it. They tell of a run and are no part of it: where they cannot be written
-that is said, and nothing else fails for it."""
-
-from __future__ import annotations
+"""A run's card and recorded evaluations. They describe the run but are no part of it: failing to write them is only a
+warning."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from transformer import __version__
 from transformer.config import SPLITS
 from transformer.data.prepared import MAX_MANIFEST_BYTES
 from transformer.errors import UserError
 from transformer.evaluation.metrics import Score
-from transformer.reading import read_json
+from transformer.reading import JsonObject, read_json
 from transformer.report.card import card_of
 from transformer.report.card_text import card_text
 from transformer.run.evaluations import (
@@ -30,7 +27,7 @@ from transformer.runtime.reporting import Reporter
 
 
 def write_card(run: Run, reporter: Reporter) -> None:
-    """Write `card.md` and `card.json` from what a run holds; where that fails, say so."""
+    """Write `card.md` and `card.json` from a run's content; a failure is a warning."""
     try:
         card = run_card(run)
         write_file(run.directory.card_json, json_bytes(card))
@@ -39,12 +36,8 @@ def write_card(run: Run, reporter: Reporter) -> None:
         reporter.warning(f"no card is written: {error}")
 
 
-def run_card(run: Run) -> dict[str, Any]:
-    """What a run tells of itself.
-
-    Raises:
-        UserError: where something that it is told from cannot be read.
-    """
+def run_card(run: Run) -> JsonObject:
+    """The content of a run's card; raises `UserError` if one of its sources cannot be read."""
     directory = run.directory
     try:
         manifest = read_json(directory.manifest, MAX_MANIFEST_BYTES)
@@ -60,14 +53,11 @@ def run_card(run: Run) -> dict[str, Any]:
 def record_evaluation(
     run: Run, corpus: str, sentences: tuple[list[str], ...], scores: Sequence[Score], reporter: Reporter
 ) -> None:
-    """Keep an evaluation in a run, and write its card anew; where that fails, say so.
+    """Record an evaluation in the run that translated, and rewrite its card; a failure is a warning.
 
     Args:
-        run: which translated.
-        corpus: a split, or the file of the sources.
-        sentences: sources, references, hypotheses.
-        scores: of all of them.
-        reporter: hears of a failure.
+        corpus: a split, or the file of source sentences.
+        sentences: all sources, references and hypotheses.
     """
     config, own_config = run.config, run.stored_config
     decoding, own = (each.decoding.model_dump(mode="json") for each in (config, own_config))

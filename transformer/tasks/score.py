@@ -1,6 +1,4 @@
-"""A run's own probability of given translations."""
-
-from __future__ import annotations
+"""A run's own scores of given translations."""
 
 from pathlib import Path
 
@@ -22,10 +20,10 @@ def score_files(
     """Score the translations in one file of the sentences in another, line by line.
 
     Returns:
-        Each translation with its log-probability, and its score as beam search ranks by it.
+        Each translation with its log-probability and its ranking score in beam search.
 
     Raises:
-        UserError: where the files do not match, or one holds a line that the model cannot take.
+        UserError: if the files do not match, or the model cannot take a line.
     """
     run = open_run(run, overrides)
     sources, targets = read_matching_lines(source, target)

@@ -1,6 +1,4 @@
-"""A run's lexical shortlist, learned from its training corpus."""
-
-from __future__ import annotations
+"""Learning a run's lexical shortlist from its training corpus."""
 
 from pathlib import Path
 
@@ -24,19 +22,19 @@ def make_shortlist(
     pairs: int = 100_000,
     reporter: Reporter | None = None,
 ) -> Path:
-    """Learn by IBM model 1 which target pieces most probably translate each source piece, for `decoding.shortlist`.
+    """Learn by IBM model 1 the most probable target pieces for each source piece, for `decoding.shortlist`.
 
     Args:
-        overrides: `data.*` says where the corpus is now.
-        candidates: target pieces of a source piece.
-        frequent: the most frequent target pieces, which every sentence may use.
-        pairs: the most sentence pairs to learn from.
+        overrides: `data.*` tells where the corpus is now.
+        candidates: target pieces per source piece.
+        frequent: number of most frequent target pieces, which every sentence may use.
+        pairs: maximum number of sentence pairs to learn from.
 
     Returns:
         The file in the run.
 
     Raises:
-        UserError: where a number is below 1, or the corpus is no longer what the run was trained on.
+        UserError: if a number is below 1, or the corpus is not the one the run was trained on.
     """
     for name, value in (("candidates", candidates), ("frequent", frequent), ("pairs", pairs)):
         if value < 1:

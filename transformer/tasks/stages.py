@@ -1,6 +1,4 @@
-"""Trainings, translations and evaluations that build on one another, each in a process of its own."""
-
-from __future__ import annotations
+"""Trainings, translations and evaluations that build on one another, each in its own process."""
 
 import json
 import signal
@@ -25,12 +23,12 @@ _PLAIN_TEXT = ["decoding.n_best=1", "decoding.confidence=false", "decoding.token
 
 @dataclass(frozen=True)
 class StagesResult:
-    """How stages ended.
+    """How a plan ended.
 
     Attributes:
-        outputs: by stage, what it left.
+        outputs: the output of each stage by name.
         code: 0, or the exit code of the verb that stopped: 128 + n after signal n.
-        stopped: the stage that stopped, in words; None: none did.
+        stopped: title of the stage that stopped, or None.
     """
 
     outputs: dict[str, Path]
@@ -39,15 +37,15 @@ class StagesResult:
 
 
 def run_stages(plan: str | Path, until: str | None = None, reporter: Reporter | None = None) -> StagesResult:
-    """Do the stages of a plan that are not done yet.
+    """Run the stages of a plan that are not finished.
 
     Args:
         plan: a YAML file of stages.
-        until: the last stage to be done now; None: all.
-        reporter: hears which stage begins; None: Python's logging. The stages themselves speak on standard error.
+        until: the last stage to run now; None for all.
+        reporter: informed when a stage starts; the stages themselves print to standard error.
 
     Raises:
-        UserError: for a plan that is wrong, or says something else of a stage that is finished.
+        UserError: for a wrong plan, or one that changed a finished stage.
     """
     reporter, loaded = reporter or LoggingReporter(), load_plan(plan)
     directory, stages, identities = Path(loaded.directory), loaded.resolved(), loaded.identities()
@@ -73,7 +71,7 @@ def run_stages(plan: str | Path, until: str | None = None, reporter: Reporter | 
 
 
 def command(stage: Stage, directory: Path) -> list[str]:
-    """The verb and its arguments that do a stage."""
+    """The verb and arguments that run a stage."""
     output, overrides = stage.output(directory), stage.overrides()
     if stage.train is not None:
         return ["train", stage.train, *overrides, f"run.directory={json.dumps(str(output), ensure_ascii=False)}"]
@@ -95,11 +93,10 @@ def command(stage: Stage, directory: Path) -> list[str]:
 
 
 def do(arguments: list[str]) -> int:
-    """Run a verb in a process of its own; returns its exit code.
+    """Run a verb in its own process and return its exit code.
 
-    A signal is the verb's to answer, by saving: one from the terminal reaches it by itself, one to this process is
-    handed on.
-    """
+    The verb itself handles signals, by saving. It receives those of the terminal directly; those to this process are
+    passed on."""
     # -P: the folder of a stranger's plan is not searched for Python modules
     with subprocess.Popen([sys.executable, "-P", "-m", "transformer", *arguments]) as process:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -112,7 +109,7 @@ def do(arguments: list[str]) -> int:
 
 
 def _until(stages: list[Stage], name: str | None) -> list[Stage]:
-    """The stages up to the one of this name; all without a name."""
+    """The stages up to the named one; all without a name."""
     if name is None:
         return stages
     names = [stage.name for stage in stages]

@@ -1,12 +1,9 @@
-"""A config trained, or a run gone on with."""
-
-from __future__ import annotations
+"""Training a config, or resuming a run."""
 
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -37,11 +34,11 @@ from transformer.training.trainer import Outcome, Trainer
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training left.
+    """The result of a training.
 
     Attributes:
         run: the run, with its best checkpoint.
-        outcome: how training ended: `reason`, the validation metric's `best`, and the `signal` that stopped it.
+        outcome: how training ended: `reason`, the `best` validation metric, and the `signal` that stopped it.
     """
 
     run: Run
@@ -49,7 +46,7 @@ class TrainingResult:
 
 
 def train(
-    config: Config | Mapping[str, Any] | str | Path,
+    config: Config | Mapping[str, object] | str | Path,
     overrides: Overrides = (),
     *,
     model: ModelBuilder | None = None,
@@ -57,23 +54,21 @@ def train(
     listeners: Sequence[RecordListener] = (),
     reporter: Reporter | None = None,
 ) -> TrainingResult:
-    """Prepare the data, and train a config, or go on with a run from its newest checkpoint exactly.
+    """Prepare the data and train a config, or resume a run exactly from its newest checkpoint.
 
-    While it works the process has the threads, products and allocator that training is fastest with; afterwards threads
-    and products are as they were.
+    Meanwhile the process has the threads, matrix precision and allocator that train fastest; threads and precision are
+    restored afterwards.
 
     Args:
-        config: a YAML file, a run directory, sections as a mapping, or a `Config`.
-        overrides: over its options.
-        model: builds the model in place of this project's own: options, source and target vocabulary, id of the
-            padding → `Transformer`. To load what it trained, open `Run(directory, build=model)`.
-        objective: builds what is minimised: model, options, dtype of the products → a module that takes the fields of a
-            batch and returns `LossSums`, see `training.objective`.
-        listeners: hear each record (`kind` train, validation or fault) beside the run's own `metrics.jsonl`.
-        reporter: hears of progress; None: Python's logging.
+        config, overrides, reporter: see `transformer.tasks`.
+        model: builds the model instead of this project's `build_model`: (options, source vocabulary, target vocabulary,
+            padding id) → `Transformer`. Open the result with `Run(directory, build=model)`.
+        objective: builds what is minimised: (model, options, dtype of matrix products) → a module that maps the fields
+            of a batch to `LossSums`, see `training.objective`.
+        listeners: receive each record (`kind` train, validation or fault), besides the run's own `metrics.jsonl`.
 
     Raises:
-        UserError: for whatever is missing, damaged or does not fit together; the message names it.
+        UserError: if anything is missing, damaged or inconsistent; the message names it.
     """
     reporter = reporter or LoggingReporter()
     stored, parsed = _parsed(config, overrides)
@@ -99,8 +94,8 @@ def train(
             return result
 
 
-def _parsed(config: Config | Mapping[str, Any] | str | Path, overrides: Overrides) -> tuple[Config | None, Config]:
-    """The config that the run directory holds, where that is what was given, and the config to train."""
+def _parsed(config: Config | Mapping[str, object] | str | Path, overrides: Overrides) -> tuple[Config | None, Config]:
+    """The run directory's stored config, if one was given, and the config to train."""
     if not isinstance(config, str | Path) or not Path(config).is_dir():
         return None, as_config(config, overrides)
     stored = load_config(config)
@@ -125,7 +120,7 @@ class _Training:
 
     @property
     def speaker(self) -> Reporter:
-        """The reporter, of the job's main process alone."""
+        """The reporter, in the job's main process only."""
         return self.reporter if self.processes.is_main else SilentReporter()
 
     @property
@@ -133,12 +128,12 @@ class _Training:
         return choose_precision(self.config.training.precision, self.device)
 
     def prepare(self) -> Prepared:
-        """The run's data, by its own tokenizer where it has begun."""
+        """The run's data, encoded with its own tokenizer if training has begun."""
         own = self.directory.tokenizer if self.directory.updates() else None
         return prepare(self.config, self.speaker, own)
 
     def write_run(self, prepared: Prepared) -> None:
-        """Write what the run is, where its data are still those that it began with."""
+        """Write the run's config, tokenizers and manifest, if its data are still those it began with."""
         data = prepared.manifest | {"guard": [describe(corpus) for corpus in self.config.data.guard]}
         check_data(self.directory, prepared.directory, data)
         where = environment(self.device, self.precision, self.processes)
@@ -146,7 +141,7 @@ class _Training:
         write_run(self.directory, self.config, (prepared.source_tokenizer, prepared.target_tokenizer), manifest)
 
     def fit(self, prepared: Prepared) -> Outcome:
-        """Build the model or restore it, and train it."""
+        """Build or restore the model, and train it."""
         config, processes, say = self.config, self.processes, self.speaker.info
         trainer = build_trainer(config, self.directory, prepared, self.device, processes, self.speaker, self.parts)
         parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
@@ -177,7 +172,7 @@ class _Training:
         return outcome
 
     def result(self, outcome: Outcome) -> TrainingResult:
-        """The run that was trained; nothing is read anew."""
+        """The trained run; nothing is read again."""
         return TrainingResult(Run(self.directory.path, build=self.parts.model, stored_config=self.config), outcome)
 
 
@@ -190,22 +185,17 @@ def _verify_later(run: Run, reporter: Reporter) -> None:
 
 
 def record_listeners(config: Config, run: RunDirectory, update: int) -> list[RecordListener]:
-    """What keeps a run's records, from an update on."""
+    """The listeners that store a run's records, starting after an update."""
     log = JsonLines(run.metrics)
     log.forget_after(update)
     return [log, TensorBoard(run.tensorboard, update)] if config.run.tensorboard else [log]
 
 
 def check_run(run: RunDirectory, config: Config, stored: Config | None = None) -> None:
-    """Refuse a directory that holds something else than this run.
+    """Refuse a directory that holds anything but this run.
 
     Args:
-        run: the directory.
-        config: that is to be trained there.
-        stored: what its `config.yaml` holds, where that is known already.
-
-    Raises:
-        UserError: where it holds another config, or files but no run.
+        stored: the content of its `config.yaml`, if already known.
     """
     check_directory(run)
     if not run.updates():  # nothing is lost with another config, as after a refusal that asked for one

@@ -1,6 +1,4 @@
-"""A run's translator: its model, and whatever its decoding options ask for beside it."""
-
-from __future__ import annotations
+"""A run's translator: its model, and everything else its decoding options ask for."""
 
 import contextlib
 from collections.abc import Sequence
@@ -27,14 +25,14 @@ def load(
     """Load a trained run and return its translator.
 
     Args:
-        run: a run directory, one checkpoint directory inside it, or a `Run`.
-        overrides: `section.key=value` texts, e.g. `"decoding.beam_size=1"`, `"run.device=cpu"`.
-        configure: set PyTorch's threads (`run.threads`), its fp32 matrix products and glibc's allocator as the command
-            line does, which is fastest; for the whole process.
-        reporter: takes warnings and what is loaded besides; None: Python's logging.
+        run: a run directory, one of its checkpoints, or a `Run`.
+        overrides: `section.key=value` texts, such as `"decoding.beam_size=1"`, `"run.device=cpu"`.
+        configure: set PyTorch's threads (`run.threads`), fp32 matrix precision and glibc's allocator like the command
+            line, for the whole process; this is fastest.
+        reporter: receives warnings and the names of other runs loaded; None for Python's logging.
 
     Raises:
-        UserError: where `run` is no run, or a file in it is damaged; the message names it.
+        UserError: if `run` is not a run, or one of its files is damaged; the message names it.
     """
     opened = open_run(run, overrides)
     if configure:
@@ -43,18 +41,17 @@ def load(
 
 
 def configured(run: Run) -> contextlib.AbstractContextManager[None]:
-    """A context in which the process is configured as the run's options say."""
+    """A context in which the process is configured by the run's options."""
     return configured_process(run.config.run.threads, choose_device(run.config.run.device))
 
 
 def load_translator(run: Run, reporter: Reporter, use_all_cores: bool = False, alone: bool = False) -> Translator:
-    """A run's model on its device, in the precision and with the helpers that its options name.
+    """A run's model on its device, in the precision and with the helpers its options name.
 
     Args:
-        run: which.
-        reporter: takes the translator's warnings.
-        use_all_cores: where `decoding.workers` is empty, one worker for each thread.
-        alone: without the other runs, and the shortlist, that its options name: to look at the model itself.
+        reporter: receives the translator's warnings.
+        use_all_cores: one worker per thread, unless `decoding.workers` is set.
+        alone: without the other runs and the shortlist in its options, to examine the model itself.
     """
     options = run.config.decoding
     device = choose_device(run.config.run.device)
@@ -78,7 +75,7 @@ def load_translator(run: Run, reporter: Reporter, use_all_cores: bool = False, a
 
 
 def _reranker(run: Run, device: torch.device, reporter: Reporter) -> Rerank | None:
-    """What `decoding.rerank` asks for."""
+    """The reranker for `decoding.rerank`, if any."""
     options = run.config.decoding
     if options.rerank == "mbr":
         from transformer.evaluation.sentence_metrics import sentence_metric  # sacreBLEU: only when it is wanted
@@ -108,11 +105,7 @@ def _reranker(run: Run, device: torch.device, reporter: Reporter) -> Rerank | No
 
 
 def _load_member(member: Run, run: Run, reporter: Reporter) -> Transformer:
-    """A model that translates together with a run's own.
-
-    Raises:
-        UserError: where its tokenizer or its languages are others.
-    """
+    """A model of the ensemble; a different tokenizer or language is a `UserError`."""
     reporter.info(f"decoding.ensemble: {member.given}")  # a run of a stranger's may name whatever it likes
     if run.languages != member.languages:
         ours, theirs = run.languages, member.languages
@@ -129,7 +122,7 @@ def _load_member(member: Run, run: Run, reporter: Reporter) -> Transformer:
 
 
 def freeze_weights(model: Transformer, precision: str) -> None:
-    """Bring a model on its device to `decoding.precision`, laid out for decoding and nothing else."""
+    """Convert a model on its device to `decoding.precision`, in a layout that only decoding can use."""
     if precision == "int8":
         prepack_int8(model)
     else:
@@ -138,7 +131,7 @@ def freeze_weights(model: Transformer, precision: str) -> None:
 
 
 def described(options: DecodingSection) -> str:
-    """How translations are found, in a few words."""
+    """The search in a few words."""
     by = f", {len(options.ensemble) + 1} models" if options.ensemble else ""
     by += f", {options.rerank} among {options.num_candidates}" if options.rerank != "none" else ""
     if options.method == "beam":

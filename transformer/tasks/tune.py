@@ -1,6 +1,4 @@
-"""The weights of a noisy channel that give the best BLEU on a corpus."""
-
-from __future__ import annotations
+"""Tuning the weights of a noisy channel for the best BLEU on a corpus."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -25,14 +23,13 @@ _LENGTH_WEIGHTS = tuple(step / 4 for step in range(-4, 9))
 
 @dataclass(frozen=True)
 class Tuned:
-    """What tuning found.
+    """The result of tuning.
 
     Attributes:
-        sentences: of the corpus.
-        search: how candidates were found, in words.
-        alone: BLEU by the search's own score.
-        reranked: BLEU by the noisy channel.
-        channel_weight, length_weight: `decoding.channel_weight` and `decoding.length_weight`.
+        sentences: size of the corpus.
+        search: the search for candidates, in words.
+        alone, reranked: BLEU by the search's own score, and by the noisy channel.
+        channel_weight, length_weight: the best weights.
     """
 
     sentences: int
@@ -46,14 +43,14 @@ class Tuned:
 def tune(
     run: Run | str | Path, overrides: Overrides = (), split: str = "validation", reporter: Reporter | None = None
 ) -> Tuned:
-    """Search candidates once, score each once by the run in the other direction, and try all weights of a grid.
+    """Search for candidates, score each once by the run in the other direction, and try all weights of a grid.
 
     Args:
-        overrides: `decoding.reverse` names the run of the other direction.
-        split: whose corpus.
+        overrides: `decoding.reverse` names the run in the other direction.
+        split: the corpus.
 
     Raises:
-        UserError: where there is no run in the other direction, or no corpus.
+        UserError: if there is no run in the other direction, or no corpus.
     """
     given = [overrides] if isinstance(overrides, Mapping) else overrides
     run = open_run(run, [*given, {"decoding": {"rerank": "noisy_channel"}}])
@@ -86,7 +83,7 @@ def tune(
 
 
 def _features(found: Sequence[Sequence[Translation]]) -> np.ndarray:
-    """(3, n, C): log p(y|x), log p(x|y) and length of each candidate; the first is -inf where there is none."""
+    """(3, n, C): log p(y|x), log p(x|y) and length of each candidate; log p(y|x) is -inf for a missing one."""
     features = np.zeros((3, len(found), max(map(len, found))))
     features[0] = -np.inf
     for row, candidates in enumerate(found):
@@ -96,13 +93,13 @@ def _features(found: Sequence[Sequence[Translation]]) -> np.ndarray:
 
 
 def ranked_first(features: np.ndarray, channel_weight: float, length_weight: float) -> np.ndarray:
-    """The number of the best candidate of each sentence (n), given (3, n, C)."""
+    """The index of the best candidate of each sentence (n), given (3, n, C)."""
     direct, channel, length = features
     best: np.ndarray = (direct + channel_weight * channel + length_weight * length).argmax(axis=1)
     return best
 
 
 def best_weights(features: np.ndarray, bleu: Callable[[np.ndarray], float]) -> tuple[float, float]:
-    """The weights of the grid whose choice has the highest BLEU; of equals the smallest ones."""
+    """The weights of the grid with the highest BLEU; the smallest among equals."""
     grid = itertools.product(_CHANNEL_WEIGHTS, sorted(_LENGTH_WEIGHTS, key=abs))
     return max(grid, key=lambda weights: bleu(ranked_first(features, *weights)))

@@ -1,6 +1,4 @@
-"""What the trainer calls to measure a model: loss on the encoded pairs, BLEU and chrF of real translations."""
-
-from __future__ import annotations
+"""Validation during training: loss on the encoded pairs, BLEU and chrF of real translations."""
 
 from collections.abc import Mapping
 
@@ -27,10 +25,8 @@ class Validation:
     """Measures a model on the validation corpus.
 
     Args:
-        config: the run's options.
-        prepared: the run's data.
-        stream: whose bound on micro-batches holds here too; `training.micro_batch_tokens: auto` may find it later.
-        processes: share the work; all get the same metrics, which are those of a single process.
+        stream: its micro-batch limit holds here too; `training.micro_batch_tokens: auto` may set it later.
+        processes: share the work; all get the metrics that a single process would.
     """
 
     def __init__(
@@ -53,8 +49,9 @@ class Validation:
             )
 
     def __call__(self, model: Transformer) -> Mapping[str, float]:
-        """`loss`, `perplexity`, and unless `validation.max_sentences` is 0 `bleu` and `chrf`, with `guard_bleu` and
-        `guard_chrf` where there is such a corpus; the loss is per target token, without label smoothing, in fp32."""
+        """`loss` and `perplexity` (per target token, without label smoothing, in fp32); unless
+        `validation.max_sentences` is 0, `bleu` and `chrf`, and `guard_bleu` and `guard_chrf` if there is a guard
+        corpus."""
         loss = self.loss(model)
         metrics = {"loss": loss, "perplexity": perplexity(loss)}
         for prefix, pairs in (("", self.pairs), ("guard_", self.guard)):
@@ -63,7 +60,7 @@ class Validation:
         return metrics
 
     def scores(self, model: Transformer, pairs: list[Pair]) -> dict[str, float]:
-        """BLEU and chrF2++ of the translations of all sources, of which each process searches some."""
+        """BLEU and chrF2++ of the translations of all sources, which the processes share."""
         rank, size = self.processes.rank, self.processes.size
         sources, references = zip(*pairs, strict=True)
         hypotheses = [""] * len(sources)
@@ -84,12 +81,9 @@ class Validation:
 
     @torch.inference_mode()
     def rehearse(self, model: Transformer) -> int:
-        """What would fail in a validation fails here: the loss of the longest pairs, and the scores of the first few
-        sentences' translations, cut short; by this process alone. Returns the number of these sentences.
-
-        Args:
-            model: in evaluation mode.
-        """
+        """Run a small validation, in this process only: the loss of the longest pairs, and scores of the first few
+        sentences' translations, cut short. Returns the number of these sentences. The model must be in evaluation
+        mode."""
         longest = max(self._micro_batches(), key=self._padded_tokens)
         # a GPU's memory may lack room for the logits of a whole batch; a CPU's has it, and takes seconds for them
         self._loss_sum(model, longest if model.device.type == "cuda" else longest[-_REHEARSED:])
@@ -119,7 +113,7 @@ class Validation:
         return len(rows) * int(self.corpus.source_lengths[rows].max() + self.corpus.target_lengths[rows].max() + 2)
 
     def _loss_sum(self, model: Transformer, rows: np.ndarray) -> float:
-        """Negative log-likelihood of some pairs."""
+        """Summed negative log-likelihood of some pairs."""
         batch = collate(self.corpus.sources(rows), self.corpus.targets(rows)).to(model.device)
         logits = model(batch.source_ids, batch.decoder_input_ids)
         return float(cross_entropy(logits, batch.labels, 0.0, model.pad_id).negative_log_likelihood)

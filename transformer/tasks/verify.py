@@ -1,60 +1,93 @@
-"""Whether a run is whole and still translates as it did when its training ended.
+"""Checks that a run is whole and still translates as it did when its training ended.
 
-The translations that are compared are made on a CPU, in fp32, by a single process and without the layouts that make
-decoding fast, so that they depend on as little as can be.
+`verification.json` holds a run's own translations of five sentences, so that anyone who loads the run later, elsewhere
+or with another release, can see whether it still gives them. They are made on a CPU, in fp32, by one process, without
+the layouts that make decoding fast, so that they depend on as little as possible.
 """
-
-from __future__ import annotations
 
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
+import pydantic.dataclasses
 
 from transformer.config import DecodingSection, Overrides
 from transformer.data.corpus import read_pairs
 from transformer.decoding.translator import Translation, Translator
 from transformer.errors import UserError
+from transformer.reading import JsonObject, content_hash, read_json
 from transformer.run.directory import AVERAGED, RunDirectory
 from transformer.run.run import Run, open_run
 from transformer.run.store import CheckpointError, verify_checkpoint
-from transformer.run.verification import SENTENCES, Verification, read_verification, write_verification
 from transformer.runtime.device import choose_device, configured_process
-from transformer.tasks.checks import Check, carried_out
+from transformer.runtime.files import json_bytes, write_file
 
-# how a translation is searched: by beam, by the run's own model alone; what else is left out changes none in fp32
+FORMAT_VERSION = 1
+SENTENCES = 5
+_MAX_BYTES = 10_000_000  # of five sentences and as many translations
+# beam search by the run's own model alone; in fp32 the options left out change no translation
 _OPTIONS = (
-    "beam_size",
-    "gnmt_length_penalty",
-    "length_penalty",
-    "coverage_penalty",
-    "min_length",
-    "no_repeat_ngram_size",
-    "repetition_guard",
-    "diverse_groups",
-    "diversity_strength",
-    "patience",
-    "max_length_ratio",
-    "max_length_extra",
-    "max_source_length",
+    *("beam_size", "gnmt_length_penalty", "length_penalty", "coverage_penalty", "min_length", "no_repeat_ngram_size"),
+    *("repetition_guard", "diverse_groups", "diversity_strength", "patience"),
+    *("max_length_ratio", "max_length_extra", "max_source_length"),
 )
 _SCORE_TOLERANCE = 1e-4  # other processors and releases of PyTorch add up fp32 numbers in another order
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of a check: its `name`, what it `found` in one line of words, and whether it `held`."""
+
+    name: str
+    found: str
+    held: bool
+
+
+def carried_out(
+    checks: Mapping[str, Callable[[], str]], failures: tuple[type[Exception], ...] = (UserError,)
+) -> Iterator[Check]:
+    """Run named checks one after another; each returns what it found, or raises one of `failures`."""
+    for name, check in checks.items():
+        try:
+            yield Check(name, check(), True)
+        except failures as error:
+            yield Check(name, " ".join(str(error).split()) or type(error).__name__, False)
+
+
+@pydantic.dataclasses.dataclass(
+    frozen=True, config=pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+)
+class Verification:
+    """The content of `verification.json`.
+
+    Attributes:
+        checkpoint, model_sha256: name of the checkpoint that translated, hash of its weights file.
+        decoding: search options by name.
+        sources, hypotheses: sentences and their best translations.
+        scores: log-probability / length penalty of each translation.
+    """
+
+    checkpoint: str
+    model_sha256: str
+    decoding: JsonObject
+    sources: list[str]
+    hypotheses: list[str]
+    scores: list[float]
 
 
 def verify(run: Run | str | Path, overrides: Overrides = (), record: bool = False) -> Iterator[Check]:
     """Compare every checkpoint with its checksums, load the tokenizer, and translate five sentences again.
 
     Args:
-        record: write down first what the best checkpoint gives now.
+        record: first record what the best checkpoint gives now.
 
     Yields:
-        A `Check` for each, when it is done.
+        A `Check` as each is done.
 
     Raises:
-        UserError: where the path is no run, or nothing can be recorded.
+        UserError: if the path is no run, or nothing can be recorded.
     """
     run = open_run(run, overrides)
     directory = run.directory
@@ -75,10 +108,10 @@ def verify(run: Run | str | Path, overrides: Overrides = (), record: bool = Fals
 
 
 def record_verification(run: Run) -> None:
-    """Translate the first five sentences of the validation corpus with the best checkpoint, and write down what comes.
+    """Translate the first five sentences of the validation corpus with the best checkpoint, and write the file.
 
     Raises:
-        UserError: where the corpus or the checkpoint cannot be read, or the file not written.
+        UserError: if the corpus or the checkpoint cannot be read, or the file cannot be written.
     """
     lines = (source for source, _ in read_pairs(run.config.data.validation))
     sources = list(itertools.islice((line for line in lines if line.strip()), SENTENCES))
@@ -87,27 +120,42 @@ def record_verification(run: Run) -> None:
     found = _translate(best, decoding, sources)
     texts, scores = [each.text for each in found], [each.score for each in found]
     verification = Verification(best.checkpoint.name, best.weights_sha256(), decoding, sources, texts, scores)
-    write_verification(run.directory, verification)
+    content: JsonObject = {"format_version": FORMAT_VERSION, **vars(verification)}
+    write_file(run.directory.verification, json_bytes(content | {"sha256": content_hash(content)}))
 
 
-def compare_translations(run: Run, verification: Verification) -> list[str]:
-    """Translate again; returns what differs, a line each.
+def read_verification(run: RunDirectory) -> Verification | None:
+    """What `record_verification` wrote, or None; a file that is damaged or of a later format is a `UserError`."""
+    path = run.verification
+    advice = f"put it back, or record anew: transformer verify {run.path} --record"
+    try:
+        content = read_json(path, _MAX_BYTES)
+        if content["sha256"] != content_hash(content):
+            raise UserError(f"{path}: damaged (its content differs from its checksum); {advice}")
+        if content["format_version"] > FORMAT_VERSION:
+            raise UserError(f"{path}: written in format {content['format_version']}; update transformer")
+        found = Verification(**{name: content[name] for name in Verification.__annotations__})
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); mend its permissions") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: damaged; {advice}") from None
+    if not len(found.sources) == len(found.hypotheses) == len(found.scores) <= SENTENCES:
+        raise UserError(f"{path}: damaged (not a translation and a score for each source); {advice}")
+    return found
 
-    Raises:
-        UserError: where the checkpoint that translated is gone, or no longer the same.
-    """
-    directory = run.directory
-    anew = f"transformer verify {run.path} --record"
+
+def _compare_translations(run: Run, verification: Verification) -> list[str]:
+    """Translate again and describe each difference in a line; a changed or missing checkpoint is a `UserError`."""
+    path, anew = run.directory.verification, f"transformer verify {run.path} --record"
     try:
         made_by = run.at_checkpoint(verification.checkpoint)
     except CheckpointError:
-        raise UserError(
-            f"{directory.verification}: made by checkpoint {verification.checkpoint}, which is not there; {anew}"
-        ) from None
+        raise UserError(f"{path}: made by checkpoint {verification.checkpoint}, which is not there; {anew}") from None
     if made_by.weights_sha256() != verification.model_sha256:
         raise UserError(
-            f"{directory.verification}: made by other weights than {made_by.checkpoint} holds now; if they were meant "
-            f"to change: {anew}"
+            f"{path}: made by other weights than {made_by.checkpoint} holds now; if they were meant to change: {anew}"
         )
     found = _translate(made_by, verification.decoding, verification.sources)
     differences = []
@@ -122,14 +170,13 @@ def compare_translations(run: Run, verification: Verification) -> list[str]:
     return differences
 
 
-def _translate(run: Run, decoding: Mapping[str, Any], sources: Sequence[str]) -> list[Translation]:
+def _translate(run: Run, decoding: JsonObject, sources: Sequence[str]) -> list[Translation]:
     model = run.load_model()
     try:
         options = DecodingSection(**decoding)
-    except ValidationError as error:
+    except pydantic.ValidationError as error:
         raise UserError(f"{run.path}: verification.json: {error.errors()[0]['msg']}") from None
-    translator = Translator(model, *run.tokenizers, options)
-    return [found[0] for found in translator.translate_n_best(sources)]
+    return [found[0] for found in Translator(model, *run.tokenizers, options).translate_n_best(sources)]
 
 
 def _checkpoint(run: RunDirectory, name: int | str) -> str:
@@ -139,8 +186,7 @@ def _checkpoint(run: RunDirectory, name: int | str) -> str:
 
 def _tokenizers(run: Run) -> str:
     source, target = run.tokenizers
-    sizes = f"{source.vocab_size:,}" + ("" if source is target else f" and {target.vocab_size:,}")
-    return f"{sizes} pieces"
+    return f"{source.vocab_size:,}" + ("" if source is target else f" and {target.vocab_size:,}") + " pieces"
 
 
 def _translations(run: Run) -> str:
@@ -149,6 +195,6 @@ def _translations(run: Run) -> str:
         raise UserError(
             f"{run.path} holds no verification.json; make it from its data: transformer verify RUN --record"
         )
-    if differences := compare_translations(run, verification):
+    if differences := _compare_translations(run, verification):
         raise UserError("; ".join(differences))
     return f"{len(verification.sources)} by checkpoint {verification.checkpoint} come out as recorded"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 
 from transformer.run.directory import RunDirectory
-from transformer.run.state import TrainingState
+from transformer.run.state import TrainedModel, TrainingState
 from transformer.run.store import CheckpointError, LaterFormatError, verify_checkpoint
-from transformer.run.trained_model import TrainedModel
 from transformer.runtime.distributed import Processes
 from transformer.runtime.reporting import Reporter, SilentReporter
 

@@ -12,8 +12,7 @@ from benchmarks.untrained import untrained_model
 from transformer.config import Config
 from transformer.data.prepare import prepare
 from transformer.run.directory import RunDirectory
-from transformer.run.state import TrainingState
-from transformer.run.trained_model import TrainedModel
+from transformer.run.state import TrainedModel, TrainingState
 from transformer.runtime.device import choose_precision
 from transformer.runtime.distributed import Processes
 from transformer.runtime.reporting import TerminalReporter
