@@ -3,10 +3,10 @@ VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format types check bench torture fuzz release clean
+.PHONY: help install demo test test-slow test-processors lint format types check bench torture fuzz release clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## create .venv and install the pinned packages
 
@@ -23,11 +23,20 @@ demo: install ## train Chinese-English on a real corpus, score it, show translat
 	$(BIN)/transformer evaluate runs/demo --samples 10
 	@echo 'try: $(BIN)/transformer translate runs/demo "你能让它变得更安全吗？"'
 
-test: install ## the default tests: no network, no GPU
+test: install ## the default tests: no network, no GPU (about 4 minutes on 2 cores)
 	$(BIN)/python -m pytest
 
-test-slow: install ## the tests that take minutes or the network
-	$(BIN)/python -m pytest -m slow
+test-slow: install ## the tests that take minutes or the network, one after another
+	$(BIN)/python -m pytest -m slow -n 0
+
+# The limits that oneDNN and PyTorch know show here what a processor without 8-bit dot products, or without AVX-512, would.
+NUMERIC := tests/model tests/decoding tests/training/test_loss.py tests/training/test_optimizer.py tests/training/methods \
+	tests/integration/test_golden.py tests/runtime/test_device.py -k 'not compiled'
+
+test-processors: install ## the numeric tests as on processors that can do less (about 2 minutes on 2 cores)
+	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(NUMERIC)
+	ONEDNN_MAX_CPU_ISA=AVX512_CORE $(BIN)/python -m pytest $(NUMERIC)
+	ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest $(NUMERIC)
 
 lint: install ## check style and formatting
 	$(BIN)/ruff check .
@@ -40,7 +49,7 @@ format: install ## mend style and formatting
 types: install ## check types
 	$(BIN)/mypy
 
-check: lint types test ## all that CI checks
+check: lint types test test-processors ## all that CI checks
 
 # Multi30k, as docs/measured/performance.md has it, whose measured part this writes. Each of the PEER_ variables may name another
 # toolkit's benchmark, a command that prints tokens_per_s= or sents_per_s=; it then runs in turn with ours.

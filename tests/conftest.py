@@ -3,6 +3,7 @@ copy."""
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import shutil
@@ -51,6 +52,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_WORKERS)
+
+
+def pytest_sessionfinish() -> None:
+    """Let the full collections with which pytest ends find nothing to do: a worker that takes more than five seconds to
+    end is interrupted by pytest-xdist, and on a busy machine they took longer."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
