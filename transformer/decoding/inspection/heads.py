@@ -16,6 +16,9 @@ from transformer.model.attention import Attention
 from transformer.model.transformer import Transformer
 
 
+_MODULE = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(self|cross)_attention")
+
+
 @dataclass(frozen=True)
 class HeadStatistics:
     """How a head attends, over many rows (Voita et al. 2019, who call the largest weight confidence).
@@ -56,9 +59,6 @@ class HeadStatisticsSum:
             for name, sums in self._sums.items()
             for head in range(sums.shape[1])
         }
-
-
-_MODULE = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(self|cross)_attention")
 
 
 def _map_name(module: str) -> str:
