@@ -15,7 +15,6 @@ from torch import Tensor
 from transformer.model.attention import Attention
 from transformer.model.transformer import Transformer
 
-
 _MODULE = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(self|cross)_attention")
 
 
