@@ -1,4 +1,5 @@
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -104,3 +105,20 @@ def test_int8_where_there_is_none_is_one_clear_error(tiny_model: Transformer, mo
     monkeypatch.setattr("transformer.decoding.speed.prepack._int8_engine", lambda: "")
     with pytest.raises(UserError, match=r"decoding.precision=int8: not on cpu .* use fp32 or bf16"):
         prepack_int8(tiny_model)
+
+
+def test_threads_may_round_weights_at_once(tiny_model: Transformer) -> None:
+    """As searches with a shortlist do; the engine of 8-bit products belongs to the whole process."""
+    model, hidden = copy.deepcopy(tiny_model).float(), torch.randn(3, 16)
+    prepack_int8(model)
+    engine = torch.backends.quantized.engine
+    shortlists = [torch.arange(start, start + 40) for start in range(0, 240, 6)]
+
+    @torch.inference_mode()
+    def logits(ids: torch.Tensor) -> list[list[float]]:
+        return model.output.select(ids)(hidden).tolist()
+
+    expected = [logits(ids) for ids in shortlists]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(logits, shortlists)) == expected
+    assert torch.backends.quantized.engine == engine

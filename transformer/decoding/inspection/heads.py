@@ -15,6 +15,8 @@ from torch import Tensor
 from transformer.model.attention import Attention
 from transformer.model.transformer import Transformer
 
+_MODULE = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(self|cross)_attention")
+
 
 @dataclass(frozen=True)
 class HeadStatistics:
@@ -56,9 +58,6 @@ class HeadStatisticsSum:
             for name, sums in self._sums.items()
             for head in range(sums.shape[1])
         }
-
-
-_MODULE = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(self|cross)_attention")
 
 
 def _map_name(module: str) -> str:
