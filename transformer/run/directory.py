@@ -129,9 +129,7 @@ class RunDirectory:
                 remove_directory(self.checkpoint(update))
 
     def newest_good(
-        self,
-        but: Path | None = None,
-        damaged: Callable[[CheckpointError], None] = lambda error: None,
+        self, but: Path | None = None, damaged: Callable[[CheckpointError], None] = lambda error: None
     ) -> Path | None:
         """The newest undamaged checkpoint other than `but`; `damaged` is called with the error of each newer one."""
         for update in reversed(self.updates()):

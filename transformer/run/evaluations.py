@@ -5,7 +5,7 @@ evaluation replaces its record."""
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ _MAX_FILES = 1000
 _MAX_TOTAL = 500_000_000
 _MAX_NAME = 100  # characters
 _ODD = re.compile(r"[^\w.,=+-]+")
-_SPARED = {"checkpoint", "confidence", "token_scores"}  # the first is told apart, the others only add to a translation
+_SPARED = {"checkpoint", "confidence", "token_scores"}  # named separately; the others only add to the output
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
@@ -108,8 +108,7 @@ def new_evaluation(
 def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:
     """Write an evaluation into a run's folder of evaluations and return its path."""
     path = folder / f"{evaluation.name}.json"
-    content = {"format_version": FORMAT_VERSION, **vars(evaluation)}
-    write_file(path, json_bytes(content))
+    write_file(path, json_bytes({"format_version": FORMAT_VERSION, **vars(evaluation)}))
     return path
 
 
@@ -126,10 +125,8 @@ def read_evaluations(folder: Path) -> list[Evaluation]:
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror}); mend it or delete it") from None
     if len(paths) > _MAX_FILES or sum(path.lstat().st_size for path in paths) > _MAX_TOTAL:
-        raise UserError(
-            f"{folder}: more than {_MAX_FILES:,} evaluations, or {_MAX_TOTAL / 1e6:,.0f} MB of them; delete those that "
-            "are of no use"
-        )
+        limit = f"{_MAX_FILES:,} evaluations, or {_MAX_TOTAL / 1e6:,.0f} MB of them"
+        raise UserError(f"{folder}: more than {limit}; delete those that are of no use")
     return sorted(map(_read, paths), key=lambda evaluation: evaluation.written)
 
 
@@ -150,9 +147,8 @@ def _read(path: Path) -> Evaluation:
     return found
 
 
-def _is_score(score: Mapping[str, object]) -> bool:
-    named = all(isinstance(score.get(key), str) for key in ("name", "signature"))
-    return named and number(score, "value") is not None
+def _is_score(score: JsonObject) -> bool:
+    return all(isinstance(score.get(key), str) for key in ("name", "signature")) and number(score, "value") is not None
 
 
 def _hash(text: str) -> str:

@@ -48,7 +48,7 @@ def check_config(
         differences = [_difference(key, stored, config) for key in changed] + ([more] if more else [])
         raise UserError(
             f"{run.path}: holds a run with another config: {', '.join(differences)}; "
-            f"give this one its own run.directory, or go on with that one: transformer train {run.path}"
+            f"give this one its own run.directory, or resume that one: transformer train {run.path}"
         )
 
 

@@ -20,7 +20,7 @@ from transformer.run.directory import RunDirectory, run_of, split_checkpoint
 from transformer.run.state import load_model_tensors
 from transformer.run.store import MODEL_FILE, CheckpointError, MisfitError, read_checkpoint
 
-TRAINED = ("run", "data", "decoding")  # sections that can still change when a run is trained
+TRAINED = ("run", "data", "decoding")  # sections that can change after training
 
 
 class Run:
@@ -141,7 +141,7 @@ class Run:
         try:
             stored = read_checkpoint(self.checkpoint, shapes=self.model_shapes)
         except MisfitError:
-            raise  # the checkpoint is whole; another would fit no better
+            raise  # the checkpoint is undamaged; another would fit no better
         except CheckpointError as error:
             raise self._offering_another(error) from None
         source, target = self.tokenizers

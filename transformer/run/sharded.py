@@ -83,7 +83,7 @@ def read_shards(
         }
     stored = _names_in(directory / OPTIMIZER_FILE)
     for name, parameter in model.named_parameters():
-        if f"optimizer.step.{name}" not in stored:  # a layer that no update has drawn yet
+        if f"optimizer.step.{name}" not in stored:  # every update has dropped this layer so far
             del optimizer.state[parameter]
     tensors = {**weights, **optimizer_tensors(model, optimizer)}
     pieces = {name: tensor for name, tensor in tensors.items() if tensor.dim()}

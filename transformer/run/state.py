@@ -74,7 +74,7 @@ class TrainingState:
         try:
             return TypeAdapter(cls).validate_python(content)
         except ValidationError:
-            raise CheckpointError(f"{directory}: holds no training state; nothing can go on from it") from None
+            raise CheckpointError(f"{directory}: holds no training state; training cannot resume from it") from None
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -138,7 +138,7 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
         key, _, name = rest.partition(".")
         if kind == "optimizer":
             moments.setdefault(name, {})[key] = value.squeeze() if key == "step" else value
-    # a layer that no update has drawn yet has no moments
+    # a layer that every update has dropped so far has no moments
     may_be_missing = any(getattr(module, "layer_drop", 0) for module in model.modules())
     kept = {
         parameter: _MUON if "momentum" in group else _ADAM
@@ -152,7 +152,7 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
             continue
         if stored is None or not _are_moments(stored, parameter, kept[parameter]):
             raise CheckpointError(
-                f"{checkpoint.directory}: holds no optimizer state for {name}; nothing can go on from it"
+                f"{checkpoint.directory}: holds no optimizer state for {name}; training cannot resume from it"
             )
         optimizer.state[parameter] = {
             # a fused optimizer counts its steps on the parameter's device, the others on the CPU
@@ -161,7 +161,7 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
         }
 
 
-# what an optimizer keeps of a weight, in the weight's shape, and Adam its count of steps
+# what an optimizer keeps per weight, in the weight's shape; Adam also counts its steps
 _ADAM, _MUON = ("step", "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
 
 
@@ -215,7 +215,7 @@ class TrainedModel:
             for name, own in self.average.items():
                 own.copy_(checkpoint.model[name])
             restore_trained(self.model, checkpoint)
-        if has_moments(checkpoint) or state.skipped < state.update:  # otherwise no update has changed anything yet
+        if has_moments(checkpoint) or state.skipped < state.update:  # otherwise no update has had an effect yet
             restore_optimizer(self.model, self.optimizer, checkpoint)
         return state
 

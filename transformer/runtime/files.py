@@ -32,7 +32,7 @@ def json_bytes(value: object) -> bytes:
     """JSON as files hold it: UTF-8, with letters unescaped where possible."""
     try:
         return f"{json.dumps(value, indent=1, ensure_ascii=False)}\n".encode()
-    except UnicodeEncodeError:  # a path whose bytes are no UTF-8: escaped, it comes back as it was
+    except UnicodeEncodeError:  # a path that is not UTF-8: escaped, it is read back unchanged
         return f"{json.dumps(value, indent=1)}\n".encode()
 
 
@@ -83,7 +83,7 @@ def remove_directory(path: Path) -> None:
         path.unlink()
         return
     retired = _beside(path, "old")
-    shutil.rmtree(retired, ignore_errors=True)  # of a killed process that had the same number, as in containers
+    shutil.rmtree(retired, ignore_errors=True)  # left by a killed process with the same id, as in containers
     path.replace(retired)
     shutil.rmtree(retired)
 

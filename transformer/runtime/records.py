@@ -50,7 +50,7 @@ class JsonLines:
             return
         except OSError as error:
             raise UserError(f"{self.path}: cannot be read ({error.strerror}); move it away") from None
-        # as bytes: a crash may cut a character in two, and text may hold what str.splitlines takes for a line's end
+        # as bytes: a crash may cut a character in two, and str.splitlines splits at more than line feeds
         kept = [line for line in content.splitlines() if _update_of(line) <= update]
         write_file(self.path, b"".join(line + b"\n" for line in kept))
 

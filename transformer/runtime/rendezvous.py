@@ -24,25 +24,13 @@ def meet(store: Store, rank: int, size: int) -> Store:
     if rank == 0:
         missing = set(range(1, size))
         while missing:
-            for other in filter(lambda other: store.check([_arrival(other)]), missing):
-                # perhaps a dead one's token: then nobody takes this, and the living one's comes in its place
-                store.set(_answer(store.get(_arrival(other)).decode()), token)
-            missing = {other for other in missing if not store.check([_taken(token, other)])}
+            for other in filter(lambda other: store.check([f"arrival/{other}"]), missing):
+                # the token may be a dead process's: nobody takes this answer then, and the living one's token follows
+                store.set(f"answer/{store.get(f'arrival/{other}').decode()}", token)
+            missing = {other for other in missing if not store.check([f"taken/{token}/{other}"])}
             time.sleep(_PAUSE_SECONDS)
         return PrefixStore(token, store)
-    store.set(_arrival(rank), token)
-    main_token = store.get(_answer(token)).decode()
-    store.set(_taken(main_token, rank), "")
+    store.set(f"arrival/{rank}", token)
+    main_token = store.get(f"answer/{token}").decode()
+    store.set(f"taken/{main_token}/{rank}", "")
     return PrefixStore(main_token, store)
-
-
-def _arrival(rank: int) -> str:
-    return f"arrival/{rank}"
-
-
-def _answer(token: str) -> str:
-    return f"answer/{token}"
-
-
-def _taken(token: str, rank: int) -> str:
-    return f"taken/{token}/{rank}"

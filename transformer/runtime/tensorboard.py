@@ -33,7 +33,10 @@ class TensorBoard:
             self._writer.add_scalar(name, value, update)
         if record["kind"] == "fault":
             self._writer.add_text("fault", str(record["what"]), update)
-        self._flush()
+        try:
+            self._writer.flush()
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def forget_after(self, update: int) -> None:
         self._writer.close()
@@ -52,12 +55,6 @@ class TensorBoard:
             ) from None
         try:
             self._writer = SummaryWriter(str(self.directory), purge_step=update + 1)
-        except OSError as error:
-            raise self._unwritable(error) from None
-
-    def _flush(self) -> None:
-        try:
-            self._writer.flush()
         except OSError as error:
             raise self._unwritable(error) from None
 

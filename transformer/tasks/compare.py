@@ -94,7 +94,6 @@ def compare(
         raise UserError("--resamples 0: a comparison needs them; give 100 to 100000")
     opened = [_open(system, overrides) for system in systems]
     scored = _evaluation_set(test_set, opened)
-    # asked or not: a comparison is nothing without them
     resamples = known_resamples(resamples or RESAMPLES, len(scored.references), reporter)
     language = _target_language(test_set, opened)
     for system in opened:
@@ -106,10 +105,10 @@ def compare(
 
 
 def _open(system: Run | str | Path, overrides: Overrides) -> _System:
-    if isinstance(system, Run) or Path(system).is_dir():
-        run = open_run(system, overrides)
-        return _System(str(run.given), run=run)
-    return _System(str(system), lines=list(read_lines(Path(system))))
+    if not isinstance(system, Run) and not Path(system).is_dir():
+        return _System(str(system), lines=list(read_lines(Path(system))))
+    run = open_run(system, overrides)
+    return _System(str(run.given), run=run)
 
 
 def _evaluation_set(test_set: TestSet, systems: list[_System]) -> EvaluationSet:

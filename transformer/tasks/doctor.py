@@ -79,7 +79,7 @@ def diagnose(config: Config | None = None) -> Iterator[Check]:
         **({} if config is None else {"corpora": lambda: _corpora(config)}),
         "training": lambda: _training(config),
     }
-    # PyTorch and the system say in these what does not work
+    # errors of PyTorch and the system are findings too
     return carried_out(checks, (UserError, RuntimeError, OSError))
 
 

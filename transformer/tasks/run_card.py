@@ -32,7 +32,7 @@ def write_card(run: Run, reporter: Reporter) -> None:
         card = run_card(run)
         write_file(run.directory.card_json, json_bytes(card))
         write_file(run.directory.card, card_text(card).encode("utf-8", "replace"))
-    except (UserError, RecursionError) as error:  # the latter for records nested by a stranger
+    except (UserError, RecursionError) as error:  # the latter if a stranger nested records too deep
         reporter.warning(f"no card is written: {error}")
 
 
