@@ -113,11 +113,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:
 
 
 def read_evaluations(folder: Path) -> list[Evaluation]:
-    """A run's evaluations, the latest last; empty if there is no such folder.
-
-    Raises:
-        UserError: if a file is damaged, of a later format, or too large.
-    """
+    """A run's evaluations, the latest last; empty if there is no such folder. Raises `UserError` if a file is
+    damaged, of a later format, or too large."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".json" and path.name[0] != ".")
     except FileNotFoundError:

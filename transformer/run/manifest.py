@@ -53,10 +53,7 @@ def check_config(
 
 
 def write_run(
-    run: RunDirectory,
-    config: Config,
-    tokenizers: tuple[Tokenizer, Tokenizer],
-    manifest: Mapping[str, object],
+    run: RunDirectory, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], manifest: Mapping[str, object]
 ) -> None:
     """Write config, tokenizers and manifest."""
     run.path.mkdir(parents=True, exist_ok=True)

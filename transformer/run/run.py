@@ -87,11 +87,8 @@ class Run:
 
     @functools.cached_property
     def checkpoint(self) -> Path:
-        """The checkpoint directory that translates: the one named by the path, or `decoding.checkpoint`.
-
-        Raises:
-            CheckpointError: if it does not exist; the message lists those that do.
-        """
+        """The checkpoint directory that translates: the one named by the path, or `decoding.checkpoint`. Raises
+        `CheckpointError` if it does not exist; the message lists those that do."""
         name = self.named_checkpoint
         return self.directory.checkpoint(name) if name else self.directory.resolve(self.config.decoding.checkpoint)
 

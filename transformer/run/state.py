@@ -66,11 +66,8 @@ class TrainingState:
 
     @classmethod
     def from_json(cls, content: JsonObject, directory: Path) -> TrainingState:
-        """Read back the result of `to_json` from the checkpoint in a directory.
-
-        Raises:
-            CheckpointError: if it has no training state, as an averaged one, or impossible values.
-        """
+        """Read back the result of `to_json` from the checkpoint in a directory. Raises `CheckpointError` if it has
+        no training state, as an averaged one, or impossible values."""
         try:
             return TypeAdapter(cls).validate_python(content)
         except ValidationError:
@@ -127,11 +124,8 @@ def restore_trained(model: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    """Load the moments that `optimizer_tensors` stored.
-
-    Raises:
-        CheckpointError: if they are missing or belong to another optimizer.
-    """
+    """Load the moments that `optimizer_tensors` stored. Raises `CheckpointError` if they are missing or belong to
+    another optimizer."""
     moments: dict[str, dict[str, Tensor]] = {}
     for full_name, value in checkpoint.optimizer.items():
         kind, _, rest = full_name.partition(".")
@@ -196,11 +190,8 @@ class TrainedModel:
         return tensors if self.average is None else tensors | trained_tensors(self.model)
 
     def read(self, path: Path) -> TrainingState:
-        """Restore weights, average and optimizer from a checkpoint, and return its training state.
-
-        Raises:
-            CheckpointError: if it is damaged or belongs to another model.
-        """
+        """Restore weights, average and optimizer from a checkpoint, and return its training state. Raises
+        `CheckpointError` if it is damaged or belongs to another model."""
         if self.sharded:
             from transformer.run.sharded import read_shards  # takes two seconds to import
 
@@ -220,11 +211,8 @@ class TrainedModel:
         return state
 
     def write(self, path: Path, state: TrainingState, processes: Processes) -> None:
-        """Write a checkpoint; all processes call this.
-
-        Raises:
-            UserError: if the disk is full or not writable; an earlier checkpoint of this name is left untouched.
-        """
+        """Write a checkpoint; all processes call this. Raises `UserError` if the disk is full or not writable; an
+        earlier checkpoint of this name is left untouched."""
         model, optimizer = self.weights(), self.optimizer_tensors()
         if self.sharded:
             from transformer.run.sharded import write_sharded_checkpoint

@@ -15,11 +15,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # parameter numbers of 
 
 
 def choose_device(name: str) -> torch.device:
-    """The torch device for `run.device`.
-
-    Raises:
-        UserError: if it is not available.
-    """
+    """The torch device for `run.device`. Raises `UserError` if it is not available."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

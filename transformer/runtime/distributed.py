@@ -89,14 +89,12 @@ class Processes:
 
 @contextlib.contextmanager
 def join_processes(device: torch.device, stall_minutes: float) -> Iterator[Processes]:
-    """Join the job's other processes if torchrun started this one; otherwise yield a single process.
+    """Join the job's other processes if torchrun started this one; otherwise yield a single process. Raises `UserError`
+    if torchrun's variables are incomplete, or there are more processes than GPUs.
 
     Args:
         device: the device of this process; with several GPUs it gets the one of its local rank.
         stall_minutes: see `Processes.alive`.
-
-    Raises:
-        UserError: if torchrun's variables are incomplete, or there are more processes than GPUs.
     """
     if os.environ.get("WORLD_SIZE", "1") == "1":
         yield Processes()

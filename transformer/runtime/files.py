@@ -12,11 +12,8 @@ from transformer.errors import UserError
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write under a temporary name beside `path`, flush to disk, rename.
-
-    Raises:
-        UserError: if the disk is full or the directory not writable; `path` is left untouched.
-    """
+    """Write under a temporary name beside `path`, flush to disk, rename. Raises `UserError` if the disk is full or
+    the directory not writable; `path` is left untouched."""
     temporary = _beside(path, "tmp")
     with _writing(path):
         try:
@@ -38,11 +35,8 @@ def json_bytes(value: object) -> bytes:
 
 @contextlib.contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
-    """Yield a temporary directory to fill; on success it replaces `path`.
-
-    Raises:
-        UserError: if the disk is full or the directory not writable; `path` is left untouched.
-    """
+    """Yield a temporary directory to fill; on success it replaces `path`. Raises `UserError` if the disk is full or
+    the directory not writable; `path` is left untouched."""
     temporary = _beside(path, "tmp")
     with _writing(path):
         try:

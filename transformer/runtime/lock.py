@@ -15,13 +15,11 @@ except ImportError:  # Windows has no such lock; there nothing guards the direct
 
 @contextlib.contextmanager
 def locked(directory: Path, wait: bool = False) -> Iterator[None]:
-    """Hold the lock of a directory, which is created if missing.
+    """Hold the lock of a directory, which is created if missing. Raises `UserError` if another process holds it and
+    `wait` is false, or the directory is not writable.
 
     Args:
         wait: wait for another process to release it.
-
-    Raises:
-        UserError: if another process holds it and `wait` is false, or the directory is not writable.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)

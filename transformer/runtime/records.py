@@ -66,11 +66,8 @@ def _update_of(line: bytes) -> float:
 
 
 def read_records(path: Path) -> list[Record]:
-    """A run's records in order, without truncated lines; empty if the file does not exist.
-
-    Raises:
-        UserError: if the file cannot be read or is not a plain file.
-    """
+    """A run's records in order, without truncated lines; empty if the file does not exist. Raises `UserError` if the
+    file cannot be read or is not a plain file."""
     try:
         content = read_whole(path, MAX_METRICS_BYTES)
     except FileNotFoundError:

@@ -12,14 +12,12 @@ _NO_FIGURES = {"kind", "update", "epoch", "seconds", "target_tokens", "seconds_l
 
 
 class TensorBoard:
-    """Writes each finite number of a record as `KIND/NAME` at its update, and faults as text.
+    """Writes each finite number of a record as `KIND/NAME` at its update, and faults as text. Raises `UserError` if
+    tensorboard is not installed, or the directory is not writable.
 
     Args:
         directory: for event files; each start of a training adds one.
         update: the update that training resumes from; 0 for a new run.
-
-    Raises:
-        UserError: if tensorboard is not installed, or the directory is not writable.
     """
 
     def __init__(self, directory: Path, update: int = 0) -> None:

@@ -43,15 +43,13 @@ def align_files(
     gold: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> Alignments:
-    """Align the words of two files line by line.
+    """Align the words of two files line by line. Raises `UserError` if the files do not match, or the decoder has no
+    such layer.
 
     Args:
         source, target: sentences and their translations, with words separated by spaces.
         layer: decoder layer, from 0; None for the last but one (Garg et al. 2019).
         gold: a file of gold alignments to compare with.
-
-    Raises:
-        UserError: if the files do not match, or the decoder has no such layer.
     """
     run = open_run(run, overrides)
     sources, targets = read_matching_lines(source, target)

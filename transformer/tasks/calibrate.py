@@ -40,12 +40,9 @@ def calibrate(
     reference: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> Calibrated:
-    """Fit expected sentence chrF2++ to log-probability per token on the validation corpus, or on two files, and write
-    the monotone curve into the run, for `decoding.confidence=true`.
-
-    Raises:
-        UserError: if the corpus is missing or too small, or the run is not writable.
-    """
+    """Fit expected sentence chrF2++ to log-probability per token on the validation corpus, or on two files, and
+    write the monotone curve into the run, for `decoding.confidence=true`. Raises `UserError` if the corpus is
+    missing or too small, or the run is not writable."""
     run, reporter = open_run(run, overrides).pinned(), reporter or LoggingReporter()
     check_writable(run.path / CONFIDENCE_FILE)
     held = read_evaluation_set(run.config, "validation", source, reference)

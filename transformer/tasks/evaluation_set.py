@@ -30,15 +30,13 @@ class EvaluationSet:
 def read_evaluation_set(
     config: Config, split: str, source: str | Path | None, reference: str | Path | None, flag: str = "--reference"
 ) -> EvaluationSet:
-    """A corpus of a run's config, or two files if given.
+    """A corpus of a run's config, or two files if given. Raises `UserError` if only one file is given, they do not
+    match, or the config has no such corpus.
 
     Args:
         split: of the config's data.
         source, reference: files of equal length.
         flag: the command-line flag of `reference`, for messages.
-
-    Raises:
-        UserError: if only one file is given, they do not match, or the config has no such corpus.
     """
     if (source is None) != (reference is None):
         raise UserError(f"--source and {flag} belong together; give both")
@@ -88,14 +86,11 @@ def search_set(run: Run, sources: Sequence[str], reporter: Reporter) -> list[lis
 
 
 def known_resamples(asked: int | None, sentences: int, reporter: Reporter) -> int:
-    """The number of bootstrap samples for the intervals.
+    """The number of bootstrap samples for the intervals. Raises `UserError` for a number that gives no 95 % interval.
 
     Args:
         asked: `--resamples`; None if not given, which means no intervals for a large set.
         sentences: size of the test set.
-
-    Raises:
-        UserError: for a number that gives no 95 % interval.
     """
     if asked is not None and asked != 0 and not 100 <= asked <= 100_000:
         raise UserError(f"--resamples {asked}: give 100 to 100000, or 0 for no intervals")

@@ -20,7 +20,8 @@ def head_statistics(
     sentences: int = 1000,
     reporter: Reporter | None = None,
 ) -> dict[str, HeadStatistics]:
-    """Entropy, distance and largest weight of each head (Voita et al. 2019) over given translations.
+    """Entropy, distance and largest weight of each head (Voita et al. 2019) over given translations. Raises `UserError`
+    if the files do not match, or `sentences` is less than 1.
 
     Args:
         source, target: files; None for the run's test set.
@@ -28,9 +29,6 @@ def head_statistics(
 
     Returns:
         Statistics by head: `cross.2.1` is head 1 of the decoder's layer 2.
-
-    Raises:
-        UserError: if the files do not match, or `sentences` is less than 1.
     """
     if sentences < 1:
         raise UserError(f"--sentences {sentences}: must be at least 1")

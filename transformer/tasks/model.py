@@ -36,11 +36,8 @@ class ModelDescription:
 
 
 def describe_model(config: Config | JsonObject | str | Path, overrides: Overrides = ()) -> ModelDescription:
-    """Describe the model of a config, or of a run.
-
-    Raises:
-        UserError: for a missing or wrong config, or an unreadable tokenizer.
-    """
+    """Describe the model of a config, or of a run. Raises `UserError` for a missing or wrong config, or an
+    unreadable tokenizer."""
     parsed = as_config(config, overrides)
     options = parsed.tokenizer
     if isinstance(config, str | Path) and Path(config).is_dir():

@@ -13,13 +13,7 @@ from transformer.evaluation.metrics import Score
 from transformer.reading import JsonObject, read_json
 from transformer.report.card import card_of
 from transformer.report.card_text import card_text
-from transformer.run.evaluations import (
-    corpus_hash,
-    evaluation_name,
-    new_evaluation,
-    read_evaluations,
-    write_evaluation,
-)
+from transformer.run.evaluations import corpus_hash, evaluation_name, new_evaluation, read_evaluations, write_evaluation
 from transformer.run.run import Run
 from transformer.runtime.files import json_bytes, write_file
 from transformer.runtime.records import read_records

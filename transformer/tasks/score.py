@@ -17,13 +17,11 @@ def score_files(
     overrides: Overrides = (),
     reporter: Reporter | None = None,
 ) -> list[Translation]:
-    """Score the translations in one file of the sentences in another, line by line.
+    """Score the translations in one file of the sentences in another, line by line. Raises `UserError` if the files do
+    not match, or the model cannot take a line.
 
     Returns:
         Each translation with its log-probability and its ranking score in beam search.
-
-    Raises:
-        UserError: if the files do not match, or the model cannot take a line.
     """
     run = open_run(run, overrides)
     sources, targets = read_matching_lines(source, target)

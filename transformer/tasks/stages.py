@@ -37,15 +37,13 @@ class StagesResult:
 
 
 def run_stages(plan: str | Path, until: str | None = None, reporter: Reporter | None = None) -> StagesResult:
-    """Run the stages of a plan that are not finished.
+    """Run the stages of a plan that are not finished. Raises `UserError` for a wrong plan, or one that changed a
+    finished stage.
 
     Args:
         plan: a YAML file of stages.
         until: the last stage to run now; None for all.
         reporter: informed when a stage starts; the stages themselves print to standard error.
-
-    Raises:
-        UserError: for a wrong plan, or one that changed a finished stage.
     """
     reporter, loaded = reporter or LoggingReporter(), load_plan(plan)
     directory, stages, identities = Path(loaded.directory), loaded.resolved(), loaded.identities()

@@ -151,15 +151,13 @@ def translate_into(
     part: str | None = None,
     reporter: Reporter | None = None,
 ) -> list[TranslatedFile]:
-    """Translate each file, or a part of each, into a file of the same name in a directory.
+    """Translate each file, or a part of each, into a file of the same name in a directory. Raises `UserError` if two
+    inputs have the same name, or an output exists that was made from something else.
 
     Args:
         sources: text files, plain or .gz.
         directory: created if missing.
         part: `3/10` is the third tenth of each file's lines; adds `.03-of-10` to the names.
-
-    Raises:
-        UserError: if two inputs have the same name, or an output exists that was made from something else.
     """
     piece = None if part is None else Part.parse(part)
     outputs = [directory / (uncompressed_name(str(path)) + (f".{piece.name}" if piece else "")) for path in sources]

@@ -43,14 +43,12 @@ class Tuned:
 def tune(
     run: Run | str | Path, overrides: Overrides = (), split: str = "validation", reporter: Reporter | None = None
 ) -> Tuned:
-    """Search for candidates, score each once by the run in the other direction, and try all weights of a grid.
+    """Search for candidates, score each once by the run in the other direction, and try all weights of a grid. Raises
+    `UserError` if there is no run in the other direction, or no corpus.
 
     Args:
         overrides: `decoding.reverse` names the run in the other direction.
         split: the corpus.
-
-    Raises:
-        UserError: if there is no run in the other direction, or no corpus.
     """
     given = [overrides] if isinstance(overrides, Mapping) else overrides
     run = open_run(run, [*given, {"decoding": {"rerank": "noisy_channel"}}])

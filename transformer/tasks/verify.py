@@ -78,16 +78,14 @@ class Verification:
 
 
 def verify(run: Run | str | Path, overrides: Overrides = (), record: bool = False) -> Iterator[Check]:
-    """Compare every checkpoint with its checksums, load the tokenizer, and translate five sentences again.
+    """Compare every checkpoint with its checksums, load the tokenizer, and translate five sentences again. Raises
+    `UserError` if the path is no run, or nothing can be recorded.
 
     Args:
         record: first record what the best checkpoint gives now.
 
     Yields:
         A `Check` as each is done.
-
-    Raises:
-        UserError: if the path is no run, or nothing can be recorded.
     """
     run = open_run(run, overrides)
     directory = run.directory
@@ -109,10 +107,7 @@ def verify(run: Run | str | Path, overrides: Overrides = (), record: bool = Fals
 
 def record_verification(run: Run) -> None:
     """Translate the first five sentences of the validation corpus with the best checkpoint, and write the file.
-
-    Raises:
-        UserError: if the corpus or the checkpoint cannot be read, or the file cannot be written.
-    """
+    Raises `UserError` if the corpus or the checkpoint cannot be read, or the file cannot be written."""
     lines = (source for source, _ in read_pairs(run.config.data.validation))
     sources = list(itertools.islice((line for line in lines if line.strip()), SENTENCES))
     best = run.at_checkpoint("best")
