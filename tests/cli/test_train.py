@@ -21,7 +21,7 @@ from transformer.config import load_config
 from transformer.reading import content_hash
 from transformer.run.directory import RunDirectory
 from transformer.run.run import Run
-from transformer.runtime.lock import locked
+from transformer.runtime.files import locked
 
 Arguments = list[str | Path]
 

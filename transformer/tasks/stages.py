@@ -10,8 +10,7 @@ from pathlib import Path
 from transformer.config.plan import Stage, load_plan
 from transformer.errors import UserError
 from transformer.reading import read_json
-from transformer.runtime.files import json_bytes, write_file
-from transformer.runtime.lock import locked
+from transformer.runtime.files import json_bytes, locked, write_file
 from transformer.runtime.reporting import LoggingReporter, Reporter
 
 _RECORD = "finished.json"

@@ -19,10 +19,9 @@ from transformer.run.manifest import check_config, check_data, check_directory, 
 from transformer.run.run import Run
 from transformer.runtime.device import choose_device, choose_precision, configured_process, precision_name
 from transformer.runtime.distributed import Processes, join_processes
-from transformer.runtime.lock import locked
-from transformer.runtime.records import JsonLines, RecordListener
+from transformer.runtime.files import locked
+from transformer.runtime.records import JsonLines, RecordListener, TensorBoard
 from transformer.runtime.reporting import LoggingReporter, Narrator, Reporter, SilentReporter, clock
-from transformer.runtime.tensorboard import TensorBoard
 from transformer.tasks.assembly import OwnParts, build_trainer, probe_micro_batches
 from transformer.tasks.preflight import preflight
 from transformer.tasks.run_card import write_card
