@@ -88,13 +88,18 @@ def train(
             training.write_run(prepared)
             processes.wait()
             result = training.result(training.fit(prepared))
-            if result.outcome.signal is None:
-                try:  # for `transformer verify`; a finished training does not fail for want of it
-                    record_verification(result.run)
-                except UserError as error:
-                    reporter.warning(f"no verification is recorded: {error}")
-            write_card(result.run, reporter)
+            _describe_run(result, reporter)
             return result
+
+
+def _describe_run(result: TrainingResult, reporter: Reporter) -> None:
+    """Write the run's card, and translations for `transformer verify`; a failure is a warning."""
+    if result.outcome.signal is None:
+        try:
+            record_verification(result.run)
+        except UserError as error:
+            reporter.warning(f"no verification is recorded: {error}")
+    write_card(result.run, reporter)
 
 
 def _parsed(config: Config | Mapping[str, object] | str | Path, overrides: Overrides) -> tuple[Config | None, Config]:
