@@ -63,13 +63,8 @@ class Evaluation:
 
 
 def evaluation_name(corpus: str, checkpoint: str, run_decoding: JsonObject, decoding: JsonObject) -> str:
-    """A name that is also a file name: `test`, `test,beam_size=1`, `test,checkpoint=last`.
-
-    Args:
-        corpus: a split, or another label for the corpus.
-        checkpoint: as requested: `best`, or a checkpoint's name.
-        run_decoding, decoding: the run's own options, and those of this evaluation.
-    """
+    """A name that is also a file name: `test`, `test,beam_size=1`, `test,checkpoint=last`. `corpus` is a split or
+    another label, `checkpoint` the requested one (`best`, or a name), `run_decoding` the run's own options."""
     parts = [corpus]
     parts += [f"checkpoint={checkpoint}"] if checkpoint != run_decoding["checkpoint"] else []
     spared = _SPARED | without_effect(decoding["precision"])
@@ -86,12 +81,8 @@ def corpus_hash(sources: Sequence[str], references: Sequence[str]) -> str:
 def new_evaluation(
     sources: Sequence[str], references: Sequence[str], hypotheses: Sequence[str], **facts: Any
 ) -> Evaluation:
-    """An evaluation dated now, which keeps at most `MAX_KEPT` evenly spaced sentences.
-
-    Args:
-        sources, references, hypotheses: all scored sentences.
-        facts: the other attributes of `Evaluation`.
-    """
+    """An evaluation of all scored sentences, dated now, which keeps at most `MAX_KEPT` evenly spaced ones. `facts` are
+    the other attributes of `Evaluation`."""
     rows = evenly_spaced(len(sources), MAX_KEPT)
     return Evaluation(
         written=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -139,13 +130,11 @@ def _read(path: Path) -> Evaluation:
     except (ValidationError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: damaged; delete it, and evaluate again") from None
     counts = {len(each) for each in (found.rows, found.sources, found.references, found.hypotheses)}
-    if len(counts) > 1 or len(found.rows) > MAX_KEPT or not all(map(_is_score, found.scores)):
+    named = all(isinstance(score.get(key), str) for score in found.scores for key in ("name", "signature"))
+    valued = all(number(score, "value") is not None for score in found.scores)
+    if len(counts) > 1 or len(found.rows) > MAX_KEPT or not (named and valued):
         raise UserError(f"{path}: damaged; delete it, and evaluate again")
     return found
-
-
-def _is_score(score: JsonObject) -> bool:
-    return all(isinstance(score.get(key), str) for key in ("name", "signature")) and number(score, "value") is not None
 
 
 def _hash(text: str) -> str:

@@ -140,7 +140,11 @@ class Run:
         except MisfitError:
             raise  # the checkpoint is undamaged; another would fit no better
         except CheckpointError as error:
-            raise self._offering_another(error) from None
+            good = self.directory.newest_good(but=self.checkpoint)
+            if good is None:
+                raise CheckpointError(f"{error}; no other checkpoint of this run is whole") from None
+            advice = f"the newest good one is {good}: use it with decoding.checkpoint={int(good.name)}"
+            raise CheckpointError(f"{error}; {advice}") from None
         source, target = self.tokenizers
         model = (self.build or build_model)(self.config.model, source.vocab_size, target.vocab_size, PAD)
         load_model_tensors(model, stored.model, self.checkpoint)
@@ -162,15 +166,6 @@ class Run:
         ways = [way for way in (options.method, options.rerank) if way not in ("beam", "none")]
         parts = [*hashes, *ways]
         return parts[0] if len(parts) == 1 else hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-    def _offering_another(self, error: CheckpointError) -> CheckpointError:
-        """The same error, with advice to use the newest other good checkpoint."""
-        good = self.directory.newest_good(but=self.checkpoint)
-        if good is None:
-            return CheckpointError(f"{error}; no other checkpoint of this run is whole")
-        return CheckpointError(
-            f"{error}; the newest good one is {good}: use it with decoding.checkpoint={int(good.name)}"
-        )
 
 
 def open_run(run: Run | str | Path, overrides: Overrides = ()) -> Run:

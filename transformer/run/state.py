@@ -114,15 +114,6 @@ def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {f"trained.{name}": weight for name, weight in model_tensors(model).items()}
 
 
-def restore_trained(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Load the weights that `trained_tensors` stored; raises `CheckpointError` like `load_model_tensors`."""
-    prefix = "trained."
-    weights = {
-        name.removeprefix(prefix): weight for name, weight in checkpoint.optimizer.items() if name.startswith(prefix)
-    }
-    load_model_tensors(model, weights, checkpoint.directory)
-
-
 def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
     """Load the moments that `optimizer_tensors` stored. Raises `CheckpointError` if they are missing or belong to
     another optimizer."""
@@ -205,7 +196,9 @@ class TrainedModel:
         else:
             for name, own in self.average.items():
                 own.copy_(checkpoint.model[name])
-            restore_trained(self.model, checkpoint)
+            prefix, held = "trained.", checkpoint.optimizer.items()
+            trained = {name.removeprefix(prefix): weight for name, weight in held if name.startswith(prefix)}
+            load_model_tensors(self.model, trained, path)
         if has_moments(checkpoint) or state.skipped < state.update:  # otherwise no update has had an effect yet
             restore_optimizer(self.model, self.optimizer, checkpoint)
         return state

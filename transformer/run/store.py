@@ -42,19 +42,12 @@ class MisfitError(CheckpointError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a checkpoint directory.
-
-    Attributes:
-        directory: its path.
-        model: weights by parameter name.
-        optimizer: the optimizer's tensors; empty if not requested or not there.
-        state: counters and positions.
-    """
+    """The content of a checkpoint directory."""
 
     directory: Path
-    model: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    state: JsonObject
+    model: dict[str, Tensor]  # weights by parameter name
+    optimizer: dict[str, Tensor]  # its tensors; empty if not requested or not there
+    state: JsonObject  # counters and positions
 
 
 def write_checkpoint(

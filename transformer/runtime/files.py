@@ -132,11 +132,7 @@ def _flush_directory(path: Path) -> None:
 @contextlib.contextmanager
 def locked(directory: Path, wait: bool = False) -> Iterator[None]:
     """Hold the lock of a directory, which is created if missing. Raises `UserError` if another process holds it and
-    `wait` is false, or the directory is not writable.
-
-    Args:
-        wait: wait for another process to release it.
-    """
+    `wait` is false, or the directory is not writable."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         # to append: a hard link to another file would lose nothing

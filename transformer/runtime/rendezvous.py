@@ -9,17 +9,13 @@ _PAUSE_SECONDS = 0.01
 
 
 def meet(store: Store, rank: int, size: int) -> Store:
-    """Wait for all processes of a job, and return a part of the store that only they use.
+    """Wait for all processes of a job, and return a part of the store that only they use. The store's timeout limits
+    how long the others wait for the main process, which itself waits for ever.
 
     After a restart torchrun may reuse the previous processes' store (https://github.com/pytorch/pytorch/issues/135712;
     PyTorch 2.13 does), in which a process may find the address of a dead one. Nothing that torchrun provides, such as
     its count of restarts, tells the rounds apart on all machines. So each process makes a token that cannot be left
-    over, and the main one answers each token it finds with its own until every process has taken it.
-
-    Args:
-        store: of the whole job; its timeout limits how long the others wait for the main process, which itself waits
-            for ever.
-    """
+    over, and the main one answers each token it finds with its own until every process has taken it."""
     token = secrets.token_hex(8)
     if rank == 0:
         missing = set(range(1, size))

@@ -75,11 +75,7 @@ class LoggingReporter(SilentReporter):
 
 
 class TerminalReporter:
-    """Prints lines to a stream and, on a terminal, a progress bar.
-
-    Args:
-        stream: None for standard error, looked up for each line.
-    """
+    """Prints lines to a stream (None: standard error, looked up for each line) and, on a terminal, a progress bar."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
@@ -147,11 +143,7 @@ class _TerminalProgress:
 
 
 class Narrator:
-    """Reports the records of a training, as a `RecordListener`.
-
-    Args:
-        total, done: updates of the whole training, and those done by earlier sessions.
-    """
+    """A `RecordListener` that reports a training of `total` updates, of which earlier sessions did `done`."""
 
     def __init__(self, reporter: Reporter, total: int, done: int) -> None:
         self.reporter = reporter

@@ -19,18 +19,12 @@ _MANY = 500  # sentences; fewer make a coarse curve
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The result of a calibration.
+    """The result of a calibration on a corpus of so many sentences."""
 
-    Attributes:
-        path: the file in the run.
-        corpus, sentences: name and size of the corpus.
-        spearman: rank correlation of log-probability and quality; None if one of them is constant.
-    """
-
-    path: Path
+    path: Path  # the file in the run
     corpus: str
     sentences: int
-    spearman: float | None
+    spearman: float | None  # rank correlation of log-probability and quality; None if one of them is constant
 
 
 def calibrate(

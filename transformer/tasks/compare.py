@@ -22,34 +22,22 @@ from transformer.tasks.evaluation_set import (
 
 @dataclass(frozen=True)
 class TestSet:
-    """The test set of a comparison.
+    """The test set of a comparison."""
 
-    Attributes:
-        split: of the first run's data.
-        source, reference: files to use instead; sources only if a run has to translate them.
-        target_language: chooses BLEU's tokenizer if no run does.
-    """
-
-    split: str = "test"
-    source: str | None = None
-    reference: str | None = None
-    target_language: str | None = None
+    split: str = "test"  # of the first run's data
+    source: str | None = None  # a file to use instead, if a run has to translate
+    reference: str | None = None  # a file to use instead
+    target_language: str | None = None  # chooses BLEU's tokenizer if no run does
 
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """The result of a comparison.
-
-    Attributes:
-        corpus, sentences: name and size of the test set.
-        baseline: the first system.
-        comparisons: one per metric.
-    """
+    """The result of a comparison on a test set of so many sentences."""
 
     corpus: str
     sentences: int
-    baseline: str
-    comparisons: list[Comparison]
+    baseline: str  # the first system
+    comparisons: list[Comparison]  # one per metric
 
     def to_json(self) -> JsonObject:
         return vars(self) | {"comparisons": [comparison.to_json() for comparison in self.comparisons]}

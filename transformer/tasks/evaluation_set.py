@@ -30,14 +30,8 @@ class EvaluationSet:
 def read_evaluation_set(
     config: Config, split: str, source: str | Path | None, reference: str | Path | None, flag: str = "--reference"
 ) -> EvaluationSet:
-    """A corpus of a run's config, or two files if given. Raises `UserError` if only one file is given, they do not
-    match, or the config has no such corpus.
-
-    Args:
-        split: of the config's data.
-        source, reference: files of equal length.
-        flag: the command-line flag of `reference`, for messages.
-    """
+    """A corpus of a run's config, or two files of equal length if given. Raises `UserError` if only one file is given
+    (`flag` names the second), they do not match, or the config has no such corpus."""
     if (source is None) != (reference is None):
         raise UserError(f"--source and {flag} belong together; give both")
     if source is not None and reference is not None:
@@ -86,12 +80,8 @@ def search_set(run: Run, sources: Sequence[str], reporter: Reporter) -> list[lis
 
 
 def known_resamples(asked: int | None, sentences: int, reporter: Reporter) -> int:
-    """The number of bootstrap samples for the intervals. Raises `UserError` for a number that gives no 95 % interval.
-
-    Args:
-        asked: `--resamples`; None if not given, which means no intervals for a large set.
-        sentences: size of the test set.
-    """
+    """The number of bootstrap samples, given `--resamples` or None, which means no intervals for a large set. Raises
+    `UserError` for a number that gives no 95 % interval."""
     if asked is not None and asked != 0 and not 100 <= asked <= 100_000:
         raise UserError(f"--resamples {asked}: give 100 to 100000, or 0 for no intervals")
     if asked is None and sentences > _MAX_SENTENCES:

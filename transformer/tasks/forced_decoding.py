@@ -19,17 +19,11 @@ from transformer.tasks.translators import configured, load_translator
 
 @dataclass(frozen=True)
 class Alignments:
-    """Word alignments of two files.
+    """Word alignments of two files."""
 
-    Attributes:
-        links: for each line, pairs of source and target word positions, from 0.
-        layer: the decoder layer they are read from.
-        error_rate: against gold alignments; None without them.
-    """
-
-    links: list[list[tuple[int, int]]]
-    layer: int
-    error_rate: float | None
+    links: list[list[tuple[int, int]]]  # for each line, pairs of source and target word positions, from 0
+    layer: int  # the decoder layer they are read from
+    error_rate: float | None  # against gold alignments, if given
 
     def lines(self) -> list[str]:
         """Lines in Pharaoh format: `0-0 1-2`."""

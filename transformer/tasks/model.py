@@ -15,19 +15,12 @@ from transformer.run.directory import RunDirectory
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """A description of a model that was not built.
-
-    Attributes:
-        config: its config.
-        rows: its weights; those of like layers share a row.
-        costs: computation and memory for using it.
-        vocabulary: number of target pieces.
-    """
+    """A description of a model that was not built."""
 
     config: Config
-    rows: list[Row]
-    costs: Costs
-    vocabulary: int
+    rows: list[Row]  # of weights; like layers share a row
+    costs: Costs  # computation and memory for using it
+    vocabulary: int  # number of target pieces
 
     @property
     def parameters(self) -> int:

@@ -123,14 +123,10 @@ def longest_of(stream: UpdateStream) -> tuple[EncodedPairs, np.ndarray]:
 
 
 def longest_micro_batch(corpus: EncodedPairs, batch_tokens: int, micro_batch_tokens: int | None) -> np.ndarray:
-    """The rows of the longest pairs of a corpus, longest first, as many as fit into one micro-batch.
+    """The rows of the longest pairs of a corpus, longest first: as many as fit into one micro-batch, given the target
+    tokens of an update and the padded tokens per side of a micro-batch (None for no limit).
 
-    As batches group pairs of similar length, some batch of each epoch comes close to this one, and none is longer.
-
-    Args:
-        batch_tokens: target tokens per update.
-        micro_batch_tokens: padded tokens per side of a micro-batch; None for no limit.
-    """
+    As batches group pairs of similar length, some batch of each epoch comes close to this one, and none is longer."""
     longer = np.maximum(corpus.source_lengths, corpus.target_lengths)
     count = min(len(longer), batch_tokens)  # a pair has at least one target token
     rows = np.argpartition(longer, len(longer) - count)[len(longer) - count :]

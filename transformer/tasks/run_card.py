@@ -47,12 +47,8 @@ def run_card(run: Run) -> JsonObject:
 def record_evaluation(
     run: Run, corpus: str, sentences: tuple[list[str], ...], scores: Sequence[Score], reporter: Reporter
 ) -> None:
-    """Record an evaluation in the run that translated, and rewrite its card; a failure is a warning.
-
-    Args:
-        corpus: a split, or the file of source sentences.
-        sentences: all sources, references and hypotheses.
-    """
+    """Record an evaluation of all sources, references and hypotheses in the run that translated, and rewrite its card.
+    A failure is a warning. `corpus` is a split, or the file of source sentences."""
     config, own_config = run.config, run.stored_config
     decoding, own = (each.decoding.model_dump(mode="json") for each in (config, own_config))
     is_own = corpus in SPLITS and getattr(config.data, corpus) == getattr(own_config.data, corpus)

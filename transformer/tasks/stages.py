@@ -22,17 +22,11 @@ _PLAIN_TEXT = ["decoding.n_best=1", "decoding.confidence=false", "decoding.token
 
 @dataclass(frozen=True)
 class StagesResult:
-    """How a plan ended.
+    """How a plan ended."""
 
-    Attributes:
-        outputs: the output of each stage by name.
-        code: 0, or the exit code of the verb that stopped: 128 + n after signal n.
-        stopped: title of the stage that stopped, or None.
-    """
-
-    outputs: dict[str, Path]
-    code: int = 0
-    stopped: str | None = None
+    outputs: dict[str, Path]  # of each stage by name
+    code: int = 0  # or the exit code of the verb that stopped: 128 + n after signal n
+    stopped: str | None = None  # title of the stage that stopped
 
 
 def run_stages(plan: str | Path, until: str | None = None, reporter: Reporter | None = None) -> StagesResult:

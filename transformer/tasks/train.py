@@ -177,11 +177,8 @@ class _Training:
 
 
 def check_run(run: RunDirectory, config: Config, stored: Config | None = None) -> None:
-    """Refuse a directory that holds anything but this run.
-
-    Args:
-        stored: the content of its `config.yaml`, if already known.
-    """
+    """Refuse a directory that holds anything but this run; `stored` is the content of its `config.yaml`, if already
+    known."""
     check_directory(run)
     if not run.updates():  # nothing is lost with another config, as after a refusal that asked for one
         return

@@ -107,17 +107,11 @@ def output_lines(
 
 @dataclass(frozen=True)
 class TranslatedFile:
-    """A file of translations.
-
-    Attributes:
-        path: the file.
-        sentences: the number of translated lines.
-        is_new: False if it was there already, made by the same model from the same lines.
-    """
+    """A file of translations."""
 
     path: Path
-    sentences: int
-    is_new: bool
+    sentences: int  # the number of translated lines
+    is_new: bool  # False if it was there already, made by the same model from the same lines
 
 
 def translate_file(
