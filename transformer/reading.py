@@ -23,10 +23,8 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 def open_plain(path: Path, limit: int | None = None, follow_link: bool = False) -> io.BufferedReader:
-    """Open a plain file of at most `limit` bytes (None: any size) for reading bytes.
-
-    Args:
-        follow_link: whether `path` itself may be a symbolic link: yes for what a user names, no inside a run.
+    """Open a plain file of at most `limit` bytes (None: any size) for reading bytes. `follow_link` allows `path`
+    itself to be a symbolic link: for what a user names, not inside a run.
 
     Raises:
         OSError: if it cannot be opened, is not a plain file, or is too large; `strerror` says which.

@@ -73,7 +73,7 @@ def refused(refusal: Refusal, command: Callable[..., Any]) -> Refused:
         if outcome.code == 2:
             return str(outcome.err.splitlines()[-1])
         (line,) = (line for line in outcome.err.splitlines() if line.startswith("checkpoint passed over: "))
-        assert f"going on from update 40 of {path}" in outcome.err
+        assert f"resuming from update 40 of {path}" in outcome.err
         return str(line)
 
     return run

@@ -139,7 +139,7 @@ def test_a_stage_that_fails_stops_those_after_it(
     monkeypatch.setattr(stages, "do", fail)
     outcome = command("stages", plan, "--until", "scores")
     assert (outcome.code, [verb for verb, *_ in asked]) == (expected, ["translate", "train"])
-    go_on = f"go on with: transformer stages {plan} --until scores\n"
+    go_on = f"resume with: transformer stages {plan} --until scores\n"
     assert (go_on in outcome.err) == (expected > 128)
     again = command("stages", plan)
     assert "taught: finished before" in again.err
@@ -170,8 +170,8 @@ def test_a_signal_lets_the_training_save(
         process.wait()
     text = "".join(said)
     assert process.returncode == 128 + number, text
-    assert "is saved; go on with: transformer train" in text
-    assert f"stopped by a signal; go on with: transformer stages {plan}" in text
+    assert "is saved; resume with: transformer train" in text
+    assert f"stopped by a signal; resume with: transformer stages {plan}" in text
     assert RunDirectory(tmp_path / "plan" / "student").updates()[-1] >= 10
 
 

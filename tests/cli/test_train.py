@@ -21,7 +21,7 @@ from transformer.config import load_config
 from transformer.reading import content_hash
 from transformer.run.directory import RunDirectory
 from transformer.run.run import Run
-from transformer.runtime.lock import locked
+from transformer.runtime.files import locked
 
 Arguments = list[str | Path]
 
@@ -90,7 +90,7 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(
     assert weights(parts) != weights(straight)
     arguments = [*short, f"run.directory={parts}"] if by_config else [parts, "training.max_updates=4"]
     outcome = command("train", *arguments)
-    assert f"going on from update 2 of {parts}" in outcome.err
+    assert f"resuming from update 2 of {parts}" in outcome.err
     assert weights(parts) == weights(straight)
     assert RunDirectory(parts).pointed("best") == RunDirectory(straight).pointed("best")
     timeless = [{"update": record["update"], "loss": record["loss"]} for record in records(straight, "train")]
@@ -169,7 +169,7 @@ def test_a_run_of_another_config_is_left_alone(
     for config, more in ((run_copy, []), (tiny_project / "config.yaml", [f"run.directory={run_copy}"])):
         line = refusal("train", config, override, *more)
         assert f"{run_copy}: holds a run with another config: {message}" in line
-        assert f"go on with that one: transformer train {run_copy}" in line
+        assert f"resume that one: transformer train {run_copy}" in line
     assert {path: path.read_bytes() for path in run_copy.rglob("*") if path.is_file()} == before
 
 
@@ -200,7 +200,7 @@ def test_a_damaged_checkpoint_is_passed_over_loudly(command: Callable[..., Any],
     outcome = command("train", run_copy)
     assert outcome.code == 0
     assert f"checkpoint passed over: {newest / file}: damaged" in outcome.err
-    assert f"going on from update 40 of {run_copy}" in outcome.err
+    assert f"resuming from update 40 of {run_copy}" in outcome.err
     assert weights(run_copy) == expected
     assert [record["update"] for record in records(run_copy, "train")] == [10, 20, 30, 40, 50, 60]  # none twice
 
@@ -280,10 +280,10 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert "Traceback" not in rest
     (update,) = RunDirectory(run).updates()
     assert update >= 3
-    assert rest.splitlines()[-1] == (f"{number.name}: update {update:,} is saved; go on with: transformer train {run}")
+    assert rest.splitlines()[-1] == (f"{number.name}: update {update:,} is saved; resume with: transformer train {run}")
     outcome = command("train", run, f"training.max_updates={update + 2}")
     assert outcome.code == 0
-    assert f"going on from update {update:,}" in outcome.err
+    assert f"resuming from update {update:,}" in outcome.err
 
 
 def test_two_trainings_of_one_run_are_refused(refusal: Callable[..., str], run_copy: Path) -> None:

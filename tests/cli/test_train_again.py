@@ -67,7 +67,7 @@ def test_a_tokenizer_that_was_given_may_be_gone_when_the_run_goes_on(
     given.unlink()
     outcome = command("train", tmp_path / "new", "training.max_updates=6", f"data.prepared_directory={tmp_path / 'p'}")
     assert outcome.code == 0, outcome.err
-    assert "going on from update" in outcome.err
+    assert "resuming from update" in outcome.err
     assert command("shortlist", tmp_path / "new", "--candidates", "5").code == 0
     assert command("model", tmp_path / "new").code == 0
 

@@ -14,7 +14,7 @@ from transformer.data.parts import Part
 from transformer.data.prepare import prepare, prepare_part
 from transformer.data.prepared import open_prepared
 from transformer.errors import UserError
-from transformer.runtime.lock import locked
+from transformer.runtime.files import locked
 from transformer.runtime.reporting import SilentReporter
 
 

@@ -207,7 +207,7 @@ def test_a_job_whose_process_is_killed_recovers_by_itself(tiny_run: Path, tmp_pa
         os.kill(processes_of(killed)[rank], signal.SIGKILL)
         _, said = process.communicate()
     assert process.returncode == 0, said
-    assert "going on from update" in said
+    assert "resuming from update" in said
     files = [run / "checkpoints" / "00000060" / "model.safetensors" for run in (undisturbed, killed)]
     assert files[0].read_bytes() == files[1].read_bytes()
 
@@ -234,4 +234,4 @@ def test_a_signal_to_the_job_saves(tiny_run: Path, tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate()
     update = RunDirectory(run).updates()[-1]
-    assert f"SIGTERM: update {update:,} is saved; go on with: transformer train {run}" in said
+    assert f"SIGTERM: update {update:,} is saved; resume with: transformer train {run}" in said

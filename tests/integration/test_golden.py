@@ -58,7 +58,7 @@ def test_a_run_goes_on(
     (before,) = RunDirectory(Path("run")).updates()
     assert main(["train", "run", f"training.max_updates={before + 2}", "training.log_every=1"]) == 0
     said = capsys.readouterr().err
-    assert f"going on from update {before:,} of run" in said
+    assert f"resuming from update {before:,} of run" in said
     losses = [float(loss) for loss in re.findall(r"smoothed loss ([\d.]+)", said)]
     assert len(losses) == 2 and max(losses) < 1.6  # where it was, not where an untrained one begins
     assert before + 2 in RunDirectory(Path("run")).updates()

@@ -92,7 +92,7 @@ def test_a_job_over_two_hosts_goes_on_when_one_is_cut_off(hosts: None, tiny_run:
     said = logs[FIRST].read_text()
     assert "2 processes, each with the whole model" in said
     assert "Timeout (0:00:12)!" in said or "Connection" in said
-    before, after = said.split("going on from update")[0], said.split("going on from update")[-1]
+    before, after = said.split("resuming from update")[0], said.split("resuming from update")[-1]
     assert "2 processes" in before and "2 processes" not in after
     assert RunDirectory(run).updates()[-1] == UPDATES
     alone = tmp_path / "alone"

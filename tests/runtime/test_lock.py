@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from transformer.errors import UserError
-from transformer.runtime.lock import locked
+from transformer.runtime.files import locked
 
-HOLD = "import sys; from pathlib import Path; from transformer.runtime.lock import locked\nwith locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"  # noqa: E501
+HOLD = "import sys; from pathlib import Path; from transformer.runtime.files import locked\nwith locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"  # noqa: E501
 
 
 def test_a_directory_is_locked_for_one_at_a_time(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from transformer.errors import UserError
-from transformer.runtime.tensorboard import TensorBoard, figures
+from transformer.runtime.records import TensorBoard, figures
 
 TRAIN = {"kind": "train", "update": 10, "epoch": 1, "loss": 2.5, "seconds": 3.0, "learning_rate": 1e-3}
 

@@ -38,9 +38,7 @@ GROUPS = {
         "config": "print the JSON Schema of configs, or a resolved config",
         "doctor": "check this machine with a ten-second training",
     },
-    "ship": {
-        "verify": "check that a run is undamaged and still translates as it did",
-    },
+    "ship": {"verify": "check that a run is undamaged and still translates as it did"},
 }
 VERBS = {verb: purpose for verbs in GROUPS.values() for verb, purpose in verbs.items()}
 

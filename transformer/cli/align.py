@@ -10,7 +10,7 @@ import argparse
 
 from transformer.cli.arguments import add_pair_of_files, add_run
 from transformer.runtime.reporting import TerminalReporter
-from transformer.tasks.align import align_files
+from transformer.tasks.forced_decoding import align_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

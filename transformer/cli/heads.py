@@ -11,7 +11,7 @@ import argparse
 
 from transformer.cli.arguments import add_pair_of_files, add_run
 from transformer.runtime.reporting import TerminalReporter
-from transformer.tasks.heads import head_statistics
+from transformer.tasks.forced_decoding import head_statistics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

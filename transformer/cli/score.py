@@ -9,7 +9,7 @@ import argparse
 
 from transformer.cli.arguments import add_pair_of_files, add_run
 from transformer.runtime.reporting import TerminalReporter
-from transformer.tasks.score import score_files
+from transformer.tasks.forced_decoding import score_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -37,8 +37,7 @@ from transformer.data.tokenizer import (
 )
 from transformer.errors import UserError
 from transformer.runtime.device import physical_cores
-from transformer.runtime.files import json_bytes, new_directory, write_durably
-from transformer.runtime.lock import locked
+from transformer.runtime.files import json_bytes, locked, new_directory, write_durably
 from transformer.runtime.reporting import Reporter
 
 FORMAT_VERSION = 1

@@ -12,10 +12,7 @@ from transformer.run.store import CheckpointError, read_checkpoint, write_checkp
 
 def average_checkpoints(directories: Sequence[Path]) -> dict[str, Tensor]:
     """The element-wise mean of the weights, summed in float64 so that fp32 results do not depend on the order.
-
-    Raises:
-        CheckpointError: if the checkpoints belong to different models, or one is damaged.
-    """
+    Raises `CheckpointError` if the checkpoints belong to different models, or one is damaged."""
     total: dict[str, Tensor] = {}
     for directory in directories:
         try:

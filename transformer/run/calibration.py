@@ -69,11 +69,8 @@ def log_prob_per_token(translation: Scored) -> float:
 
 
 def read_calibration(run: Path, model_sha256: str) -> Calibration:
-    """The calibration of a run directory.
-
-    Raises:
-        UserError: if it is missing, damaged, or made with weights other than those of `model_sha256`.
-    """
+    """The calibration of a run directory. Raises `UserError` if it is missing, damaged, or made with weights other
+    than those of `model_sha256`."""
     path = run / CONFIDENCE_FILE
     try:
         found = read_json(path, _MAX_BYTES)

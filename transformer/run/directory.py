@@ -24,11 +24,8 @@ def split_checkpoint(path: Path) -> tuple[Path, str | None]:
 
 
 def run_of(path: str | Path) -> Path:
-    """The run directory of a path to a run or to one of its checkpoints.
-
-    Raises:
-        UserError: if there is no such directory.
-    """
+    """The run directory of a path to a run or to one of its checkpoints. Raises `UserError` if there is no such
+    directory."""
     run, _ = split_checkpoint(Path(path))
     if not run.is_dir():
         raise UserError(f"{run}: no such run directory; check the path")
@@ -36,11 +33,8 @@ def run_of(path: str | Path) -> Path:
 
 
 class RunDirectory:
-    """Paths of a run. A pointer is a one-line text file with the name of a checkpoint.
-
-    Raises:
-        UserError: if one of its folders is a symbolic link, which would lead writes out of the run.
-    """
+    """Paths of a run. A pointer is a one-line text file with the name of a checkpoint. Raises `UserError` if one of
+    its folders is a symbolic link, which would lead writes out of the run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -79,11 +73,8 @@ class RunDirectory:
         write_file(self.path / pointer, (self.checkpoint(name).name + "\n").encode())
 
     def pointed(self, pointer: str) -> str | None:
-        """The checkpoint name in `best` or `last`, or None if there is no such pointer.
-
-        Raises:
-            CheckpointError: if the file holds anything else, such as a path.
-        """
+        """The checkpoint name in `best` or `last`, or None if there is no such pointer. Raises `CheckpointError` if
+        the file holds anything else, such as a path."""
         path = self.path / pointer
         try:
             name = read_whole(path, _MAX_POINTER_BYTES).decode("ascii", "replace").strip()
@@ -96,11 +87,8 @@ class RunDirectory:
         return name
 
     def resolve(self, which: str) -> Path:
-        """The checkpoint directory for `best`, `last`, `averaged` or an update's number.
-
-        Raises:
-            CheckpointError: if there is none; the message lists those that exist.
-        """
+        """The checkpoint directory for `best`, `last`, `averaged` or an update's number. Raises `CheckpointError` if
+        there is none; the message lists those that exist."""
         name = which
         if which in ("best", "last"):
             pointed = self.pointed(which)
@@ -129,9 +117,7 @@ class RunDirectory:
                 remove_directory(self.checkpoint(update))
 
     def newest_good(
-        self,
-        but: Path | None = None,
-        damaged: Callable[[CheckpointError], None] = lambda error: None,
+        self, but: Path | None = None, damaged: Callable[[CheckpointError], None] = lambda error: None
     ) -> Path | None:
         """The newest undamaged checkpoint other than `but`; `damaged` is called with the error of each newer one."""
         for update in reversed(self.updates()):

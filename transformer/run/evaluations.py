@@ -5,7 +5,7 @@ evaluation replaces its record."""
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ _MAX_FILES = 1000
 _MAX_TOTAL = 500_000_000
 _MAX_NAME = 100  # characters
 _ODD = re.compile(r"[^\w.,=+-]+")
-_SPARED = {"checkpoint", "confidence", "token_scores"}  # the first is told apart, the others only add to a translation
+_SPARED = {"checkpoint", "confidence", "token_scores"}  # named separately; the others only add to the output
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
@@ -63,13 +63,8 @@ class Evaluation:
 
 
 def evaluation_name(corpus: str, checkpoint: str, run_decoding: JsonObject, decoding: JsonObject) -> str:
-    """A name that is also a file name: `test`, `test,beam_size=1`, `test,checkpoint=last`.
-
-    Args:
-        corpus: a split, or another label for the corpus.
-        checkpoint: as requested: `best`, or a checkpoint's name.
-        run_decoding, decoding: the run's own options, and those of this evaluation.
-    """
+    """A name that is also a file name: `test`, `test,beam_size=1`, `test,checkpoint=last`. `corpus` is a split or
+    another label, `checkpoint` the requested one (`best`, or a name), `run_decoding` the run's own options."""
     parts = [corpus]
     parts += [f"checkpoint={checkpoint}"] if checkpoint != run_decoding["checkpoint"] else []
     spared = _SPARED | without_effect(decoding["precision"])
@@ -86,12 +81,8 @@ def corpus_hash(sources: Sequence[str], references: Sequence[str]) -> str:
 def new_evaluation(
     sources: Sequence[str], references: Sequence[str], hypotheses: Sequence[str], **facts: Any
 ) -> Evaluation:
-    """An evaluation dated now, which keeps at most `MAX_KEPT` evenly spaced sentences.
-
-    Args:
-        sources, references, hypotheses: all scored sentences.
-        facts: the other attributes of `Evaluation`.
-    """
+    """An evaluation of all scored sentences, dated now, which keeps at most `MAX_KEPT` evenly spaced ones. `facts` are
+    the other attributes of `Evaluation`."""
     rows = evenly_spaced(len(sources), MAX_KEPT)
     return Evaluation(
         written=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -108,17 +99,13 @@ def new_evaluation(
 def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:
     """Write an evaluation into a run's folder of evaluations and return its path."""
     path = folder / f"{evaluation.name}.json"
-    content = {"format_version": FORMAT_VERSION, **vars(evaluation)}
-    write_file(path, json_bytes(content))
+    write_file(path, json_bytes({"format_version": FORMAT_VERSION, **vars(evaluation)}))
     return path
 
 
 def read_evaluations(folder: Path) -> list[Evaluation]:
-    """A run's evaluations, the latest last; empty if there is no such folder.
-
-    Raises:
-        UserError: if a file is damaged, of a later format, or too large.
-    """
+    """A run's evaluations, the latest last; empty if there is no such folder. Raises `UserError` if a file is
+    damaged, of a later format, or too large."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".json" and path.name[0] != ".")
     except FileNotFoundError:
@@ -126,10 +113,8 @@ def read_evaluations(folder: Path) -> list[Evaluation]:
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror}); mend it or delete it") from None
     if len(paths) > _MAX_FILES or sum(path.lstat().st_size for path in paths) > _MAX_TOTAL:
-        raise UserError(
-            f"{folder}: more than {_MAX_FILES:,} evaluations, or {_MAX_TOTAL / 1e6:,.0f} MB of them; delete those that "
-            "are of no use"
-        )
+        limit = f"{_MAX_FILES:,} evaluations, or {_MAX_TOTAL / 1e6:,.0f} MB of them"
+        raise UserError(f"{folder}: more than {limit}; delete those that are of no use")
     return sorted(map(_read, paths), key=lambda evaluation: evaluation.written)
 
 
@@ -145,14 +130,11 @@ def _read(path: Path) -> Evaluation:
     except (ValidationError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: damaged; delete it, and evaluate again") from None
     counts = {len(each) for each in (found.rows, found.sources, found.references, found.hypotheses)}
-    if len(counts) > 1 or len(found.rows) > MAX_KEPT or not all(map(_is_score, found.scores)):
+    named = all(isinstance(score.get(key), str) for score in found.scores for key in ("name", "signature"))
+    valued = all(number(score, "value") is not None for score in found.scores)
+    if len(counts) > 1 or len(found.rows) > MAX_KEPT or not (named and valued):
         raise UserError(f"{path}: damaged; delete it, and evaluate again")
     return found
-
-
-def _is_score(score: Mapping[str, object]) -> bool:
-    named = all(isinstance(score.get(key), str) for key in ("name", "signature"))
-    return named and number(score, "value") is not None
 
 
 def _hash(text: str) -> str:

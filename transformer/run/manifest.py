@@ -33,30 +33,19 @@ def check_directory(run: RunDirectory) -> None:
 def check_config(
     run: RunDirectory, stored: Config, config: Config, may_change: Collection[str], more: str = ""
 ) -> None:
-    """Refuse to resume a run with options other than those it began with.
-
-    Args:
-        stored, config: the config it began with, and the one given now.
-        may_change: keys (`section.name`) that may differ.
-        more: an addition to the message about the differences.
-
-    Raises:
-        UserError: naming every option that differs.
-    """
+    """Refuse to resume a run (`stored`) with other options, except keys (`section.name`) that `may_change`. The
+    `UserError` names every option that differs, and then says `more`."""
     changed = [key for key in changed_keys(stored, config) if key not in may_change]
     if changed:
         differences = [_difference(key, stored, config) for key in changed] + ([more] if more else [])
         raise UserError(
             f"{run.path}: holds a run with another config: {', '.join(differences)}; "
-            f"give this one its own run.directory, or go on with that one: transformer train {run.path}"
+            f"give this one its own run.directory, or resume that one: transformer train {run.path}"
         )
 
 
 def write_run(
-    run: RunDirectory,
-    config: Config,
-    tokenizers: tuple[Tokenizer, Tokenizer],
-    manifest: Mapping[str, object],
+    run: RunDirectory, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], manifest: Mapping[str, object]
 ) -> None:
     """Write config, tokenizers and manifest."""
     run.path.mkdir(parents=True, exist_ok=True)
@@ -66,12 +55,8 @@ def write_run(
 
 
 def check_data(run: RunDirectory, prepared: Path, data: Mapping[str, object]) -> None:
-    """Refuse to resume a run that has checkpoints with other corpora or another tokenizer.
-
-    Args:
-        prepared: the folder of the prepared data.
-        data: its manifest, with the descriptions of the guard's corpora as `guard`.
-    """
+    """Refuse to resume a run that has checkpoints with other corpora or another tokenizer. `data` is the manifest of
+    the `prepared` folder, with the descriptions of the guard's corpora as `guard`."""
     if not run.manifest.is_file() or not run.updates():
         return
     before = _data_of(run)

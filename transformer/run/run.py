@@ -20,7 +20,7 @@ from transformer.run.directory import RunDirectory, run_of, split_checkpoint
 from transformer.run.state import load_model_tensors
 from transformer.run.store import MODEL_FILE, CheckpointError, MisfitError, read_checkpoint
 
-TRAINED = ("run", "data", "decoding")  # sections that can still change when a run is trained
+TRAINED = ("run", "data", "decoding")  # sections that can change after training
 
 
 class Run:
@@ -87,11 +87,8 @@ class Run:
 
     @functools.cached_property
     def checkpoint(self) -> Path:
-        """The checkpoint directory that translates: the one named by the path, or `decoding.checkpoint`.
-
-        Raises:
-            CheckpointError: if it does not exist; the message lists those that do.
-        """
+        """The checkpoint directory that translates: the one named by the path, or `decoding.checkpoint`. Raises
+        `CheckpointError` if it does not exist; the message lists those that do."""
         name = self.named_checkpoint
         return self.directory.checkpoint(name) if name else self.directory.resolve(self.config.decoding.checkpoint)
 
@@ -141,9 +138,13 @@ class Run:
         try:
             stored = read_checkpoint(self.checkpoint, shapes=self.model_shapes)
         except MisfitError:
-            raise  # the checkpoint is whole; another would fit no better
+            raise  # the checkpoint is undamaged; another would fit no better
         except CheckpointError as error:
-            raise self._offering_another(error) from None
+            good = self.directory.newest_good(but=self.checkpoint)
+            if good is None:
+                raise CheckpointError(f"{error}; no other checkpoint of this run is whole") from None
+            advice = f"the newest good one is {good}: use it with decoding.checkpoint={int(good.name)}"
+            raise CheckpointError(f"{error}; {advice}") from None
         source, target = self.tokenizers
         model = (self.build or build_model)(self.config.model, source.vocab_size, target.vocab_size, PAD)
         load_model_tensors(model, stored.model, self.checkpoint)
@@ -165,15 +166,6 @@ class Run:
         ways = [way for way in (options.method, options.rerank) if way not in ("beam", "none")]
         parts = [*hashes, *ways]
         return parts[0] if len(parts) == 1 else hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-    def _offering_another(self, error: CheckpointError) -> CheckpointError:
-        """The same error, with advice to use the newest other good checkpoint."""
-        good = self.directory.newest_good(but=self.checkpoint)
-        if good is None:
-            return CheckpointError(f"{error}; no other checkpoint of this run is whole")
-        return CheckpointError(
-            f"{error}; the newest good one is {good}: use it with decoding.checkpoint={int(good.name)}"
-        )
 
 
 def open_run(run: Run | str | Path, overrides: Overrides = ()) -> Run:

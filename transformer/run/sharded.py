@@ -31,11 +31,8 @@ def write_sharded_checkpoint(
     state: Mapping[str, object],
     processes: Processes,
 ) -> None:
-    """`store.write_checkpoint` for sharded tensors; all processes call it.
-
-    Raises:
-        UserError: if the disk is full or not writable; an earlier checkpoint of this name is left untouched.
-    """
+    """`store.write_checkpoint` for sharded tensors; all processes call it. Raises `UserError` if the disk is full or
+    not writable; an earlier checkpoint of this name is left untouched."""
     parts = directory.with_name(f".{directory.name}.parts.tmp")
     if processes.is_main:
         shutil.rmtree(parts, ignore_errors=True)  # of a killed job
@@ -66,14 +63,12 @@ def _take(joined: Path, path: Path) -> str:
 def read_shards(
     directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]
 ) -> TrainingState:
-    """Read this process's shards of a checkpoint whose files have been verified, and return its training state.
+    """Read this process's shards of a checkpoint whose files have been verified, and return its training state. Raises
+    `CheckpointError` if the training state is damaged.
 
     Args:
         model, optimizer: the model, and the optimizer to restore for its parameters.
         weights: tensors to overwrite with those of the same names in the checkpoint.
-
-    Raises:
-        CheckpointError: if the training state is damaged.
     """
     for parameter in model.parameters():
         optimizer.state[parameter] = {
@@ -83,7 +78,7 @@ def read_shards(
         }
     stored = _names_in(directory / OPTIMIZER_FILE)
     for name, parameter in model.named_parameters():
-        if f"optimizer.step.{name}" not in stored:  # a layer that no update has drawn yet
+        if f"optimizer.step.{name}" not in stored:  # every update has dropped this layer so far
             del optimizer.state[parameter]
     tensors = {**weights, **optimizer_tensors(model, optimizer)}
     pieces = {name: tensor for name, tensor in tensors.items() if tensor.dim()}

@@ -66,15 +66,12 @@ class TrainingState:
 
     @classmethod
     def from_json(cls, content: JsonObject, directory: Path) -> TrainingState:
-        """Read back the result of `to_json` from the checkpoint in a directory.
-
-        Raises:
-            CheckpointError: if it has no training state, as an averaged one, or impossible values.
-        """
+        """Read back the result of `to_json` from the checkpoint in a directory. Raises `CheckpointError` if it has
+        no training state, as an averaged one, or impossible values."""
         try:
             return TypeAdapter(cls).validate_python(content)
         except ValidationError:
-            raise CheckpointError(f"{directory}: holds no training state; nothing can go on from it") from None
+            raise CheckpointError(f"{directory}: holds no training state; training cannot resume from it") from None
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -117,28 +114,16 @@ def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {f"trained.{name}": weight for name, weight in model_tensors(model).items()}
 
 
-def restore_trained(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Load the weights that `trained_tensors` stored; raises `CheckpointError` like `load_model_tensors`."""
-    prefix = "trained."
-    weights = {
-        name.removeprefix(prefix): weight for name, weight in checkpoint.optimizer.items() if name.startswith(prefix)
-    }
-    load_model_tensors(model, weights, checkpoint.directory)
-
-
 def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    """Load the moments that `optimizer_tensors` stored.
-
-    Raises:
-        CheckpointError: if they are missing or belong to another optimizer.
-    """
+    """Load the moments that `optimizer_tensors` stored. Raises `CheckpointError` if they are missing or belong to
+    another optimizer."""
     moments: dict[str, dict[str, Tensor]] = {}
     for full_name, value in checkpoint.optimizer.items():
         kind, _, rest = full_name.partition(".")
         key, _, name = rest.partition(".")
         if kind == "optimizer":
             moments.setdefault(name, {})[key] = value.squeeze() if key == "step" else value
-    # a layer that no update has drawn yet has no moments
+    # a layer that every update has dropped so far has no moments
     may_be_missing = any(getattr(module, "layer_drop", 0) for module in model.modules())
     kept = {
         parameter: _MUON if "momentum" in group else _ADAM
@@ -152,7 +137,7 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
             continue
         if stored is None or not _are_moments(stored, parameter, kept[parameter]):
             raise CheckpointError(
-                f"{checkpoint.directory}: holds no optimizer state for {name}; nothing can go on from it"
+                f"{checkpoint.directory}: holds no optimizer state for {name}; training cannot resume from it"
             )
         optimizer.state[parameter] = {
             # a fused optimizer counts its steps on the parameter's device, the others on the CPU
@@ -161,7 +146,7 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, checkp
         }
 
 
-# what an optimizer keeps of a weight, in the weight's shape, and Adam its count of steps
+# what an optimizer keeps per weight, in the weight's shape; Adam also counts its steps
 _ADAM, _MUON = ("step", "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
 
 
@@ -196,11 +181,8 @@ class TrainedModel:
         return tensors if self.average is None else tensors | trained_tensors(self.model)
 
     def read(self, path: Path) -> TrainingState:
-        """Restore weights, average and optimizer from a checkpoint, and return its training state.
-
-        Raises:
-            CheckpointError: if it is damaged or belongs to another model.
-        """
+        """Restore weights, average and optimizer from a checkpoint, and return its training state. Raises
+        `CheckpointError` if it is damaged or belongs to another model."""
         if self.sharded:
             from transformer.run.sharded import read_shards  # takes two seconds to import
 
@@ -214,17 +196,16 @@ class TrainedModel:
         else:
             for name, own in self.average.items():
                 own.copy_(checkpoint.model[name])
-            restore_trained(self.model, checkpoint)
-        if has_moments(checkpoint) or state.skipped < state.update:  # otherwise no update has changed anything yet
+            prefix, held = "trained.", checkpoint.optimizer.items()
+            trained = {name.removeprefix(prefix): weight for name, weight in held if name.startswith(prefix)}
+            load_model_tensors(self.model, trained, path)
+        if has_moments(checkpoint) or state.skipped < state.update:  # otherwise no update has had an effect yet
             restore_optimizer(self.model, self.optimizer, checkpoint)
         return state
 
     def write(self, path: Path, state: TrainingState, processes: Processes) -> None:
-        """Write a checkpoint; all processes call this.
-
-        Raises:
-            UserError: if the disk is full or not writable; an earlier checkpoint of this name is left untouched.
-        """
+        """Write a checkpoint; all processes call this. Raises `UserError` if the disk is full or not writable; an
+        earlier checkpoint of this name is left untouched."""
         model, optimizer = self.weights(), self.optimizer_tensors()
         if self.sharded:
             from transformer.run.sharded import write_sharded_checkpoint

@@ -42,29 +42,19 @@ class MisfitError(CheckpointError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a checkpoint directory.
-
-    Attributes:
-        directory: its path.
-        model: weights by parameter name.
-        optimizer: the optimizer's tensors; empty if not requested or not there.
-        state: counters and positions.
-    """
+    """The content of a checkpoint directory."""
 
     directory: Path
-    model: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    state: JsonObject
+    model: dict[str, Tensor]  # weights by parameter name
+    optimizer: dict[str, Tensor]  # its tensors; empty if not requested or not there
+    state: JsonObject  # counters and positions
 
 
 def write_checkpoint(
     directory: Path, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Mapping[str, object]
 ) -> None:
-    """Write a checkpoint under a temporary name, flush it, and rename it to `directory`.
-
-    Raises:
-        UserError: if the disk is full or not writable; an earlier checkpoint of this name is left untouched.
-    """
+    """Write a checkpoint under a temporary name, flush it, and rename it to `directory`. Raises `UserError` if the
+    disk is full or not writable; an earlier checkpoint of this name is left untouched."""
     with new_directory(directory) as temporary:
         checksums = {}
         for name, tensors in ((MODEL_FILE, model), (OPTIMIZER_FILE, optimizer)):
@@ -114,11 +104,8 @@ def verify_checkpoint(directory: Path) -> None:
 
 
 def check_fit(directory: Path, own: Shapes, stored: Shapes) -> None:
-    """Compare the shapes of a model's weights with those in a checkpoint.
-
-    Raises:
-        MisfitError: if names or shapes differ; the message names the first.
-    """
+    """Compare the shapes of a model's weights with those in a checkpoint. Raises `MisfitError` if names or shapes
+    differ; the message names the first."""
     missing = sorted(own.keys() ^ stored.keys())
     different = [name for name in own if name in stored and stored[name] != own[name]]
     if missing:

@@ -15,11 +15,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # parameter numbers of 
 
 
 def choose_device(name: str) -> torch.device:
-    """The torch device for `run.device`.
-
-    Raises:
-        UserError: if it is not available.
-    """
+    """The torch device for `run.device`. Raises `UserError` if it is not available."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -66,9 +62,9 @@ def configure_process(
         bound_plan_caches()
     flags = cpu_flags()
     if device.type == "cpu" and "avx2" in flags and not flags & {"amx_tile", "amx_bf16"}:
-        # "medium" sends fp32 products to oneDNN, twice as fast as MKL on AMD processors. It also allows bf16 inside
-        # them, which oneDNN takes up on processors with AMX, on Arm and, as TF32, on GPUs; there fp32 would not be
-        # fp32, so the default stays.
+        # "medium" sends fp32 products to oneDNN, twice as fast as MKL on AMD processors. It also permits bf16 inside
+        # them, which oneDNN uses on processors with AMX, on Arm and, as TF32, on GPUs; there the default stays, or fp32
+        # would not be fp32.
         torch.set_float32_matmul_precision("medium")
     keep_freed_memory()
 

@@ -89,14 +89,12 @@ class Processes:
 
 @contextlib.contextmanager
 def join_processes(device: torch.device, stall_minutes: float) -> Iterator[Processes]:
-    """Join the job's other processes if torchrun started this one; otherwise yield a single process.
+    """Join the job's other processes if torchrun started this one; otherwise yield a single process. Raises `UserError`
+    if torchrun's variables are incomplete, or there are more processes than GPUs.
 
     Args:
         device: the device of this process; with several GPUs it gets the one of its local rank.
         stall_minutes: see `Processes.alive`.
-
-    Raises:
-        UserError: if torchrun's variables are incomplete, or there are more processes than GPUs.
     """
     if os.environ.get("WORLD_SIZE", "1") == "1":
         yield Processes()
@@ -118,8 +116,8 @@ def join_processes(device: torch.device, stall_minutes: float) -> Iterator[Proce
         torch.cuda.set_device(local_rank)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     processes = Processes(rank, size, local_rank, local_size, stall_minutes * 60)
-    # the others wait for as long as the main one prepares data; from the first update on the watchdog looks after all
-    # Only to connect they need not long: where one of them is lost meanwhile, torchrun starts all of them again
+    # The long timeout: the others wait while the main process prepares data; from the first update on the watchdog
+    # guards all. Connecting itself is quick: if a process is lost meanwhile, torchrun restarts all of them
     faulthandler.dump_traceback_later(_CONNECT_SECONDS, exit=True)
     timeout = datetime.timedelta(days=30)
     store, _, _ = next(rendezvous("env://", timeout=timeout))
@@ -127,10 +125,10 @@ def join_processes(device: torch.device, stall_minutes: float) -> Iterator[Proce
     torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     faulthandler.cancel_dump_traceback_later()
     yield processes
-    # not after an error: the others may wait in a sum, and this process' end is what tells them
+    # not after an error: the others may wait in a sum, and only the end of this process tells them
     processes.alive()
-    # DDP keeps gloo's threads to the end of the process, and one that lets go of a tensor while Python ends aborts it
-    # (https://github.com/pytorch/pytorch/pull/179291). A barrier has no tensor, and gives them time to let go of others
+    # DDP keeps gloo's threads alive to the end, and one that frees a tensor while Python exits aborts the process
+    # (https://github.com/pytorch/pytorch/pull/179291). A barrier has no tensor, and gives them time to free others
     torch.distributed.barrier()
     faulthandler.cancel_dump_traceback_later()
     torch.distributed.destroy_process_group()

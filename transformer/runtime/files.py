@@ -1,4 +1,4 @@
-"""Files and directories written atomically: complete under their final name, or not there at all."""
+"""Files and directories written atomically, complete under their final name or not there at all; and locks on them."""
 
 import contextlib
 import json
@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from transformer.errors import UserError
+from transformer.reading import without_links
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such lock and leaves the directory unguarded
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write under a temporary name beside `path`, flush to disk, rename.
-
-    Raises:
-        UserError: if the disk is full or the directory not writable; `path` is left untouched.
-    """
+    """Write under a temporary name beside `path`, flush to disk, rename. Raises `UserError` if the disk is full or
+    the directory not writable; `path` is left untouched."""
     temporary = _beside(path, "tmp")
     with _writing(path):
         try:
@@ -32,17 +35,14 @@ def json_bytes(value: object) -> bytes:
     """JSON as files hold it: UTF-8, with letters unescaped where possible."""
     try:
         return f"{json.dumps(value, indent=1, ensure_ascii=False)}\n".encode()
-    except UnicodeEncodeError:  # a path whose bytes are no UTF-8: escaped, it comes back as it was
+    except UnicodeEncodeError:  # a path that is not UTF-8: escaped, it is read back unchanged
         return f"{json.dumps(value, indent=1)}\n".encode()
 
 
 @contextlib.contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
-    """Yield a temporary directory to fill; on success it replaces `path`.
-
-    Raises:
-        UserError: if the disk is full or the directory not writable; `path` is left untouched.
-    """
+    """Yield a temporary directory to fill; on success it replaces `path`. Raises `UserError` if the disk is full or
+    the directory not writable; `path` is left untouched."""
     temporary = _beside(path, "tmp")
     with _writing(path):
         try:
@@ -83,7 +83,7 @@ def remove_directory(path: Path) -> None:
         path.unlink()
         return
     retired = _beside(path, "old")
-    shutil.rmtree(retired, ignore_errors=True)  # of a killed process that had the same number, as in containers
+    shutil.rmtree(retired, ignore_errors=True)  # left by a killed process with the same id, as in containers
     path.replace(retired)
     shutil.rmtree(retired)
 
@@ -127,3 +127,26 @@ def _flush_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(directory: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of a directory, which is created if missing. Raises `UserError` if another process holds it and
+    `wait` is false, or the directory is not writable."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        # to append: a hard link to another file would lose nothing
+        file = open(directory / ".lock", "a", opener=without_links)  # noqa: SIM115 - Path has no opener
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be written to ({error.strerror}); name another directory") from None
+    with file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise UserError(f"{directory}: another process is at work in it; wait for it, or stop it") from None
+        except OSError as error:
+            raise UserError(
+                f"{directory}: its file system grants no lock ({error.strerror}); name a directory on another one"
+            ) from None
+        yield

@@ -47,38 +47,25 @@ class Reporter(Protocol):
 class SilentProgress:
     """Shows nothing."""
 
-    def advance(self, count: int = 1) -> None:
-        """See `Progress`."""
-
-    def rewind(self, done: int) -> None:
-        """See `Progress`."""
-
-    def describe(self, text: str) -> None:
-        """See `Progress`."""
-
-    def close(self) -> None:
-        """See `Progress`."""
+    def advance(self, count: int = 1) -> None: ...
+    def rewind(self, done: int) -> None: ...
+    def describe(self, text: str) -> None: ...
+    def close(self) -> None: ...
 
 
 class SilentReporter:
     """Reports nothing."""
 
-    def info(self, text: str) -> None:
-        """See `Reporter`."""
-
-    def warning(self, text: str) -> None:
-        """See `Reporter`."""
-
+    def info(self, text: str) -> None: ...
+    def warning(self, text: str) -> None: ...
     def progress(self, total: int, unit: str, done: int = 0) -> Progress:
-        """See `Reporter`."""
         return SilentProgress()
 
 
 class LoggingReporter(SilentReporter):
     """Reports to the Python logger `transformer`, which shows only warnings unless configured."""
 
-    def __init__(self) -> None:
-        self.logger = logging.getLogger("transformer")
+    logger = logging.getLogger("transformer")
 
     def info(self, text: str) -> None:
         self.logger.info("%s", printable(text))
@@ -88,11 +75,7 @@ class LoggingReporter(SilentReporter):
 
 
 class TerminalReporter:
-    """Prints lines to a stream and, on a terminal, a progress bar.
-
-    Args:
-        stream: None for standard error, looked up for each line.
-    """
+    """Prints lines to a stream (None: standard error, looked up for each line) and, on a terminal, a progress bar."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
@@ -112,15 +95,11 @@ class TerminalReporter:
 
     def progress(self, total: int, unit: str, done: int = 0) -> Progress:
         if self.stream.isatty():
-            # training tells the time left itself: it knows limits in minutes and epochs, which the bar does not
+            # training reports the time left itself: the bar knows no limits in minutes and epochs
             left = "" if unit == "update" else " left {remaining}"
             form = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit}s [{elapsed}" + left + "{postfix}]"
-            self.bar = self.new_bar(total, done, unit, form)
+            self.bar = tqdm(total=total, initial=done, unit=unit, file=self.stream, dynamic_ncols=True, bar_format=form)
         return _TerminalProgress(self, unit, done)
-
-    def new_bar(self, total: int, done: int, unit: str, form: str) -> tqdm[NoReturn]:
-        """Create tqdm's bar."""
-        return tqdm(total=total, initial=done, unit=unit, file=self.stream, dynamic_ncols=True, bar_format=form)
 
 
 class NotebookReporter(TerminalReporter):
@@ -164,11 +143,7 @@ class _TerminalProgress:
 
 
 class Narrator:
-    """Reports the records of a training, as a `RecordListener`.
-
-    Args:
-        total, done: updates of the whole training, and those done by earlier sessions.
-    """
+    """A `RecordListener` that reports a training of `total` updates, of which earlier sessions did `done`."""
 
     def __init__(self, reporter: Reporter, total: int, done: int) -> None:
         self.reporter = reporter
@@ -192,15 +167,11 @@ class Narrator:
 def training_line(record: Record) -> str:
     """A train record in words; the loss is the label-smoothed one that training minimises, unlike that of
     validation."""
-    parts = [
-        f"smoothed loss {record['loss']:.3f}",
-        f"ppl {record['perplexity']:.1f}",
-        f"{record['target_tokens_per_second']:,.0f} tok/s",
-        f"pad {record['padding_share']:.1%}",
-        f"lr {record['learning_rate']:.2e}",
-        f"left {clock(record['seconds_left'])}",
-    ]
-    return "  ".join(parts)
+    return (
+        f"smoothed loss {record['loss']:.3f}  ppl {record['perplexity']:.1f}  "
+        f"{record['target_tokens_per_second']:,.0f} tok/s  pad {record['padding_share']:.1%}  "
+        f"lr {record['learning_rate']:.2e}  left {clock(record['seconds_left'])}"
+    )
 
 
 def validation_line(record: Record) -> str:
@@ -214,6 +185,5 @@ def validation_line(record: Record) -> str:
 
 def clock(seconds: float) -> str:
     """Seconds as 1:02:03 or 2:03."""
-    whole = int(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

@@ -71,7 +71,7 @@ def build_trainer(
     refuse_more_than_memory(model_shapes(config.model, source_size, target_size, PAD, parts.model))
     build = parts.model or build_model
     model = build(config.model, source_size, target_size, PAD).to(device)
-    apart = sharded or options.weight_average != "none"  # what is validated is not what is trained
+    apart = sharded or options.weight_average != "none"  # the validated weights are not the trained ones
     evaluated = build(config.model, source_size, target_size, PAD).to(device) if apart else model
     if options.start_from is not None and not run.updates():
         start_from(options.start_from, model, prepared)
@@ -84,7 +84,7 @@ def build_trainer(
     )
     state = checkpoints.restore()
     if state is not None:
-        reporter.info(f"going on from update {state.update:,} of {run.path}")
+        reporter.info(f"resuming from update {state.update:,} of {run.path}")
     state = state or TrainingState()
     stream = build_stream(config, prepared, state, processes)
     selection = Selection(config, checkpoints, Validation(config, prepared, stream, processes), evaluated)
@@ -114,17 +114,11 @@ def build_stream(config: Config, prepared: Prepared, state: TrainingState, proce
         options.batch_tokens, options.known_micro_batch_tokens, config.data.bucket_window, config.run.seed
     )
     place = Position(state.epoch, state.batch)
-    sampling = build_sampling(config, prepared)
+    strength, sampling = options.subword_sampling, None
+    if strength is not None:
+        tokenizers = prepared.source_tokenizer, prepared.target_tokenizer
+        sampling = SubwordSampling(*tokenizers, strength, config.data.max_length, config.run.seed)
     return UpdateStream(prepared.corpus("train"), batching, place, processes.rank, processes.size, sampling)
-
-
-def build_sampling(config: Config, prepared: Prepared) -> SubwordSampling | None:
-    """The sampler for `training.subword_sampling`, if any."""
-    strength = config.training.subword_sampling
-    if strength is None:
-        return None
-    tokenizers = prepared.source_tokenizer, prepared.target_tokenizer
-    return SubwordSampling(*tokenizers, strength, config.data.max_length, config.run.seed)
 
 
 def refuse_more_than_memory(shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -156,9 +150,7 @@ def probe_micro_batches(trainer: Trainer, prepared: Prepared, reporter: Reporter
     """Find the value for `training.micro_batch_tokens: auto`."""
     config, processes = trainer.config, trainer.processes
     if trainer.checkpoints.trained.sharded:
-        raise UserError(
-            "training.micro_batch_tokens=auto: a model in pieces cannot be tried by one process; give a number"
-        )
+        raise UserError("training.micro_batch_tokens=auto: one process cannot try a sharded model; give a number")
     found = None
     if processes.is_main:
         found = micro_batch_tokens_that_fit(

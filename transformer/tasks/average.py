@@ -23,14 +23,9 @@ class Average:
 
 
 def average(run: str | Path, overrides: Overrides = ()) -> Average:
-    """Average the weights of a run's last checkpoints, or its best ones, into `checkpoints/averaged`.
-
-    Args:
-        overrides: `training.average_checkpoints` is their number, `training.average_of` selects them.
-
-    Raises:
-        UserError: if there are fewer than two, or training has already made and validated an average.
-    """
+    """Average the weights of a run's last or best checkpoints (`training.average_of`, `training.average_checkpoints`)
+    into `checkpoints/averaged`. Raises `UserError` if there are fewer than two, or training has already made an
+    average."""
     opened = Run(run, overrides, changeable=(*TRAINED, "training", "validation"))
     path, config, directory = opened.path, opened.config, opened.directory
     if opened.named_checkpoint is not None:

@@ -19,18 +19,12 @@ _MANY = 500  # sentences; fewer make a coarse curve
 
 @dataclass(frozen=True)
 class Calibrated:
-    """The result of a calibration.
+    """The result of a calibration on a corpus of so many sentences."""
 
-    Attributes:
-        path: the file in the run.
-        corpus, sentences: name and size of the corpus.
-        spearman: rank correlation of log-probability and quality; None if one of them is constant.
-    """
-
-    path: Path
+    path: Path  # the file in the run
     corpus: str
     sentences: int
-    spearman: float | None
+    spearman: float | None  # rank correlation of log-probability and quality; None if one of them is constant
 
 
 def calibrate(
@@ -40,12 +34,9 @@ def calibrate(
     reference: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> Calibrated:
-    """Fit expected sentence chrF2++ to log-probability per token on the validation corpus, or on two files, and write
-    the monotone curve into the run, for `decoding.confidence=true`.
-
-    Raises:
-        UserError: if the corpus is missing or too small, or the run is not writable.
-    """
+    """Fit expected sentence chrF2++ to log-probability per token on the validation corpus, or on two files, and
+    write the monotone curve into the run, for `decoding.confidence=true`. Raises `UserError` if the corpus is
+    missing or too small, or the run is not writable."""
     run, reporter = open_run(run, overrides).pinned(), reporter or LoggingReporter()
     check_writable(run.path / CONFIDENCE_FILE)
     held = read_evaluation_set(run.config, "validation", source, reference)

@@ -22,34 +22,22 @@ from transformer.tasks.evaluation_set import (
 
 @dataclass(frozen=True)
 class TestSet:
-    """The test set of a comparison.
+    """The test set of a comparison."""
 
-    Attributes:
-        split: of the first run's data.
-        source, reference: files to use instead; sources only if a run has to translate them.
-        target_language: chooses BLEU's tokenizer if no run does.
-    """
-
-    split: str = "test"
-    source: str | None = None
-    reference: str | None = None
-    target_language: str | None = None
+    split: str = "test"  # of the first run's data
+    source: str | None = None  # a file to use instead, if a run has to translate
+    reference: str | None = None  # a file to use instead
+    target_language: str | None = None  # chooses BLEU's tokenizer if no run does
 
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """The result of a comparison.
-
-    Attributes:
-        corpus, sentences: name and size of the test set.
-        baseline: the first system.
-        comparisons: one per metric.
-    """
+    """The result of a comparison on a test set of so many sentences."""
 
     corpus: str
     sentences: int
-    baseline: str
-    comparisons: list[Comparison]
+    baseline: str  # the first system
+    comparisons: list[Comparison]  # one per metric
 
     def to_json(self) -> JsonObject:
         return vars(self) | {"comparisons": [comparison.to_json() for comparison in self.comparisons]}
@@ -94,7 +82,6 @@ def compare(
         raise UserError("--resamples 0: a comparison needs them; give 100 to 100000")
     opened = [_open(system, overrides) for system in systems]
     scored = _evaluation_set(test_set, opened)
-    # asked or not: a comparison is nothing without them
     resamples = known_resamples(resamples or RESAMPLES, len(scored.references), reporter)
     language = _target_language(test_set, opened)
     for system in opened:
@@ -106,10 +93,10 @@ def compare(
 
 
 def _open(system: Run | str | Path, overrides: Overrides) -> _System:
-    if isinstance(system, Run) or Path(system).is_dir():
-        run = open_run(system, overrides)
-        return _System(str(run.given), run=run)
-    return _System(str(system), lines=list(read_lines(Path(system))))
+    if not isinstance(system, Run) and not Path(system).is_dir():
+        return _System(str(system), lines=list(read_lines(Path(system))))
+    run = open_run(system, overrides)
+    return _System(str(run.given), run=run)
 
 
 def _evaluation_set(test_set: TestSet, systems: list[_System]) -> EvaluationSet:

@@ -61,11 +61,7 @@ validation: {every: 200}
 
 def diagnose(config: Config | None = None) -> Iterator[Check]:
     """Check the machine as a config (None: the defaults) uses it: device, threads, precision, disk, corpora, and a
-    training.
-
-    Yields:
-        A `Check` as each is done.
-    """
+    training. Yields each `Check` as it is done."""
     checks: dict[str, Callable[[], str]] = {
         "python": lambda: f"{platform.python_version()}, {platform.platform()}, transformer {__version__}",
         "packages": _packages,
@@ -79,7 +75,7 @@ def diagnose(config: Config | None = None) -> Iterator[Check]:
         **({} if config is None else {"corpora": lambda: _corpora(config)}),
         "training": lambda: _training(config),
     }
-    # PyTorch and the system say in these what does not work
+    # errors of PyTorch and the system are findings too
     return carried_out(checks, (UserError, RuntimeError, OSError))
 
 
@@ -167,29 +163,19 @@ def _training(config: Config | None) -> str:
 
 @dataclass(frozen=True)
 class Smoke:
-    """The result of a smoke training.
-
-    Attributes:
-        updates, seconds: number of updates, and their time, validation included.
-        first_loss, last_loss: label-smoothed loss per target token, of the first and the last update.
-        source, translation: a sentence, and its translation by the trained model.
-    """
+    """The result of a smoke training; losses are label-smoothed, per target token."""
 
     updates: int
-    seconds: float
-    first_loss: float
-    last_loss: float
+    seconds: float  # validation included
+    first_loss: float  # of the first update
+    last_loss: float  # of the last update
     source: str
-    translation: str
+    translation: str  # of `source`, by the trained model
 
 
 def smoke_training(directory: Path, overrides: Sequence[str] = ()) -> Smoke:
-    """Create a corpus, train a tiny model on it for at most ten seconds, and translate a sentence.
-
-    Args:
-        directory: an empty folder.
-        overrides: `section.key=value`, applied to the tiny config.
-    """
+    """Create a corpus in an empty folder, train a tiny model on it for at most ten seconds, and translate a
+    sentence."""
     draw = random.Random(1)
     paths = {"run.directory": "run", "data.prepared_directory": "prepared"}
     for split, pairs in (("train", 400), ("validation", 12)):

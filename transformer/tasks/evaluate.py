@@ -29,15 +29,10 @@ from transformer.tasks.run_card import record_evaluation
 
 @dataclass(frozen=True)
 class FurtherFigures:
-    """What to report besides the scores.
+    """What to report besides the scores."""
 
-    Attributes:
-        breakdown: figures by kind of sentence, and sentences with obvious defects.
-        comet: a COMET checkpoint, used with the user's own `comet-score`.
-    """
-
-    breakdown: bool = False
-    comet: str | None = None
+    breakdown: bool = False  # figures by kind of sentence, and sentences with obvious defects
+    comet: str | None = None  # a COMET checkpoint, for the user's own `comet-score`
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from transformer.run.run import Run
 from transformer.runtime.reporting import Reporter
 from transformer.tasks.translators import configured, described, load_translator
 
-_MAX_SENTENCES = 10_000  # resampled unasked: sacreBLEU holds all resamples at once, for chrF2++ 100 kB a sentence
+_MAX_SENTENCES = 10_000  # by default: sacreBLEU holds all resamples in memory, 100 kB per sentence for chrF2++
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,12 @@ class EvaluationSet:
 def read_evaluation_set(
     config: Config, split: str, source: str | Path | None, reference: str | Path | None, flag: str = "--reference"
 ) -> EvaluationSet:
-    """A corpus of a run's config, or two files if given.
-
-    Args:
-        split: of the config's data.
-        source, reference: files of equal length.
-        flag: the command-line flag of `reference`, for messages.
-
-    Raises:
-        UserError: if only one file is given, they do not match, or the config has no such corpus.
-    """
+    """A corpus of a run's config, or two files of equal length if given. Raises `UserError` if only one file is given
+    (`flag` names the second), they do not match, or the config has no such corpus."""
     if (source is None) != (reference is None):
         raise UserError(f"--source and {flag} belong together; give both")
     if source is not None and reference is not None:
-        name = f"./{source}" if str(source) in SPLITS else str(source)  # not to be taken for the run's own corpus
+        name = f"./{source}" if str(source) in SPLITS else str(source)  # unlike the name of the run's own corpus
         return EvaluationSet(name, *read_matching_lines(source, reference))
     corpora = getattr(config.data, split)
     if not corpora:
@@ -88,22 +80,13 @@ def search_set(run: Run, sources: Sequence[str], reporter: Reporter) -> list[lis
 
 
 def known_resamples(asked: int | None, sentences: int, reporter: Reporter) -> int:
-    """The number of bootstrap samples for the intervals.
-
-    Args:
-        asked: `--resamples`; None if not given, which means no intervals for a large set.
-        sentences: size of the test set.
-
-    Raises:
-        UserError: for a number that gives no 95 % interval.
-    """
+    """The number of bootstrap samples, given `--resamples` or None, which means no intervals for a large set. Raises
+    `UserError` for a number that gives no 95 % interval."""
     if asked is not None and asked != 0 and not 100 <= asked <= 100_000:
         raise UserError(f"--resamples {asked}: give 100 to 100000, or 0 for no intervals")
     if asked is None and sentences > _MAX_SENTENCES:
-        size = sentences / _MAX_SENTENCES
-        reporter.info(
-            f"no intervals: for {sentences:,} sentences they take {size:.1f} GB; give --resamples {RESAMPLES}"
-        )
+        size = f"{sentences / _MAX_SENTENCES:.1f} GB"
+        reporter.info(f"no intervals: for {sentences:,} sentences they take {size}; give --resamples {RESAMPLES}")
         return 0
     return RESAMPLES if asked is None else asked
 

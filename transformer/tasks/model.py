@@ -15,19 +15,12 @@ from transformer.run.directory import RunDirectory
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """A description of a model that was not built.
-
-    Attributes:
-        config: its config.
-        rows: its weights; those of like layers share a row.
-        costs: computation and memory for using it.
-        vocabulary: number of target pieces.
-    """
+    """A description of a model that was not built."""
 
     config: Config
-    rows: list[Row]
-    costs: Costs
-    vocabulary: int
+    rows: list[Row]  # of weights; like layers share a row
+    costs: Costs  # computation and memory for using it
+    vocabulary: int  # number of target pieces
 
     @property
     def parameters(self) -> int:
@@ -36,11 +29,8 @@ class ModelDescription:
 
 
 def describe_model(config: Config | JsonObject | str | Path, overrides: Overrides = ()) -> ModelDescription:
-    """Describe the model of a config, or of a run.
-
-    Raises:
-        UserError: for a missing or wrong config, or an unreadable tokenizer.
-    """
+    """Describe the model of a config, or of a run. Raises `UserError` for a missing or wrong config, or an
+    unreadable tokenizer."""
     parsed = as_config(config, overrides)
     options = parsed.tokenizer
     if isinstance(config, str | Path) and Path(config).is_dir():

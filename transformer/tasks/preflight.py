@@ -22,10 +22,10 @@ from transformer.training.machine.probe import Trial, try_batch
 from transformer.training.trainer import Trainer
 
 _PART = 8  # on a CPU an eighth of the longest batch is tried first
-_SECONDS = 20.0  # and the whole of it where it takes no longer than this
+_SECONDS = 20.0  # then the whole batch, if it takes no longer than this
 _NUMBERS_OF_A_WEIGHT = 3  # itself, or its gradient, and Adam's two moments
 _BYTES = 4  # of a number in fp32
-_SPELLED_SHARE = 0.05  # of tokens without a piece of their own: more is no longer a rare name here and there
+_SPELLED_SHARE = 0.05  # of tokens without a piece of their own: more than a rare name here and there
 _ROWS = 10_000  # validation pairs that are looked at
 
 
@@ -43,7 +43,7 @@ def preflight(trainer: Trainer, prepared: Prepared, reporter: Reporter) -> None:
     start = time.perf_counter()
     found = [check_disk(trainer), check_tokenizer(prepared, reporter)]
     if trainer.checkpoints.trained.sharded:
-        found.append("batch, validation and checkpoint not tried, for the model lies in pieces")
+        found.append("batch, validation and checkpoint not tried, as the model is sharded")
     else:
         found += [check_memory(trainer), check_validation(trainer, prepared), check_checkpoint(trainer)]
     reporter.info(f"preflight: {'; '.join(found)}; {time.perf_counter() - start:.1f} s")
@@ -54,7 +54,7 @@ def check_disk(trainer: Trainer) -> str:
     options, run = trainer.options, trainer.run
     weights = sum(parameter.numel() for parameter in trainer.model.parameters()) * _BYTES
     kept = min(options.keep_checkpoints, math.ceil(options.max_updates / trainer.checkpoints.every))
-    # beside the regular ones the best, and the newest one while the oldest still stands
+    # besides the regular ones: the best, and the newest while the oldest is not deleted yet
     numbers = _NUMBERS_OF_A_WEIGHT + (trainer.checkpoints.trained.average is not None)
     kept += options.average_checkpoints if options.average_of == "best" else 0
     needed = (kept + 2) * weights * numbers + (weights if options.average_checkpoints > 1 else 0)
@@ -90,11 +90,12 @@ def check_tokenizer(prepared: Prepared, reporter: Reporter) -> str:
 def check_memory(trainer: Trainer) -> str:
     """Forward and backward of a micro-batch of the longest pairs; if they do not fit into memory, a `UserError`."""
     corpus, rows = longest_of(trainer.stream)
-    batch = _collate(corpus, rows)
+    batch = collate(corpus.sources(rows), corpus.targets(rows))
     what = f"the longest micro-batch, {len(rows):,} pairs of {_padded_tokens(batch):,} padded tokens a side"
     trainer.model.train()
     if trainer.device.type == "cpu":
-        part = _collate(corpus, rows[: math.ceil(len(rows) / _PART)])
+        some = rows[: math.ceil(len(rows) / _PART)]
+        part = collate(corpus.sources(some), corpus.targets(some))
         times, tried = _tokens(batch) / _tokens(part), _try(trainer, part)
         needed, available = times * tried.saved_bytes + _kept_beside(trainer), available_memory()
         available = None if available is None else available // trainer.processes.local_size
@@ -122,14 +123,10 @@ def longest_of(stream: UpdateStream) -> tuple[EncodedPairs, np.ndarray]:
 
 
 def longest_micro_batch(corpus: EncodedPairs, batch_tokens: int, micro_batch_tokens: int | None) -> np.ndarray:
-    """The rows of the longest pairs of a corpus, longest first, as many as fit into one micro-batch.
+    """The rows of the longest pairs of a corpus, longest first: as many as fit into one micro-batch, given the target
+    tokens of an update and the padded tokens per side of a micro-batch (None for no limit).
 
-    As batches group pairs of similar length, some batch of each epoch comes close to this one, and none is longer.
-
-    Args:
-        batch_tokens: target tokens per update.
-        micro_batch_tokens: padded tokens per side of a micro-batch; None for no limit.
-    """
+    As batches group pairs of similar length, some batch of each epoch comes close to this one, and none is longer."""
     longer = np.maximum(corpus.source_lengths, corpus.target_lengths)
     count = min(len(longer), batch_tokens)  # a pair has at least one target token
     rows = np.argpartition(longer, len(longer) - count)[len(longer) - count :]
@@ -150,7 +147,7 @@ def check_validation(trainer: Trainer, prepared: Prepared) -> str:
 def check_checkpoint(trainer: Trainer) -> str:
     """Write a checkpoint into the run directory, read it back, compare, and remove it; a difference is a
     `UserError`."""
-    # a name that the next checkpoint's clearing up removes, should this process be killed
+    # a name that pruning removes later, should this process be killed
     temporary = trainer.run.path / f".preflight.{os.getpid()}.tmp"
     model, optimizer = trainer.checkpoints.trained.weights(), trainer.checkpoints.trained.optimizer_tensors()
     try:
@@ -159,10 +156,9 @@ def check_checkpoint(trainer: Trainer) -> str:
         read = read_checkpoint(temporary / "checkpoint", with_optimizer=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    written = {**model, **optimizer}
-    if {**read.model, **read.optimizer}.keys() != written.keys() or not all(
-        torch.equal(value, written[name].cpu()) for name, value in {**read.model, **read.optimizer}.items()
-    ):
+    written, found = {**model, **optimizer}, {**read.model, **read.optimizer}
+    same = found.keys() == written.keys() and all(torch.equal(found[name], written[name].cpu()) for name in found)
+    if not same:
         raise UserError(
             f"run.directory={trainer.run.path}: a checkpoint written there does not come back as it was; name a "
             "directory on another disk"
@@ -186,10 +182,6 @@ def _kept_beside(trainer: Trainer) -> int:
     """Bytes of the gradients, and of the optimizer's moments if it has none yet."""
     new = _NUMBERS_OF_A_WEIGHT if not trainer.updater.optimizer.state else 1
     return new * _BYTES * sum(parameter.numel() for parameter in trainer.model.parameters())
-
-
-def _collate(corpus: EncodedPairs, rows: np.ndarray) -> Batch:
-    return collate(corpus.sources(rows), corpus.targets(rows))
 
 
 def _padded_tokens(batch: Batch) -> int:

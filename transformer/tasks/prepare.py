@@ -30,10 +30,7 @@ def prepare_part(
     part: str,
     reporter: Reporter | None = None,
 ) -> Path:
-    """Encode one part of the training corpus (`3/10` is the third of ten), for a job array; `prepare` joins the parts.
-
-    Returns:
-        The part's folder.
-    """
+    """Encode one part of the training corpus (`3/10` is the third of ten), for a job array, and return its folder;
+    `prepare` joins the parts."""
     reporter = reporter or LoggingReporter()
     return encoding.prepare_part(as_config(config, overrides), Part.parse(part), reporter)

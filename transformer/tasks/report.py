@@ -42,7 +42,8 @@ def report(
     samples: int = 10,
     reporter: Reporter | None = None,
 ) -> None:
-    """Write a page of curves, scores, attention and sentences, and a plot of each chart.
+    """Write a page of curves, scores, attention and sentences, and a plot of each chart. Raises `UserError` if there is
+    nothing to write, a path is no run, or matplotlib is missing.
 
     Args:
         runs: up to eight run directories.
@@ -50,9 +51,6 @@ def report(
         plots: a folder for PNG files.
         evaluation: the evaluation to show, such as `test,beam_size=1`; None for the latest that all runs have.
         samples: number of translations to show.
-
-    Raises:
-        UserError: if there is nothing to write, a path is no run, or matplotlib is missing.
     """
     reporter = reporter or LoggingReporter()
     if not output and not plots:
@@ -119,11 +117,8 @@ def with_maps(
 def cross_attention(
     run: Run, evaluation: Evaluation, places: Sequence[int], reporter: Reporter
 ) -> dict[int, AttentionMap]:
-    """The cross-attention of some of an evaluation's translations, by their position.
-
-    Raises:
-        UserError: if the checkpoint that translated is missing or damaged.
-    """
+    """The cross-attention of some of an evaluation's translations, by their position. Raises `UserError` if the
+    checkpoint that translated is missing or damaged."""
     run = run.changed({"decoding": _PLAIN}).at_checkpoint(evaluation.checkpoint)
     sides = [[sentences[place] for place in places] for sentences in (evaluation.sources, evaluation.hypotheses)]
     found = {}

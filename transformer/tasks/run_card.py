@@ -13,13 +13,7 @@ from transformer.evaluation.metrics import Score
 from transformer.reading import JsonObject, read_json
 from transformer.report.card import card_of
 from transformer.report.card_text import card_text
-from transformer.run.evaluations import (
-    corpus_hash,
-    evaluation_name,
-    new_evaluation,
-    read_evaluations,
-    write_evaluation,
-)
+from transformer.run.evaluations import corpus_hash, evaluation_name, new_evaluation, read_evaluations, write_evaluation
 from transformer.run.run import Run
 from transformer.runtime.files import json_bytes, write_file
 from transformer.runtime.records import read_records
@@ -32,7 +26,7 @@ def write_card(run: Run, reporter: Reporter) -> None:
         card = run_card(run)
         write_file(run.directory.card_json, json_bytes(card))
         write_file(run.directory.card, card_text(card).encode("utf-8", "replace"))
-    except (UserError, RecursionError) as error:  # the latter for records nested by a stranger
+    except (UserError, RecursionError) as error:  # the latter if a stranger nested records too deep
         reporter.warning(f"no card is written: {error}")
 
 
@@ -53,12 +47,8 @@ def run_card(run: Run) -> JsonObject:
 def record_evaluation(
     run: Run, corpus: str, sentences: tuple[list[str], ...], scores: Sequence[Score], reporter: Reporter
 ) -> None:
-    """Record an evaluation in the run that translated, and rewrite its card; a failure is a warning.
-
-    Args:
-        corpus: a split, or the file of source sentences.
-        sentences: all sources, references and hypotheses.
-    """
+    """Record an evaluation of all sources, references and hypotheses in the run that translated, and rewrite its card.
+    A failure is a warning. `corpus` is a split, or the file of source sentences."""
     config, own_config = run.config, run.stored_config
     decoding, own = (each.decoding.model_dump(mode="json") for each in (config, own_config))
     is_own = corpus in SPLITS and getattr(config.data, corpus) == getattr(own_config.data, corpus)

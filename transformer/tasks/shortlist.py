@@ -22,7 +22,8 @@ def make_shortlist(
     pairs: int = 100_000,
     reporter: Reporter | None = None,
 ) -> Path:
-    """Learn by IBM model 1 the most probable target pieces for each source piece, for `decoding.shortlist`.
+    """Learn by IBM model 1 the most probable target pieces for each source piece, for `decoding.shortlist`. Raises
+    `UserError` if a number is below 1, or the corpus is not the one the run was trained on.
 
     Args:
         overrides: `data.*` tells where the corpus is now.
@@ -32,9 +33,6 @@ def make_shortlist(
 
     Returns:
         The file in the run.
-
-    Raises:
-        UserError: if a number is below 1, or the corpus is not the one the run was trained on.
     """
     for name, value in (("candidates", candidates), ("frequent", frequent), ("pairs", pairs)):
         if value < 1:

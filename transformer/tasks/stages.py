@@ -10,47 +10,38 @@ from pathlib import Path
 from transformer.config.plan import Stage, load_plan
 from transformer.errors import UserError
 from transformer.reading import read_json
-from transformer.runtime.files import json_bytes, write_file
-from transformer.runtime.lock import locked
+from transformer.runtime.files import json_bytes, locked, write_file
 from transformer.runtime.reporting import LoggingReporter, Reporter
 
 _RECORD = "finished.json"
 _MAX_RECORD_BYTES = 1_000_000
 SIGNALLED = 128
-# a line of text for each sentence, whatever the run's own options are
+# one line of text per sentence, whatever the run's own options
 _PLAIN_TEXT = ["decoding.n_best=1", "decoding.confidence=false", "decoding.token_scores=false"]
 
 
 @dataclass(frozen=True)
 class StagesResult:
-    """How a plan ended.
+    """How a plan ended."""
 
-    Attributes:
-        outputs: the output of each stage by name.
-        code: 0, or the exit code of the verb that stopped: 128 + n after signal n.
-        stopped: title of the stage that stopped, or None.
-    """
-
-    outputs: dict[str, Path]
-    code: int = 0
-    stopped: str | None = None
+    outputs: dict[str, Path]  # of each stage by name
+    code: int = 0  # or the exit code of the verb that stopped: 128 + n after signal n
+    stopped: str | None = None  # title of the stage that stopped
 
 
 def run_stages(plan: str | Path, until: str | None = None, reporter: Reporter | None = None) -> StagesResult:
-    """Run the stages of a plan that are not finished.
+    """Run the stages of a plan that are not finished. Raises `UserError` for a wrong plan, or one that changed a
+    finished stage.
 
     Args:
         plan: a YAML file of stages.
         until: the last stage to run now; None for all.
         reporter: informed when a stage starts; the stages themselves print to standard error.
-
-    Raises:
-        UserError: for a wrong plan, or one that changed a finished stage.
     """
     reporter, loaded = reporter or LoggingReporter(), load_plan(plan)
     directory, stages, identities = Path(loaded.directory), loaded.resolved(), loaded.identities()
     wanted = _until(stages, until)
-    loaded.training_configs(str(plan))  # refuses now what would be refused hours later
+    loaded.training_configs(str(plan))  # a wrong config is refused now, not hours later
     outputs = {stage.name: stage.output(directory) for stage in wanted}
     with locked(directory):
         finished = _finished(directory / _RECORD)
@@ -62,7 +53,7 @@ def run_stages(plan: str | Path, until: str | None = None, reporter: Reporter | 
                 continue
             reporter.info(f"{title}: {stage.kind}")
             if code := do(command(stage, directory)):
-                # after signal n a verb's code is 128 + n, and -n where that killed it
+                # after signal n a verb's code is 128 + n, or -n if the signal killed it
                 return StagesResult(outputs, SIGNALLED - code if code < 0 else code, title)
             _check_output(directory, stage)
             finished[stage.name] = identities[stage.name]
@@ -77,16 +68,8 @@ def command(stage: Stage, directory: Path) -> list[str]:
         return ["train", stage.train, *overrides, f"run.directory={json.dumps(str(output), ensure_ascii=False)}"]
     if stage.translate is not None and stage.input is not None:
         folder = str(output.parent)
-        return [
-            "translate",
-            stage.translate,
-            *_PLAIN_TEXT,
-            *overrides,
-            "--input",
-            stage.input,
-            "--output-directory",
-            folder,
-        ]
+        files = ["--input", stage.input, "--output-directory", folder]
+        return ["translate", stage.translate, *_PLAIN_TEXT, *overrides, *files]
     assert stage.evaluate is not None
     output.parent.mkdir(parents=True, exist_ok=True)
     return ["evaluate", stage.evaluate, *overrides, "--json", str(output)]
@@ -97,7 +80,7 @@ def do(arguments: list[str]) -> int:
 
     The verb itself handles signals, by saving. It receives those of the terminal directly; those to this process are
     passed on."""
-    # -P: the folder of a stranger's plan is not searched for Python modules
+    # -P: no Python modules are taken from the folder of a stranger's plan
     with subprocess.Popen([sys.executable, "-P", "-m", "transformer", *arguments]) as process:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         before_end = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
@@ -123,12 +106,12 @@ def _finished(record: Path) -> dict[str, str]:
     if not record.exists():
         return {}
     try:
-        finished = read_json(record, _MAX_RECORD_BYTES)
-    except (OSError, ValueError):
+        finished: dict[str, str] = read_json(record, _MAX_RECORD_BYTES)
+        if all(isinstance(identity, str) for identity in finished.values()):
+            return finished
+        raise ValueError("not an identity")
+    except (OSError, ValueError, AttributeError):
         raise UserError(f"{record}: damaged; delete it, and each stage finds by itself what it has done") from None
-    if not isinstance(finished, dict) or not all(isinstance(value, str) for value in finished.values()):
-        raise UserError(f"{record}: damaged; delete it, and each stage finds by itself what it has done")
-    return finished
 
 
 def _check_unchanged(

@@ -19,10 +19,9 @@ from transformer.run.manifest import check_config, check_data, check_directory, 
 from transformer.run.run import Run
 from transformer.runtime.device import choose_device, choose_precision, configured_process, precision_name
 from transformer.runtime.distributed import Processes, join_processes
-from transformer.runtime.lock import locked
-from transformer.runtime.records import JsonLines, RecordListener
+from transformer.runtime.files import locked
+from transformer.runtime.records import JsonLines, RecordListener, TensorBoard
 from transformer.runtime.reporting import LoggingReporter, Narrator, Reporter, SilentReporter, clock
-from transformer.runtime.tensorboard import TensorBoard
 from transformer.tasks.assembly import OwnParts, build_trainer, probe_micro_batches
 from transformer.tasks.preflight import preflight
 from transformer.tasks.run_card import write_card
@@ -78,7 +77,8 @@ def train(
         join_processes(device, options.stall_minutes) as processes,
         configured_process(options.threads, device, training=True, local_processes=processes.local_size),
     ):
-        training = _Training(parsed, device, processes, OwnParts(model, objective, listeners), reporter)
+        speaker = reporter if processes.is_main else SilentReporter()
+        training = _Training(parsed, device, processes, OwnParts(model, objective, listeners), speaker)
         if not processes.is_main:
             processes.wait()  # for the main one to write the run
             return training.result(training.fit(training.prepare()))
@@ -88,10 +88,18 @@ def train(
             training.write_run(prepared)
             processes.wait()
             result = training.result(training.fit(prepared))
-            if result.outcome.signal is None:
-                _verify_later(result.run, reporter)
-            write_card(result.run, reporter)
+            _describe_run(result, reporter)
             return result
+
+
+def _describe_run(result: TrainingResult, reporter: Reporter) -> None:
+    """Write the run's card, and translations for `transformer verify`; a failure is a warning."""
+    if result.outcome.signal is None:
+        try:
+            record_verification(result.run)
+        except UserError as error:
+            reporter.warning(f"no verification is recorded: {error}")
+    write_card(result.run, reporter)
 
 
 def _parsed(config: Config | Mapping[str, object] | str | Path, overrides: Overrides) -> tuple[Config | None, Config]:
@@ -99,7 +107,7 @@ def _parsed(config: Config | Mapping[str, object] | str | Path, overrides: Overr
     if not isinstance(config, str | Path) or not Path(config).is_dir():
         return None, as_config(config, overrides)
     stored = load_config(config)
-    # the run may have been moved since its config was written
+    # the run may have moved since its config was written
     here = {"run": {"directory": str(config)}}
     return stored, override_config(override_config(stored, overrides), here)
 
@@ -119,18 +127,13 @@ class _Training:
         return RunDirectory(Path(self.config.run.directory))
 
     @property
-    def speaker(self) -> Reporter:
-        """The reporter, in the job's main process only."""
-        return self.reporter if self.processes.is_main else SilentReporter()
-
-    @property
     def precision(self) -> torch.dtype:
         return choose_precision(self.config.training.precision, self.device)
 
     def prepare(self) -> Prepared:
         """The run's data, encoded with its own tokenizer if training has begun."""
         own = self.directory.tokenizer if self.directory.updates() else None
-        return prepare(self.config, self.speaker, own)
+        return prepare(self.config, self.reporter, own)
 
     def write_run(self, prepared: Prepared) -> None:
         """Write the run's config, tokenizers and manifest, if its data are still those it began with."""
@@ -142,27 +145,24 @@ class _Training:
 
     def fit(self, prepared: Prepared) -> Outcome:
         """Build or restore the model, and train it."""
-        config, processes, say = self.config, self.processes, self.speaker.info
-        trainer = build_trainer(config, self.directory, prepared, self.device, processes, self.speaker, self.parts)
+        config, processes, say = self.config, self.processes, self.reporter.info
+        trainer = build_trainer(config, self.directory, prepared, self.device, processes, self.reporter, self.parts)
         parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
         threads, precision = torch.get_num_threads(), precision_name(self.precision)
         say(f"model: {parameters:,} parameters; {self.device.type}, {threads} threads, {precision}")
         if processes.size > 1:
-            spread = (
-                "each with the whole model" if config.training.sharding == "none" else "each with a part of the model"
-            )
-            say(f"{processes.size} processes, {spread}")
+            share = "the whole model" if config.training.sharding == "none" else "a part of the model"
+            say(f"{processes.size} processes, each with {share}")
         if processes.is_main:
             narrator = Narrator(self.reporter, config.training.max_updates, trainer.state.update)
-            trainer.listeners = [
-                *record_listeners(config, self.directory, trainer.state.update),
-                *self.parts.listeners,
-                narrator,
-            ]
+            log = JsonLines(self.directory.metrics)
+            log.forget_after(trainer.state.update)
+            board = TensorBoard(self.directory.tensorboard, trainer.state.update) if config.run.tensorboard else None
+            trainer.listeners = [log, *([board] if board else []), *self.parts.listeners, narrator]
             trainer.advance = narrator.progress.advance
         try:
             if config.training.micro_batch_tokens == "auto" and self.device.type == "cuda":
-                probe_micro_batches(trainer, prepared, self.speaker)
+                probe_micro_batches(trainer, prepared, self.reporter)
             preflight(trainer, prepared, self.reporter)
             outcome = trainer.fit()
         finally:
@@ -176,27 +176,9 @@ class _Training:
         return TrainingResult(Run(self.directory.path, build=self.parts.model, stored_config=self.config), outcome)
 
 
-def _verify_later(run: Run, reporter: Reporter) -> None:
-    """Leave translations for `transformer verify`; a finished training does not fail for want of them."""
-    try:
-        record_verification(run)
-    except UserError as error:
-        reporter.warning(f"no verification is recorded: {error}")
-
-
-def record_listeners(config: Config, run: RunDirectory, update: int) -> list[RecordListener]:
-    """The listeners that store a run's records, starting after an update."""
-    log = JsonLines(run.metrics)
-    log.forget_after(update)
-    return [log, TensorBoard(run.tensorboard, update)] if config.run.tensorboard else [log]
-
-
 def check_run(run: RunDirectory, config: Config, stored: Config | None = None) -> None:
-    """Refuse a directory that holds anything but this run.
-
-    Args:
-        stored: the content of its `config.yaml`, if already known.
-    """
+    """Refuse a directory that holds anything but this run; `stored` is the content of its `config.yaml`, if already
+    known."""
     check_directory(run)
     if not run.updates():  # nothing is lost with another config, as after a refusal that asked for one
         return
@@ -215,7 +197,7 @@ def in_words(outcome: Outcome, trainer: Trainer) -> str:
         name = signal.Signals(outcome.signal).name
         if not state.update:
             return f"{name}: stopped before the first update; nothing to save"
-        return f"{name}: update {state.update:,} is saved; go on with: transformer train {path}"
+        return f"{name}: update {state.update:,} is saved; resume with: transformer train {path}"
     limit = f"{nearest_limit(config, state)} reached"
     why = limit if outcome.reason == "limit" else "validation.patience is at its end"
     best = f"; best {config.validation.metric} {outcome.best:.2f}" if outcome.best is not None else ""

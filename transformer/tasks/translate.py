@@ -107,17 +107,11 @@ def output_lines(
 
 @dataclass(frozen=True)
 class TranslatedFile:
-    """A file of translations.
-
-    Attributes:
-        path: the file.
-        sentences: the number of translated lines.
-        is_new: False if it was there already, made by the same model from the same lines.
-    """
+    """A file of translations."""
 
     path: Path
-    sentences: int
-    is_new: bool
+    sentences: int  # the number of translated lines
+    is_new: bool  # False if it was there already, made by the same model from the same lines
 
 
 def translate_file(
@@ -151,15 +145,13 @@ def translate_into(
     part: str | None = None,
     reporter: Reporter | None = None,
 ) -> list[TranslatedFile]:
-    """Translate each file, or a part of each, into a file of the same name in a directory.
+    """Translate each file, or a part of each, into a file of the same name in a directory. Raises `UserError` if two
+    inputs have the same name, or an output exists that was made from something else.
 
     Args:
         sources: text files, plain or .gz.
         directory: created if missing.
         part: `3/10` is the third tenth of each file's lines; adds `.03-of-10` to the names.
-
-    Raises:
-        UserError: if two inputs have the same name, or an output exists that was made from something else.
     """
     piece = None if part is None else Part.parse(part)
     outputs = [directory / (uncompressed_name(str(path)) + (f".{piece.name}" if piece else "")) for path in sources]

@@ -78,7 +78,7 @@ def _reranker(run: Run, device: torch.device, reporter: Reporter) -> Rerank | No
     """The reranker for `decoding.rerank`, if any."""
     options = run.config.decoding
     if options.rerank == "mbr":
-        from transformer.evaluation.sentence_metrics import sentence_metric  # sacreBLEU: only when it is wanted
+        from transformer.evaluation.sentence_metrics import sentence_metric  # imports sacreBLEU
 
         utility = sentence_metric(options.mbr_utility, run.languages[1])
         return MinimumBayesRisk(run.tokenizers[1], utility, sampled=options.method == "sample")
@@ -106,7 +106,7 @@ def _reranker(run: Run, device: torch.device, reporter: Reporter) -> Rerank | No
 
 def _load_member(member: Run, run: Run, reporter: Reporter) -> Transformer:
     """A model of the ensemble; a different tokenizer or language is a `UserError`."""
-    reporter.info(f"decoding.ensemble: {member.given}")  # a run of a stranger's may name whatever it likes
+    reporter.info(f"decoding.ensemble: {member.given}")  # told, as a stranger's run may name any other
     if run.languages != member.languages:
         ours, theirs = run.languages, member.languages
         raise UserError(

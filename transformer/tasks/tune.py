@@ -23,19 +23,12 @@ _LENGTH_WEIGHTS = tuple(step / 4 for step in range(-4, 9))
 
 @dataclass(frozen=True)
 class Tuned:
-    """The result of tuning.
-
-    Attributes:
-        sentences: size of the corpus.
-        search: the search for candidates, in words.
-        alone, reranked: BLEU by the search's own score, and by the noisy channel.
-        channel_weight, length_weight: the best weights.
-    """
+    """The result of tuning on a corpus of so many sentences."""
 
     sentences: int
-    search: str
-    alone: Score
-    reranked: Score
+    search: str  # the search for candidates, in words
+    alone: Score  # BLEU by the search's own score
+    reranked: Score  # BLEU by the noisy channel with the best weights
     channel_weight: float
     length_weight: float
 
@@ -43,15 +36,8 @@ class Tuned:
 def tune(
     run: Run | str | Path, overrides: Overrides = (), split: str = "validation", reporter: Reporter | None = None
 ) -> Tuned:
-    """Search for candidates, score each once by the run in the other direction, and try all weights of a grid.
-
-    Args:
-        overrides: `decoding.reverse` names the run in the other direction.
-        split: the corpus.
-
-    Raises:
-        UserError: if there is no run in the other direction, or no corpus.
-    """
+    """Search for candidates, score each once by the run in the other direction (`decoding.reverse`), and try all
+    weights of a grid. Raises `UserError` if there is no such run, or no corpus for the split."""
     given = [overrides] if isinstance(overrides, Mapping) else overrides
     run = open_run(run, [*given, {"decoding": {"rerank": "noisy_channel"}}])
     options = run.config.decoding

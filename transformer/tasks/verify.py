@@ -60,35 +60,20 @@ def carried_out(
     frozen=True, config=pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 )
 class Verification:
-    """The content of `verification.json`.
+    """The content of `verification.json`."""
 
-    Attributes:
-        checkpoint, model_sha256: name of the checkpoint that translated, hash of its weights file.
-        decoding: search options by name.
-        sources, hypotheses: sentences and their best translations.
-        scores: log-probability / length penalty of each translation.
-    """
-
-    checkpoint: str
-    model_sha256: str
-    decoding: JsonObject
+    checkpoint: str  # name of the one that translated
+    model_sha256: str  # of its weights file
+    decoding: JsonObject  # search options by name
     sources: list[str]
-    hypotheses: list[str]
-    scores: list[float]
+    hypotheses: list[str]  # best translations of the sources
+    scores: list[float]  # log-probability / length penalty of the hypotheses
 
 
 def verify(run: Run | str | Path, overrides: Overrides = (), record: bool = False) -> Iterator[Check]:
-    """Compare every checkpoint with its checksums, load the tokenizer, and translate five sentences again.
-
-    Args:
-        record: first record what the best checkpoint gives now.
-
-    Yields:
-        A `Check` as each is done.
-
-    Raises:
-        UserError: if the path is no run, or nothing can be recorded.
-    """
+    """Compare every checkpoint with its checksums, load the tokenizer, and translate five sentences again; yields each
+    `Check` as it is done. With `record`, first record what the best checkpoint gives now. Raises `UserError` if the
+    path is no run, or nothing can be recorded."""
     run = open_run(run, overrides)
     directory = run.directory
     with configured_process(run.config.run.threads, choose_device("cpu")):
@@ -109,10 +94,7 @@ def verify(run: Run | str | Path, overrides: Overrides = (), record: bool = Fals
 
 def record_verification(run: Run) -> None:
     """Translate the first five sentences of the validation corpus with the best checkpoint, and write the file.
-
-    Raises:
-        UserError: if the corpus or the checkpoint cannot be read, or the file cannot be written.
-    """
+    Raises `UserError` if the corpus or the checkpoint cannot be read, or the file cannot be written."""
     lines = (source for source, _ in read_pairs(run.config.data.validation))
     sources = list(itertools.islice((line for line in lines if line.strip()), SENTENCES))
     best = run.at_checkpoint("best")

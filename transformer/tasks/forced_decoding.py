@@ -1,4 +1,4 @@
-"""Word alignments of given translations, read from a run's cross-attention."""
+"""What a run's model makes of given translations: scores, word alignments, statistics of attention heads."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,27 +7,23 @@ from transformer.config import Overrides
 from transformer.data.corpus import read_lines
 from transformer.decoding.inspection.alignment import word_alignment
 from transformer.decoding.inspection.attention_maps import attention_maps
+from transformer.decoding.inspection.heads import HeadStatistics, HeadStatisticsSum
+from transformer.decoding.translator import Translation
 from transformer.errors import UserError
 from transformer.evaluation.alignment import GoldAlignment, alignment_error_rate, in_pharaoh_format, parse_gold
 from transformer.run.run import Run, open_run
 from transformer.runtime.reporting import LoggingReporter, Reporter
-from transformer.tasks.evaluation_set import check_counts, read_matching_lines
+from transformer.tasks.evaluation_set import check_counts, read_evaluation_set, read_matching_lines
 from transformer.tasks.translators import configured, load_translator
 
 
 @dataclass(frozen=True)
 class Alignments:
-    """Word alignments of two files.
+    """Word alignments of two files."""
 
-    Attributes:
-        links: for each line, pairs of source and target word positions, from 0.
-        layer: the decoder layer they are read from.
-        error_rate: against gold alignments; None without them.
-    """
-
-    links: list[list[tuple[int, int]]]
-    layer: int
-    error_rate: float | None
+    links: list[list[tuple[int, int]]]  # for each line, pairs of source and target word positions, from 0
+    layer: int  # the decoder layer they are read from
+    error_rate: float | None  # against gold alignments, if given
 
     def lines(self) -> list[str]:
         """Lines in Pharaoh format: `0-0 1-2`."""
@@ -43,15 +39,13 @@ def align_files(
     gold: str | Path | None = None,
     reporter: Reporter | None = None,
 ) -> Alignments:
-    """Align the words of two files line by line.
+    """Align the words of two files line by line. Raises `UserError` if the files do not match, or the decoder has no
+    such layer.
 
     Args:
         source, target: sentences and their translations, with words separated by spaces.
         layer: decoder layer, from 0; None for the last but one (Garg et al. 2019).
         gold: a file of gold alignments to compare with.
-
-    Raises:
-        UserError: if the files do not match, or the decoder has no such layer.
     """
     run = open_run(run, overrides)
     sources, targets = read_matching_lines(source, target)
@@ -80,3 +74,51 @@ def _read_gold(path: str | Path, count: int, source: str | Path) -> list[GoldAli
         except ValueError as error:
             raise UserError(f"{path}:{number}: {error}") from None
     return gold
+
+
+def head_statistics(
+    run: Run | str | Path,
+    source: str | Path | None = None,
+    target: str | Path | None = None,
+    overrides: Overrides = (),
+    sentences: int = 1000,
+    reporter: Reporter | None = None,
+) -> dict[str, HeadStatistics]:
+    """Entropy, distance and largest weight of each head (Voita et al. 2019) over given translations. Raises `UserError`
+    if the files do not match, or `sentences` is less than 1.
+
+    Args:
+        source, target: files; None for the run's test set.
+        sentences: maximum number of pairs to examine.
+
+    Returns:
+        Statistics by head: `cross.2.1` is head 1 of the decoder's layer 2.
+    """
+    if sentences < 1:
+        raise UserError(f"--sentences {sentences}: must be at least 1")
+    run, statistics = open_run(run, overrides), HeadStatisticsSum()
+    read = read_evaluation_set(run.config, "test", source, target, "--target")
+    with configured(run):
+        translator = load_translator(run, reporter or LoggingReporter(), alone=True)
+        for source_ids, target_ids in translator.encode_pairs(read.sources[:sentences], read.references[:sentences]):
+            statistics.add(attention_maps(translator.model, source_ids, target_ids))
+    return statistics.result()
+
+
+def score_files(
+    run: Run | str | Path,
+    source: str | Path,
+    target: str | Path,
+    overrides: Overrides = (),
+    reporter: Reporter | None = None,
+) -> list[Translation]:
+    """Score the translations in one file of the sentences in another, line by line. Raises `UserError` if the files do
+    not match, or the model cannot take a line.
+
+    Returns:
+        Each translation with its log-probability and its ranking score in beam search.
+    """
+    run = open_run(run, overrides)
+    sources, targets = read_matching_lines(source, target)
+    with configured(run):
+        return load_translator(run, reporter or LoggingReporter()).score(sources, targets)
