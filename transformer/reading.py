@@ -1,7 +1,7 @@
-"""Files that a stranger may have made: opened only where they are plain files, read only up to a bound.
+"""Read untrusted files: only plain files are opened, and only up to a size limit.
 
-A run directory can be unpacked from anywhere. A pipe in it would be waited for, a device has no end, and a symbolic
-link leads to whatever its maker named.
+A run directory can come from anywhere. Reading a pipe in it would block, a device never ends, and a symbolic link can
+point to any file.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+JsonObject = dict[str, Any]
+
 MAX_DEPTH = 32  # of JSON; what this program writes is a quarter as deep
 
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # Windows has neither of them
@@ -27,11 +29,11 @@ def open_plain(path: Path, limit: int | None = None, follow_link: bool = False) 
 
     Args:
         path: the file.
-        limit: the most bytes that it may have; None for any number.
-        follow_link: whether `path` itself may be a symbolic link: yes for what a user names, no for what lies in a run.
+        limit: largest size in bytes; None for any.
+        follow_link: whether `path` itself may be a symbolic link: yes for files that a user names, no inside a run.
 
     Raises:
-        OSError: where it cannot be opened, is no plain file or too large; `strerror` says it in words.
+        OSError: the file cannot be opened, is not a plain file or is too large; `strerror` says which.
     """
     more = _NO_WAITING | (0 if follow_link else _NO_LINK)
     try:
@@ -50,21 +52,17 @@ def open_plain(path: Path, limit: int | None = None, follow_link: bool = False) 
 
 
 def read_whole(path: Path, limit: int, follow_link: bool = False) -> bytes:
-    """The content of a plain file of at most `limit` bytes.
-
-    Raises:
-        OSError: as `open_plain`.
-    """
+    """The content of a plain file of at most `limit` bytes; raises as `open_plain`."""
     with open_plain(path, limit, follow_link) as file:
         return file.read(os.fstat(file.fileno()).st_size)  # a number larger than that would be allocated whole
 
 
 def read_json(path: Path, limit: int) -> Any:
-    """What a plain JSON file of at most `limit` bytes holds.
+    """Parse a plain JSON file of at most `limit` bytes.
 
     Raises:
         OSError: as `open_plain`.
-        ValueError: where it is no JSON, or nested more than `MAX_DEPTH` deep.
+        ValueError: the content is not JSON, or is nested more than `MAX_DEPTH` deep.
     """
     try:
         value = json.loads(read_whole(path, limit))
@@ -76,23 +74,19 @@ def read_json(path: Path, limit: int) -> Any:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a plain file's bytes, in hexadecimal; a link that a user names is followed.
-
-    Raises:
-        OSError: as `open_plain`.
-    """
+    """SHA-256 of a plain file in hexadecimal, following a symbolic link; raises as `open_plain`."""
     with open_plain(path, follow_link=True) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def content_hash(content: Mapping[str, Any]) -> str:
-    """SHA-256 of what a JSON object holds, `sha256` itself apart."""
+def content_hash(content: Mapping[str, object]) -> str:
+    """SHA-256 of a JSON object without its `sha256` key."""
     rest = {key: value for key, value in content.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def without_links(path: str, flags: int) -> int:
-    """An `opener` for `open`, to write a file under its own name and nowhere else."""
+    """An `opener` for `open` that refuses to write through a symbolic link."""
     return os.open(path, flags | _NO_LINK | _NO_WAITING, 0o666)
 
 
