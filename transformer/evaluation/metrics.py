@@ -149,7 +149,7 @@ def _with_plain_floats(metric: Metric) -> Metric:
     compute = metric._compute_score_from_stats
 
     def plain(stats: list[float]) -> MetricScore:
-        score = compute(stats)
+        score: MetricScore = compute(stats)
         score.score = float(score.score)
         return score
 
