@@ -20,7 +20,7 @@ _CHUNK = 10_000
 
 
 def preparing(config: Config) -> Callable[[], dict[str, float]]:
-    """A function that prepares the corpora with an existing tokenizer, and separately only encodes the training lines."""
+    """A function that prepares the corpora with an existing tokenizer, and separately just encodes their lines."""
     prepared = prepare(config, TerminalReporter())  # trains the tokenizer
     tokenizers = prepared.source_tokenizer, prepared.target_tokenizer
     threads = config.run.threads or physical_cores()
