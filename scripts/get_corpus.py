@@ -2,9 +2,9 @@
 
 Usage: python scripts/get_corpus.py NAME DIR
 
-Writes train, validation and test files for both languages (train.zh, train.en, ...), ATTRIBUTION.txt,
-and corpus.json with the counts and checksums. Exit code 0: the corpus is in DIR; 2: it is not, and one
-line on standard error says why and what to do; 130: interrupted.
+Writes train, validation and test files for both languages (train.zh, train.en, ...), ATTRIBUTION.txt, and corpus.json
+with counts and checksums. Exit codes: 0, the corpus is in DIR; 2, it is not, and one line on standard error says why
+and what to do; 130, interrupted.
 """
 
 import argparse
@@ -36,11 +36,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program with the given arguments (those of the command line by default); return its exit code."""
+    """Run the program with the given arguments, by default the command line's; return the exit code."""
     try:
         parser = _Parser(description="Fetch a parallel corpus and write it as plain text, one sentence a line.")
         parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(CORPORA)}")
-        parser.add_argument("directory", metavar="DIR", type=Path, help="folder to write to; made if need be")
+        parser.add_argument("directory", metavar="DIR", type=Path, help="folder to write to; created if missing")
         options = parser.parse_args(arguments)
         get_corpus(options.name, options.directory)
     except CorpusError as error:
@@ -58,10 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def get_corpus(name: str, directory: Path) -> None:
-    """Fetch the named corpus into the folder, unless it is there already, and print its counts.
+    """Fetch the named corpus into the folder, unless it is already there, and print its counts.
 
     Raises:
-        CorpusError: The name is unknown, the folder unusable, or the corpus cannot be had.
+        CorpusError: The name is unknown, the folder unusable, or the corpus unavailable.
         OSError: Writing failed.
     """
     if name not in CORPORA:

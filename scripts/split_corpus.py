@@ -3,10 +3,10 @@
     python scripts/split_corpus.py DIR de en --source all.de --target all.en [--validation 2000] [--test 2000]
     python scripts/split_corpus.py DIR de en --table pairs.tsv --source-field 2 --target-field 1
 
-The text is given as in a config's data.train; sizes are in pairs. Sentences that translate each other, directly or
-through others, stay together; letter case, white space and punctuation do not make two sentences of one. A sentence is
-held out once, with one of its translations. The result depends on the pairs alone, not on their order. train is in no
-order: its first 30,000 lines are a fair sample of it. Writes train.de, train.en, validation.de, ... and corpus.json.
+Give the text as in data.train of a config; sizes are in pairs. Sentences that translate each other, directly or through
+others, stay together; sentences that differ only in case, white space or punctuation count as one. Each held-out
+sentence occurs once, with one of its translations. The result depends only on the pairs, not on their order. train is
+shuffled: its first 30,000 lines are a fair sample. Writes train.de, train.en, validation.de, ... and corpus.json.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from transformer.errors import UserError
 from transformer.runtime.command import Parser, refusals_in_one_line
 
 TEXT_OPTIONS = ("source", "target", "table", "hub", "hub_config", "hub_split", "source_field", "target_field")
-ORDER = "split_corpus/1"  # what the pairs are ordered by, beside their text: another one makes another split
+ORDER = "split_corpus/1"  # seed of the hash that orders the pairs; another one gives another split
 
 
 @refusals_in_one_line
 def main() -> int:
     parser = Parser(prog="split_corpus.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("directory", metavar="DIR", type=Path, help="folder to write to; made if need be")
-    parser.add_argument("languages", metavar="LANGUAGE", nargs=2, help="of source and target: the files' names end so")
+    parser.add_argument("directory", metavar="DIR", type=Path, help="folder to write to; created if missing")
+    parser.add_argument("languages", metavar="LANGUAGE", nargs=2, help="codes of source and target, for the file names")
     for option in TEXT_OPTIONS:
-        parser.add_argument(f"--{option.replace('_', '-')}", help=f"as {option} of data.train")
+        parser.add_argument(f"--{option.replace('_', '-')}", help=f"like {option} of data.train")
     for split in ("validation", "test"):
         parser.add_argument(f"--{split}", type=int, default=2000, metavar="PAIRS")
     arguments = parser.parse_args()
@@ -56,10 +56,10 @@ def corpus_of(arguments: argparse.Namespace) -> CorpusSection:
     """The corpus that the options name.
 
     Raises:
-        UserError: where they do not go together.
+        UserError: the options do not fit together.
     """
     given = {option: vars(arguments)[option] for option in TEXT_OPTIONS if vars(arguments)[option] is not None}
-    for field in ("source_field", "target_field"):  # a column's number
+    for field in ("source_field", "target_field"):  # may be column numbers
         if given.get(field, "").isdecimal():
             given[field] = int(given[field])
     return validated(CorpusSection, given, {}, "the text to split")
@@ -68,16 +68,16 @@ def corpus_of(arguments: argparse.Namespace) -> CorpusSection:
 def split_corpus(
     text: CorpusSection, directory: Path, languages: tuple[str, str], validation_size: int, test_size: int
 ) -> None:
-    """Write the three splits of a text into a folder that holds none yet, all of them or nothing, and print the counts.
+    """Write the three splits of a text into a folder that has none yet, all or nothing, and print the counts.
 
     Raises:
-        UserError: for a text that cannot be read, or is too small.
-        CorpusError: where the folder holds such files already, or cannot be written to.
+        UserError: the text cannot be read, or is too small.
+        CorpusError: the folder already has such files, or cannot be written to.
     """
     prepare_directory(directory)
     held = [name for name in (*text_files(languages), MANIFEST) if (directory / name).exists()]
     if held:
-        raise CorpusError(f"{directory} holds {held[0]} already: name another folder")
+        raise CorpusError(f"{directory} already holds {held[0]}: name another folder")
     cleaned = [(clean_line(source), clean_line(target)) for source, target in read_pairs([text])]
     pairs = [pair for pair in cleaned if all(pair)]
     name = text.table or text.hub or f"{text.source} and {text.target}"

@@ -1,18 +1,17 @@
-"""Train a recipe with one thing changed at a time, for equal time and with several seeds, and write a table of it.
+"""Train a recipe with one change at a time, for equal time and with several seeds, and write a table of the results.
 
     python scripts/lab/ablation.py CONFIG FOLDER PAGE [--minutes 10] [--only NAME …] [section.key=value …]
 
-First the speed of each choice is measured (run nothing else meanwhile); then each trains for as many updates as fit
-into the minutes by that speed, so that trainings may run beside each other (`--phase train`, each with run.threads=1)
-and still have equal budgets. What changes decoding alone is tried on the recipe's own training. At last the test corpus
-is translated, and each choice is compared with the recipe of the same seed: sacreBLEU's paired bootstrap and
-approximate randomisation. What is finished is not done again. The table takes the place of what stands between
-the comments `measured: begin` and `measured: end` in PAGE.
+First the script measures the speed of each choice (run nothing else meanwhile). Each choice then trains for as many
+updates as fit into the minutes at that speed, so trainings can run in parallel (`--phase train`, each with
+run.threads=1) with equal budgets. Choices that change only decoding use the recipe's own training. Finally the script
+translates the test corpus and compares each choice with the recipe of the same seed by sacreBLEU's paired bootstrap and
+approximate randomisation. Finished work is not repeated. The table replaces the text between the comments
+`measured: begin` and `measured: end` in PAGE.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ from transformer.evaluation.significance import Comparison, compare_systems
 from transformer.runtime.command import refusals_in_one_line
 from transformer.runtime.reporting import TerminalReporter
 from trials.measured_part import MeasuredPart
-from trials.recipe import Figures, Recipe, reported
+from trials.recipe import Figures, Recipe, recipe_parser, reported
 
 SEEDS = (1, 2)
 RECIPE = "the recipe"
@@ -60,19 +59,14 @@ _WARMUP_SHARE = 0.15
 
 @refusals_in_one_line
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("config")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("page", type=Path)
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="for all trials")
+    parser = recipe_parser(__doc__, CHOICES)
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--only", nargs="+", choices=CHOICES, metavar="NAME", default=list(CHOICES))
     parser.add_argument("--seeds", nargs="+", type=int, choices=SEEDS, default=list(SEEDS))
     parser.add_argument("--phase", choices=("speed", "train", "all"), default="all")
     arguments = parser.parse_intermixed_args()
     choices = [RECIPE, *(choice for choice in arguments.only if choice != RECIPE)]
     if len(choices) < 2:
-        parser.error("--only: name something else than the recipe, which all are compared with")
+        parser.error("--only: name a choice besides the recipe, which all are compared with")
     recipe = Recipe(arguments.config, arguments.folder, arguments.overrides, CHOICES | TRIALS)
     part = MeasuredPart(arguments.page, new="# Ablation\n\n")  # refused before hours of training
     for choice in choices:
@@ -90,31 +84,31 @@ def main() -> int:
 
 
 def trained_as(choice: str) -> str:
-    """The choice whose training a choice shares: the recipe's where it changes decoding alone, or else its own."""
+    """The choice whose training this one uses: the recipe's if only decoding changes, else its own."""
     return RECIPE if all(change.startswith("decoding.") for change in CHOICES[choice]) else choice
 
 
 def speed(recipe: Recipe, choice: str) -> Figures:
-    """Target tokens and updates a second, measured now or found before."""
+    """Target tokens and updates per second, measured now or earlier."""
     return recipe.once(trained_as(choice), "speed", partial(measured_speed, recipe))
 
 
 def measured_speed(recipe: Recipe, choice: str) -> Figures:
-    """Target tokens and updates a second."""
+    """Target tokens and updates per second."""
     sampled = load_config(recipe.config, [*recipe.overrides, *recipe.changes[choice]]).training.subword_sampling
-    # segmentations are drawn once in a window
+    # segmentations are drawn once per window
     found = recipe.training_speed(choice, _MEASURED_UPDATES if sampled is None else SAMPLED_WINDOW)
     return {name: found[name] for name in ("target_tokens_per_second", "updates_per_second")}
 
 
 def updates_in(minutes: float, speed: Mapping[str, float]) -> int:
-    """How many updates fit into a time, as a multiple of the validations."""
+    """The number of updates that fit into a time, as a multiple of the number of validations."""
     updates = 60 * minutes * speed["updates_per_second"]
     return max(_VALIDATIONS, round(updates / _VALIDATIONS) * _VALIDATIONS)
 
 
 def train_for(recipe: Recipe, updates: int, choice: str, seed: int, trial: str) -> Figures:
-    """Train a trial for so many updates, and translate the test corpus."""
+    """Train a trial for this many updates, and translate the test corpus."""
     budget = [f"training.max_updates={updates}", f"validation.every={updates // _VALIDATIONS}"]
     warmup = f"training.warmup_updates={max(1, round(_WARMUP_SHARE * updates))}"
     run = recipe.train(f"{trained_as(choice)}, seed {seed}", *budget, warmup)
@@ -166,7 +160,7 @@ def table(recipe: Recipe, choices: Sequence[str], seeds: Sequence[int], minutes:
 
 
 def _unmeasured(name: str) -> Figures:
-    raise UserError(f"{name}: was not trained; leave out --only, or train it first")
+    raise UserError(f"{name}: not trained yet; leave out --only, or train it first")
 
 
 if __name__ == "__main__":

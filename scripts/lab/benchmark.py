@@ -1,14 +1,14 @@
 """Measure this machine's speed at one kind of work.
 
-    python scripts/lab/benchmark.py train CONFIG    target tokens a second, share of the machine's ceiling (MFU), memory
-    python scripts/lab/benchmark.py decode RUN      sentences a second, latency, BLEU of a trained run's test sentences
-    python scripts/lab/benchmark.py decode CONFIG   the same work for an untrained model: translations of a fixed length
-    python scripts/lab/benchmark.py data CONFIG     prepare, beside SentencePiece's encoding alone
-    python scripts/lab/benchmark.py startup RUN     cold processes
+    python scripts/lab/benchmark.py train CONFIG    target tokens/s, share of the machine's peak (MFU), memory
+    python scripts/lab/benchmark.py decode RUN      sentences/s, latency and BLEU on a trained run's test sentences
+    python scripts/lab/benchmark.py decode CONFIG   the same for an untrained model, with translations of fixed length
+    python scripts/lab/benchmark.py data CONFIG     preparing a corpus, compared with SentencePiece's encoding alone
+    python scripts/lab/benchmark.py startup RUN     start of a cold process
 
-Prints one JSON object: the median over the repeats after a warm-up, each repeat's figures, and what was run; --json
-writes it to a file too. With --against a peer's benchmark (a shell command that prints tokens_per_s= or sents_per_s=)
-runs in turn with ours, and the ratio of the medians is added. Run nothing else meanwhile.
+Prints one JSON object: medians over the repeats after a warm-up, the figures of each repeat, and what was run; --json
+also writes it to a file. With --against, a peer's benchmark (a shell command that prints tokens_per_s= or sents_per_s=)
+runs in turn with ours, and the report adds the ratio of the medians. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def main() -> int:
     parser.add_argument("work", choices=("train", "decode", "data", "startup"))
     parser.add_argument("subject", metavar="CONFIG_OR_RUN", help="a YAML config, or a trained run's directory")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    parser.add_argument("--repeats", type=int, default=5, help="how often to measure (default: 5)")
-    parser.add_argument("--updates", type=int, default=10, help="updates of a training repeat (default: 10)")
-    parser.add_argument("--sentences", type=int, default=1000, help="sentences of a decoding repeat (default: 1000)")
+    parser.add_argument("--repeats", type=int, default=5, help="number of measurements (default: 5)")
+    parser.add_argument("--updates", type=int, default=10, help="updates per training repeat (default: 10)")
+    parser.add_argument("--sentences", type=int, default=1000, help="sentences per decoding repeat (default: 1000)")
     parser.add_argument("--against", metavar="COMMAND", help="a peer's benchmark, run in turn with ours")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result here")
     arguments = parser.parse_intermixed_args()
@@ -65,13 +65,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run the benchmark and return its report.
 
     Raises:
-        UserError: where the subject does not suit the work, or the peer fails.
+        UserError: the subject does not suit the work, or the peer fails.
     """
     if min(arguments.repeats, arguments.updates, arguments.sentences) < 1:
         raise UserError("--repeats, --updates and --sentences must be at least 1")
     if arguments.against is not None and arguments.work not in SPEEDS:
         raise UserError(f"--against: {arguments.work} has no speed to compare; use it with {' or '.join(SPEEDS)}")
-    environment = dict(os.environ)  # before this program sets its own
+    environment = dict(os.environ)  # before this program changes it
     once = prepare_measure(arguments)
     if arguments.work != "startup":
         once()  # warm-up
@@ -99,7 +99,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def prepare_measure(arguments: argparse.Namespace) -> Callable[[], Figures]:
-    """The function that measures once."""
+    """A function that measures once."""
     subject = Path(arguments.subject)
     if arguments.work == "startup":
         if not subject.is_dir():
@@ -117,7 +117,7 @@ def prepare_measure(arguments: argparse.Namespace) -> Callable[[], Figures]:
 
 
 def machine() -> str:
-    """Processor, GPU and system, as far as they tell."""
+    """Processor, GPU and system, as far as they are known."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux

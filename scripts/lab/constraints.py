@@ -1,9 +1,9 @@
-"""Measure required terms on a run's test corpus: terms drawn from the references, all of which must come.
+"""Measure required terms on a run's test corpus, with terms sampled from the references.
 
     python scripts/lab/constraints.py RUN [--seed 1] [--terms 2] [section.key=value …]
 
-From each reference one to --terms words of at least five letters are drawn. Printed are, with and without them, the
-share of translations that contain all their terms, BLEU, and sentences for each second of processor time.
+Samples one to --terms words of at least five letters from each reference. With and without these terms, prints the
+share of translations that contain all of them, BLEU, and sentences per second of processor time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("run")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--terms", type=int, default=2, help="the most terms of a sentence (default: 2)")
+    parser.add_argument("--terms", type=int, default=2, help="most terms per sentence (default: 2)")
     arguments = parser.parse_intermixed_args()
     measure(arguments.run, arguments.overrides, arguments.seed, arguments.terms)
     return 0

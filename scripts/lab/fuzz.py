@@ -1,11 +1,11 @@
-"""Give the readers of configs, checkpoints, tokenizers, corpora and reports odd files; report what is not refused well.
+"""Fuzz the readers of configs, checkpoints, tokenizers, corpora and reports.
 
     python scripts/lab/fuzz.py [--inputs 200000] [--seed 1] [--only config checkpoint ...] [--findings build/fuzz]
 
-Every file is made by hypothesis from a valid one, by bytes or by structure; checksums are made to fit. It must be read
-or refused with a `UserError`. Anything else is a finding: another exception, more than 5 seconds of the processor, more
-than 1 GiB of memory, or a crash of the process. Its bytes go to the folder of findings. Exit code 1 where there is any.
-Linux only."""
+Hypothesis makes each input from a valid file by changing bytes or structure; checksums are corrected. A reader must
+accept it or refuse it with a `UserError`. Anything else is a finding: another exception, more than 5 seconds of
+processor time, more than 1 GiB of memory, or a crash. Saves the inputs of findings; exit code 1 if there are any. Linux
+only."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from fuzzing.readers import Reader, make_readers
 from fuzzing.watch import Finding, watch
 
 NAMES = ("config", "run", "checkpoint", "tokenizer", "corpus", "parquet", "report")
-_CHUNK = 1000  # hypothesis remembers what it made; a new one for each chunk bounds that
+_CHUNK = 1000  # bounds the memory of hypothesis, which keeps all inputs of a run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=200_000, help="of all readers together (default: 200000)")
-    parser.add_argument("--seed", type=int, default=1, help="of the inputs (default: 1)")
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="some readers, which share the inputs")
-    parser.add_argument("--findings", type=Path, default=Path("build/fuzz"), metavar="DIR", help="where they are kept")
+    parser.add_argument("--inputs", type=int, default=200_000, help="inputs for all readers together (default: 200000)")
+    parser.add_argument("--seed", type=int, default=1, help="seed for the inputs (default: 1)")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="readers to test, sharing the inputs")
+    parser.add_argument("--findings", type=Path, default=Path("build/fuzz"), metavar="DIR", help="folder for findings")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         material = make_material(Path(folder))
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def fuzz(name: str, reader: Reader, count: int, first_seed: int, folder: Path) -> int:
-    """Read `count` inputs, print a line, keep the findings; returns how many different ones there were."""
+    """Read `count` inputs, print a line and save the findings; returns the number of different findings."""
     start, made, sums, findings = time.monotonic(), 0, [0, 0], dict[str, Finding]()
     while made < count:
         inputs = make_inputs(reader, min(_CHUNK, count - made), first_seed + made)
@@ -67,7 +67,7 @@ def fuzz(name: str, reader: Reader, count: int, first_seed: int, folder: Path) -
 
 
 def make_inputs(reader: Reader, count: int, number: int) -> list[Input]:
-    """Some odd files; the same for the same number."""
+    """Odd files, reproducible from the number."""
     inputs = list[Input]()
 
     @seed(number)
@@ -89,7 +89,7 @@ def make_inputs(reader: Reader, count: int, number: int) -> list[Input]:
 
 
 def keep(finding: Finding, folder: Path) -> Path:
-    """Write a finding's bytes under its kind and a hash."""
+    """Save the bytes of a finding, named by hash and kind."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{hashlib.sha256(finding.odd.content).hexdigest()[:8]}.{finding.odd.kind}"
     path.write_bytes(finding.odd.content)

@@ -1,10 +1,10 @@
-"""Kill a training again and again, resume it, and compare the result with that of an undisturbed one.
+"""Kill and resume a training repeatedly, and compare the result with an undisturbed training.
 
     python scripts/lab/kill_and_resume.py CONFIG DIR [--kills 10] [--seed 1] [section.key=value ...]
 
-Trains the config into DIR/undisturbed, and once more into DIR/killed, where SIGKILL ends the process at random moments
-and training is begun again each time. Then compares the weights of the last and of the averaged checkpoint, byte by
-byte, and the names in `best` and `last`. The last line is "identical" (exit code 0) or "different" (exit code 1).
+Trains the config into DIR/undisturbed, and again into DIR/killed, where SIGKILL ends the process at random moments and
+training resumes each time. Then compares the weights of the last and the averaged checkpoint byte by byte, and the
+names in `best` and `last`. The last line is "identical" (exit code 0) or "different" (exit code 1).
 """
 
 from __future__ import annotations
@@ -25,21 +25,27 @@ from transformer.runtime.command import refusals_in_one_line
 
 @refusals_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("config", help="a YAML config; its corpora must be there")
-    parser.add_argument("directory", type=Path, metavar="DIR", help="a new folder for the two runs")
-    parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="over the config's")
-    parser.add_argument("--kills", type=int, default=10, help="how often to kill (default: 10)")
-    parser.add_argument("--seed", type=int, default=1, help="of the moments (default: 1)")
+    parser = comparison_parser(__doc__)
+    parser.add_argument("--kills", type=int, default=10, help="number of kills (default: 10)")
     options = parser.parse_intermixed_args(arguments)
     return kill_and_resume(options.config, options.directory, options.kills, options.seed, options.overrides)
 
 
+def comparison_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser for a config, the folder of the two runs to compare, and a seed."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("config", help="a YAML config; its corpora must exist")
+    parser.add_argument("directory", type=Path, metavar="DIR", help="a new folder for the two runs")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="overrides of the config")
+    parser.add_argument("--seed", type=int, default=1, help="seed for the faults and their times (default: 1)")
+    return parser
+
+
 def check_comparable(config: str, overrides: Sequence[str], directory: Path) -> None:
-    """Refuse what could give no two equal runs.
+    """Refuse a config or folder that cannot give two equal runs.
 
     Raises:
-        UserError: where the clock would end them, or the folder for them is in use.
+        UserError: the clock would end the runs, or the folder is in use.
     """
     minutes = load_config(config, overrides).training.max_minutes
     if minutes is not None:
@@ -52,7 +58,7 @@ def kill_and_resume(config: str, directory: Path, kills: int, seed: int, overrid
     """Run both trainings and print the table; returns the exit code.
 
     Raises:
-        UserError: where the config cannot give equal runs, DIR is in use, or a training fails by itself.
+        UserError: the config cannot give equal runs, DIR is in use, or a training fails by itself.
     """
     check_comparable(config, overrides, directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -78,10 +84,10 @@ def kill_and_resume(config: str, directory: Path, kills: int, seed: int, overrid
 
 
 class Training:
-    """A run that is trained by processes of their own; what they say goes to a file beside it."""
+    """A run trained in separate processes, which write their messages to a file beside it."""
 
     def __init__(self, config: str, run: Path, overrides: Sequence[str]) -> None:
-        # logging more often changes no weight, and shows the progress
+        # logging every update changes no weight, and shows the progress
         options = [*overrides, "training.log_every=1", f"run.directory={json.dumps(str(run))}"]
         self.command = [sys.executable, "-m", "transformer", "train", config, *options]
         self.run = run
@@ -95,13 +101,13 @@ class Training:
         """Wait for the end.
 
         Raises:
-            UserError: where training fails by itself.
+            UserError: training fails by itself.
         """
         if process.wait():
             raise UserError(f"training failed with code {process.returncode}; {self.log} says why")
 
     def kill(self, process: subprocess.Popen[bytes], update: int, pause: float) -> None:
-        """Kill a moment after an update, unless training has ended by then."""
+        """Kill a moment after an update, unless training ends before."""
         while process.poll() is None and self.progress() < update:
             time.sleep(0.005)
         if process.returncode is not None:
@@ -112,11 +118,11 @@ class Training:
             process.wait()
 
     def progress(self) -> int:
-        """The last update in the metrics."""
+        """The last update in the metrics, 0 before the first."""
         try:
             lines = (self.run / "metrics.jsonl").read_bytes().splitlines()
             return int(json.loads(lines[-1])["update"])
-        except (OSError, ValueError, IndexError):  # not begun, or the last line is being written
+        except (OSError, ValueError, IndexError):  # not started, or the last line is being written
             return 0
 
     def newest_checkpoint(self) -> int:
@@ -125,7 +131,7 @@ class Training:
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """The files of two runs that should be equal and are not."""
+    """The files that should be equal in two runs and are not."""
     weights = [
         Path("checkpoints", name, "model.safetensors") for name in ((one / "last").read_text().strip(), "averaged")
     ]

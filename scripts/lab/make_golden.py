@@ -1,10 +1,10 @@
-"""Train the tiny run that every later release must read and translate with: a run directory, its corpus, and its lines.
+"""Train the tiny run that all later releases must read and translate with: a run directory, its corpus, and its lines.
 
     python scripts/lab/make_golden.py tests/golden/format_1
 
-Made once for each format of checkpoints (`transformer/checkpoint/store.py`), by the release that writes it, and kept in
-the repository: what was made for a released format is never made anew. Only sentences are taken whose lines stay the
-same when every weight is off by about a thousandth of itself; another processor's rounding is far less than that.
+Run once per checkpoint format (`transformer/run/store.py`), by the release that writes it. The result stays in the
+repository and is never regenerated. It only has sentences whose translations survive an error of about a thousandth in
+every weight; rounding differs far less between processors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from transformer import load
-from transformer.cli import main as command
+from transformer.__main__ import main as command
 from transformer.data.corpus import read_lines
 from transformer.decoding.translator import Translator
 from transformer.errors import UserError
@@ -57,12 +57,12 @@ SENTENCES, TRIALS, OFF_BY = 20, 8, 1e-3
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("directory", type=Path, metavar="DIR", help="a new folder")
-    parser.add_argument("--seed", type=int, default=1, help="of the corpus (default: 1)")
+    parser.add_argument("--seed", type=int, default=1, help="seed for the corpus (default: 1)")
     options = parser.parse_args(arguments)
     if options.directory.exists():
-        raise UserError(f"{options.directory}: is there already; what a release wrote is not made anew")
+        raise UserError(f"{options.directory}: exists already; the golden run of a release is never regenerated")
     options.directory.mkdir(parents=True)
-    with contextlib.chdir(options.directory):  # the run then names its corpus by a path that holds everywhere
+    with contextlib.chdir(options.directory):  # so the run names its corpus by a relative path
         make_golden(options.seed)
     return 0
 
@@ -71,7 +71,7 @@ def make_golden(seed: int) -> None:
     """Fill the current directory.
 
     Raises:
-        UserError: where training fails, or too few sentences have lines that are sure.
+        UserError: training fails, or too few sentences have stable translations.
     """
     draw = random.Random(seed)
     Path("corpus").mkdir()
@@ -82,16 +82,16 @@ def make_golden(seed: int) -> None:
         raise UserError("training failed")
     recorded = json.loads(Path("run", "verification.json").read_bytes())["sources"]
     if sure_sentences(recorded) != recorded:
-        raise UserError("the run's own verification is not sure; give another --seed")
+        raise UserError("the run's own verification is not stable; give another --seed")
     sure = sure_sentences(list(read_lines(Path("corpus", "candidates.de"))))[:SENTENCES]
     if len(sure) < SENTENCES:
-        raise UserError(f"only {len(sure)} of {5 * SENTENCES} sentences have lines that are sure; give another --seed")
+        raise UserError(f"only {len(sure)} of {5 * SENTENCES} sentences are stable; give another --seed")
     write_lines(Path("source"), sure)
     for search, option in SEARCHES.items():
         write_lines(Path(search), load("run", option).translate(sure))
     for temporary in (*Path("corpus").glob("candidates.*"), Path("config.yaml"), Path("run", ".lock")):
         temporary.unlink()
-    shutil.rmtree("data")  # what training prepared
+    shutil.rmtree("data")  # the prepared corpus
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
@@ -99,7 +99,7 @@ def write_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def sure_sentences(sentences: list[str]) -> list[str]:
-    """Those whose lines stay the same with weights that are a little off, whatever the search."""
+    """The sentences whose translations stay the same when the weights are slightly off, under each search."""
     sure = set(range(len(sentences)))
     for option in SEARCHES.values():
         expected = load("run", option).translate(sentences)
@@ -110,7 +110,7 @@ def sure_sentences(sentences: list[str]) -> list[str]:
 
 
 def disturbed(translator: Translator, seed: int) -> Translator:
-    """The same translator, each weight off by about a thousandth of itself."""
+    """The same translator, with each weight off by about a thousandth."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in translator.model.parameters():

@@ -1,10 +1,10 @@
-"""Break the product in twenty places, one after another, and see whether the default tests notice each.
+"""Mutation testing: break the product in some twenty places, one at a time, and check that the default tests notice.
 
-    python scripts/lab/mutate.py                 all mutations; exit code 1 where one survives
-    python scripts/lab/mutate.py --only causal   those whose description holds a word
+    python scripts/lab/mutate.py                 all mutations; exit code 1 if one survives
+    python scripts/lab/mutate.py --only causal   mutations with this word in their description
 
-Each mutation is a sign, an off-by-one, a dropped mask or a swapped argument. It is made in a copy of the working tree,
-where the tests of its package run first, then, if they pass, the whole default suite. Prints a Markdown table.
+A mutation is a wrong sign, an off-by-one, a dropped mask or a swapped argument, applied to a copy of the working tree.
+The tests of its package run first; if they pass, the whole default suite runs. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ FILES = ("pyproject.toml", "constraints.txt", "README.md", "Makefile", "CONTRIBU
 
 @dataclass(frozen=True)
 class Mutation:
-    """One change that makes the product wrong.
+    """A change that makes the product wrong.
 
     Attributes:
-        what: in words.
+        what: description of the error.
         path: file below `transformer/`.
-        before, after: text that occurs exactly once, and what takes its place.
+        before, after: text that occurs exactly once, and its replacement.
     """
 
     what: str
@@ -170,10 +170,10 @@ MUTATIONS = (
 @refusals_in_one_line
 def main(arguments: list[str] | None = None) -> int:
     parser = Parser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", metavar="WORD", default="", help="mutations whose description holds this")
+    parser.add_argument("--only", metavar="WORD", default="", help="only mutations with this in their description")
     chosen = [mutation for mutation in MUTATIONS if parser.parse_args(arguments).only in mutation.what]
     if not chosen:
-        raise UserError("--only: no mutation's description holds this")
+        raise UserError("--only: no mutation has this in its description")
     print("| mutation | file | noticed by |\n|---|---|---|", flush=True)
     survived = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -186,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def copied(target: Path) -> Path:
-    """The working tree in another place."""
+    """A copy of the working tree."""
     target.mkdir()
     for folder in COPIED:
         if (ROOT / folder).is_dir():
@@ -197,15 +197,15 @@ def copied(target: Path) -> Path:
 
 
 def first_failure(copy: Path, mutation: Mutation) -> str | None:
-    """The first test that fails under a mutation; None: all pass.
+    """The first test that fails under a mutation, None if all pass.
 
     Raises:
-        UserError: where the text to change does not occur exactly once.
+        UserError: the text to replace does not occur exactly once.
     """
     path = copy / "transformer" / mutation.path
     original = path.read_text("utf-8")
     if original.count(mutation.before) != 1:
-        raise UserError(f"{mutation.path}: {mutation.before!r} occurs {original.count(mutation.before)} times; mend it")
+        raise UserError(f"{mutation.path}: {mutation.before!r} occurs {original.count(mutation.before)} times; fix it")
     path.write_text(original.replace(mutation.before, mutation.after), "utf-8")
     try:
         return next(filter(None, (failure_in(copy, tests) for tests in (mutation.tests, "tests"))), None)
@@ -214,7 +214,7 @@ def first_failure(copy: Path, mutation: Mutation) -> str | None:
 
 
 def failure_in(copy: Path, tests: str) -> str | None:
-    """The name of the first test that fails there, None where all pass."""
+    """The name of the first failing test, None if all pass."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests]
     done = subprocess.run(
         command, cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, text=True

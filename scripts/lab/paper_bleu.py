@@ -1,12 +1,12 @@
-"""BLEU as papers on Multi30k report it: lowercased, punctuation normalised and tokenized by Moses' rules, then counted.
+"""BLEU as papers on Multi30k report it: on lowercased text, normalised and tokenized by Moses' rules.
 
     transformer evaluate RUN --output translations.de
     python scripts/lab/paper_bleu.py translations.de [MORE …] data/multi30k-en-de/test.de --language de
 
-Of several files, as from trainings with different seeds, each is counted, and then come mean and standard deviation.
-The figure stands beside those of papers that prepare both sides so (for Multi30k e.g. Wu et al. 2021, "Good for
-Misconceived Reasons", whose Transformer has 41.02 on test_2016_flickr), and beside nothing else: case is gone and its
-tokens are others than those of sacreBLEU's 13a, so it must never be compared with what `transformer evaluate` prints.
+With several files, e.g. from different seeds, prints each score, then mean and standard deviation. Compare these scores
+only with papers that prepare both sides this way (for Multi30k e.g. Wu et al. 2021, "Good for Misconceived Reasons",
+whose Transformer has 41.02 on test_2016_flickr). Case is lost and the tokens differ from sacreBLEU's 13a, so never
+compare them with the scores of `transformer evaluate`.
 
 Needs sacremoses: pip install sacremoses."""
 
@@ -31,9 +31,9 @@ from transformer.runtime.command import refusals_in_one_line
 @refusals_in_one_line
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("hypotheses", type=Path, nargs="+", help="detokenized translations, a line each")
-    parser.add_argument("references", type=Path, help="untouched reference translations")
-    parser.add_argument("--language", required=True, metavar="CODE", help="of both: Moses' abbreviations and quotes")
+    parser.add_argument("hypotheses", type=Path, nargs="+", help="detokenized translations, one per line")
+    parser.add_argument("references", type=Path, help="unchanged reference translations")
+    parser.add_argument("--language", required=True, metavar="CODE", help="selects Moses' abbreviations and quotes")
     options = parser.parse_intermixed_args(arguments)
     references = list(read_lines(options.references))
     systems = [(str(path), list(read_lines(path))) for path in options.hypotheses]
@@ -46,13 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def report(systems: Sequence[tuple[str, Sequence[str]]], references: Sequence[str], language: str) -> list[str]:
-    """The figure of each system, by its name, exactly how it came about, and what it may be compared with.
+    """The score of each system, how it was computed, and what it may be compared with.
 
     Raises:
-        UserError: where sacremoses is not installed.
+        UserError: sacremoses is not installed.
     """
     prepare = moses(language)
-    # force: it is tokenized on purpose; sacreBLEU would warn
+    # force: no warning that the text is tokenized, which is on purpose here
     metric = BLEU(tokenize="none", force=True)
     prepared = [prepare(line) for line in references]
     lines, scores = [], []
@@ -72,12 +72,12 @@ def report(systems: Sequence[tuple[str, Sequence[str]]], references: Sequence[st
         *lines,
         f"both sides: str.lower, MosesPunctNormalizer('{language}'), MosesTokenizer('{language}') with their defaults, "
         f"then no further tokenization ({versions})",
-        "comparable with papers that prepare both sides so, e.g. Wu et al. 2021; never with sacreBLEU's own figures",
+        "comparable with papers that prepare both sides this way, e.g. Wu et al. 2021; never with sacreBLEU's scores",
     ]
 
 
 def moses(language: str) -> Callable[[str], str]:
-    """What lowercases, normalises and tokenizes a sentence."""
+    """A function that lowercases, normalises and tokenizes a sentence."""
     try:
         from sacremoses import MosesPunctNormalizer, MosesTokenizer
     except ImportError:

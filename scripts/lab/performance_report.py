@@ -1,9 +1,9 @@
-"""Write the measured tables of docs/measured/performance.md anew from the JSON files of scripts/lab/benchmark.py.
+"""Rewrite the measured tables of docs/measured/performance.md from the JSON files of scripts/lab/benchmark.py.
 
     python scripts/lab/performance_report.py runs/benchmarks docs/measured/performance.md
 
-Replaces what stands between the comments `measured: begin` and `measured: end`; the rest stays as it is. Each
-JSON file is one row, named after the file.
+Replaces the text between the comments `measured: begin` and `measured: end`. Each JSON file is one row, named after the
+file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Report = dict[str, Any]
 @refusals_in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the JSON files lie")
+    parser.add_argument("folder", type=Path, help="folder of the JSON files")
     parser.add_argument("page", type=Path, help="the page to rewrite")
     arguments = parser.parse_args()
     part = MeasuredPart(arguments.page, new="# Performance\n\n")
@@ -39,7 +39,7 @@ def read_reports(folder: Path) -> dict[str, Report]:
     """The reports by name.
 
     Raises:
-        UserError: where there are none, or a file is none.
+        UserError: there are none, or a file is not a report.
     """
     reports = {}
     for path in sorted(folder.glob("*.json")):

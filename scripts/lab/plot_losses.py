@@ -1,9 +1,9 @@
-"""Draw the training losses of runs over their updates, for comparison.
+"""Plot the training losses of several runs over their updates.
 
     python scripts/lab/plot_losses.py FILE.png RUN [RUN …]
 
-Needs matplotlib (`pip install matplotlib`). Prints, for each run after the first, the mean difference of its
-logged losses from the first one's, and the largest.
+Needs matplotlib (`pip install matplotlib`). For each run after the first, prints the mean and the largest difference of
+its logged losses from the first run's.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def training_losses(run: Path) -> dict[int, float]:
     """The logged loss by update.
 
     Raises:
-        UserError: where there is none.
+        UserError: there is none.
     """
     losses = {
         round(update): loss
         for update, loss in points(read_records(RunDirectory(run).metrics), "train", "update", "loss")
     }
     if not losses:
-        raise UserError(f"{run}: holds no metrics of a training; name a run directory")
+        raise UserError(f"{run}: has no training metrics; name a run directory")
     return losses
 
 

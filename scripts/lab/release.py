@@ -1,9 +1,9 @@
-"""Build the sdist and the wheel, install the wheel in a fresh environment outside the checkout, and try it there.
+"""Build the sdist and the wheel, install the wheel in a fresh environment outside the checkout, and test it there.
 
     python scripts/lab/release.py dist
 
-The last step of `make release`. The wheel is built from the sdist, so that both are complete; packages come as
-constraints.txt pins them. Nothing is uploaded.
+The last step of `make release`. Builds the wheel from the sdist, so both are complete, and installs the versions that
+constraints.txt pins. Uploads nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from transformer import __version__
-from transformer.cli import refusals_in_one_line
 from transformer.errors import UserError
+from transformer.runtime.command import refusals_in_one_line
 
 ROOT = Path(__file__).resolve().parents[2]
 DISTRIBUTION = "transformer-mt"
@@ -45,7 +45,7 @@ validation: {every: 10}
 @refusals_in_one_line
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("directory", type=Path, help="where the two files go")
+    parser.add_argument("directory", type=Path, help="folder for the two files")
     directory = parser.parse_args().directory.resolve()
     sdist, wheel = build(directory)
     for archive in (sdist, wheel):
@@ -67,7 +67,7 @@ def build(directory: Path) -> tuple[Path, Path]:
     """Build both files into a folder; returns the sdist and the wheel.
 
     Raises:
-        UserError: where the build fails.
+        UserError: the build fails.
     """
     _finish([sys.executable, "-m", "build", "--outdir", str(directory), str(ROOT)], ROOT)
     stem = f"{DISTRIBUTION.replace('-', '_')}-{__version__}"
@@ -75,7 +75,7 @@ def build(directory: Path) -> tuple[Path, Path]:
 
 
 def content_differences(archive: Path, package: Path = ROOT / "transformer") -> list[str]:
-    """What an sdist or a wheel lacks of a package's folder, and what a wheel has besides it and its metadata."""
+    """Files of a package that an sdist or wheel lacks, and files of a wheel outside the package and its metadata."""
     files = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     expected = {path.relative_to(package.parent).as_posix() for path in files}
     if archive.suffix == ".whl":
@@ -84,7 +84,7 @@ def content_differences(archive: Path, package: Path = ROOT / "transformer") -> 
         foreign = found - expected
     else:
         with tarfile.open(archive) as sdist:
-            found = {name.partition("/")[2] for name in sdist.getnames()}  # all lie in a folder of the version's name
+            found = {name.partition("/")[2] for name in sdist.getnames()}  # all are in a folder named by the version
         foreign = set()
     return [f"lacks {name}" for name in sorted(expected - found)] + [f"has {name} too" for name in sorted(foreign)]
 
@@ -99,15 +99,14 @@ def install(wheel: Path, environment: Path) -> Path:
 
 
 def try_out(command: Sequence[str], place: Path, paths: Iterable[Path] = ()) -> Iterator[str]:
-    """Train, translate, evaluate and report with an installed package, in an empty folder; yields a line for each step.
+    """Train, translate, evaluate and report with an installed package, in an empty folder; yields a line per step.
 
     Args:
         command: starts `transformer`.
-        place: the folder.
-        paths: what PYTHONPATH should hold; the caller's own value never counts.
+        paths: content of PYTHONPATH, replacing the caller's own.
 
     Raises:
-        UserError: where a verb fails, or does not do what it should.
+        UserError: a verb fails, or does not do what it should.
     """
     write_corpora(place)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -136,7 +135,7 @@ def try_out(command: Sequence[str], place: Path, paths: Iterable[Path] = ()) -> 
 
 
 def write_corpora(place: Path) -> None:
-    """Write a config, and corpora of a made-up language whose words have one translation each."""
+    """Write a config, and corpora of an artificial language in which each word has one translation."""
     (place / "config.yaml").write_text(_CONFIG, "utf-8")
     sentences = list(itertools.permutations(_WORDS, 3))  # 210
     for split, chosen in (("train", sentences[20:]), ("validation", sentences[:10]), ("test", sentences[10:20])):
@@ -146,16 +145,16 @@ def write_corpora(place: Path) -> None:
 
 
 def unreleased_changes(changelog: str) -> int:
-    """The number of lines that a changelog has under the heading Unreleased."""
+    """The number of lines under the heading Unreleased in a changelog."""
     _, _, after = changelog.partition("\n## Unreleased")
     return sum(bool(line.strip()) for line in after.partition("\n## ")[0].splitlines()[1:])
 
 
 def _finish(command: Sequence[str], place: Path, environment: dict[str, str] | None = None) -> str:
-    """Run a program to its end; returns what it printed on standard output.
+    """Run a program; returns its standard output.
 
     Raises:
-        UserError: where it fails, with the last lines that it printed.
+        UserError: it fails; the message has its last lines.
     """
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, encoding="utf-8")
     if done.returncode:

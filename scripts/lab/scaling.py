@@ -1,11 +1,11 @@
-"""Measure how the cost of a pair changes with the size of the corpus, and decoding with batch size and sentence length.
+"""Measure preparing and training over corpus size, and decoding over batch size and sentence length.
 
     python scripts/lab/scaling.py CONFIG RUN FOLDER [--pairs 10000 100000 1000000 5000000]
 
-CONFIG names a parallel text of plain files, which is repeated and perturbed up to each size; every size is prepared and
-trained in processes of its own. RUN is a trained run for decoding. Writes scaling.json and scaling.png into FOLDER; the
-corpora go to a temporary folder beside it and are deleted again (5,000,000 pairs of Multi30k take about 2 GB). Needs
-matplotlib (`pip install matplotlib`). Run nothing else meanwhile.
+CONFIG names a parallel text in plain files, which is repeated and perturbed up to each size; separate processes prepare
+and train each size. RUN is a trained run for decoding. Writes scaling.json and scaling.png into FOLDER; the corpora go
+to a temporary folder inside it (5,000,000 pairs of Multi30k take about 2 GB). Needs matplotlib
+(`pip install matplotlib`). Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def corpus_sizes(config_path: str, sizes: Sequence[int], folder: Path) -> list[Figures]:
-    """Preparing and training at each size."""
+    """Measure preparing and training at each size."""
     config = load_config(config_path)
     pairs = list(read_pairs(config.data.train))
     found = []
@@ -92,15 +92,15 @@ def corpus_sizes(config_path: str, sizes: Sequence[int], folder: Path) -> list[F
 
 
 def child(arguments: Sequence[str]) -> Any:
-    """The JSON that a Python script prints, run in a process of its own."""
+    """Run a Python script in a separate process; returns the JSON that it prints."""
     done = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise UserError(f"{' '.join(arguments)}: failed with exit code {done.returncode}; its messages stand above")
+        raise UserError(f"{' '.join(arguments)}: failed with exit code {done.returncode}; see its messages above")
     return json.loads(done.stdout)
 
 
 def prepare_once(config: Config) -> Figures:
-    """Seconds and memory of preparing a corpus with a given tokenizer."""
+    """Seconds and memory to prepare a corpus with a given tokenizer."""
     start = time.perf_counter()
     prepare(config, TerminalReporter())
     seconds = time.perf_counter() - start
@@ -126,7 +126,7 @@ def write_corpus(config: Config, pairs: Sequence[tuple[str, str]], size: int, fo
 
 
 def perturbed(sentence: str, generator: random.Random) -> str:
-    """The sentence with two neighbouring words exchanged, so that no two of its copies need be the same."""
+    """The sentence with two neighbouring words swapped, so that copies differ."""
     words = sentence.split(" ")
     if len(words) > 1:
         place = generator.randrange(len(words) - 1)
@@ -135,7 +135,7 @@ def perturbed(sentence: str, generator: random.Random) -> str:
 
 
 def decoding(run: Path, count: int) -> Figures:
-    """Sentences a second for batches of each size, and target tokens a second for sentences of each length."""
+    """Sentences per second for each batch size, and target tokens per second for each sentence length."""
     pairs = itertools.islice(read_pairs(Run(run).config.data.test), count)
     sources = [source for source, _ in pairs]
     by_batch, by_length = list[Figures](), list[Figures]()
@@ -167,7 +167,7 @@ def decode(run: Path, sources: Sequence[str], overrides: Sequence[str]) -> Figur
 
 
 def draw(figures: Figures, path: Path) -> None:
-    """One picture of four curves."""
+    """Plot the four curves."""
     from matplotlib.figure import Figure
 
     panels = [

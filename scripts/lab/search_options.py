@@ -1,10 +1,10 @@
-"""Measure what search options do to a run's BLEU and speed, and write the table of docs/measured/search.md.
+"""Measure the effect of search options on a run's BLEU and speed, and write the table of docs/measured/search.md.
 
     python scripts/lab/search_options.py RUN PAGE [--only NAME …] [section.key=value …]
 
-Every setting translates the run's test corpus in a single thread. Speeds are sentences for each second of processor
-time, relative to the run's own options, which are measured again after every fifth setting; their fastest is 1.
-The table takes the place of what stands between the comments `measured: begin` and `measured: end` in PAGE.
+Each setting translates the run's test corpus in a single thread. Speeds are sentences per second of processor time,
+relative to the run's own options, which are measured again after every fifth setting; their fastest speed is 1. The
+table replaces the text between the comments `measured: begin` and `measured: end` in PAGE.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SETTINGS: dict[str, list[str]] = {
 
 @dataclass(frozen=True)
 class Figures:
-    """BLEU, mean words of a translation, and sentences for each second of processor time."""
+    """BLEU, mean words per translation, and sentences per second of processor time."""
 
     bleu: Score
     words: float
@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def table(run: str, overrides: Sequence[str], names: Sequence[str]) -> str:
-    """A row of Markdown for each setting, and the signature of all scores."""
+    """A Markdown row per setting, and the signature of the scores."""
     config = Run(run, overrides).config
     pairs = list(read_pairs(config.data.test))
     found = {}

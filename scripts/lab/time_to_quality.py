@@ -1,12 +1,12 @@
-"""How many minutes of training each BLEU on the test corpus takes, from the checkpoints of runs.
+"""Measure how many minutes of training it takes to reach a test BLEU, from the checkpoints of runs.
 
     python scripts/lab/time_to_quality.py PICTURE.png RUN [RUN …] [--peer NAME=FILE …] [--levels 30 35 38]
 
-Each RUN is a finished run that kept its checkpoints (training.keep_checkpoints=100 with average_checkpoints=0); each of
-them translates the run's test corpus, and its minutes are the run's own, validations and checkpoints included. A peer's
-FILE has a line for each of its checkpoints: minutes and BLEU on the same test set, separated by a tab; a line that
-begins with # says how they were measured. Prints a Markdown table; what lies between two checkpoints is interpolated.
-Run nothing else while the runs train.
+Each RUN is a finished run that kept its checkpoints (training.keep_checkpoints=100 with average_checkpoints=0). Each
+checkpoint translates the run's test corpus; its minutes are those of the run, including validations and checkpoints. A
+peer's FILE has a line per checkpoint: minutes and BLEU on the same test set, separated by a tab; lines that start with
+# are comments on how they were measured. Prints a Markdown table, interpolated between checkpoints. Run nothing else
+while the runs train.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def curve_of(run: Path) -> list[Point]:
     """The minutes and the test BLEU of each checkpoint of a run.
 
     Raises:
-        UserError: where it holds no checkpoint whose time is known, or no test corpus.
+        UserError: the run has no checkpoint of known time, or no test corpus.
     """
     opened, reporter = Run(run), TerminalReporter()
     corpus = read_evaluation_set(opened.config, "test", None, None)
@@ -61,12 +61,12 @@ def curve_of(run: Path) -> list[Point]:
             curve.append((minutes[update], bleu.value))
             reporter.info(f"{run.name}, update {update}: {minutes[update]:.1f} minutes, {bleu}")
     if not curve:
-        raise UserError(f"{run}: holds no checkpoint whose minutes its metrics.jsonl tells; train it anew")
+        raise UserError(f"{run}: metrics.jsonl has no minutes for any of its checkpoints; train it again")
     return curve
 
 
 def minutes_of(run: Path) -> dict[int, float]:
-    """The minutes that a run had taken when it validated, by update."""
+    """The minutes of training at each validation of a run, by update."""
     validations = points(read_records(RunDirectory(run).metrics), "validation", "update", "seconds")
     return {round(update): seconds / 60 for update, seconds in validations}
 
@@ -83,7 +83,7 @@ def peer_curve(argument: str) -> tuple[str, list[Point]]:
 
 
 def minutes_to(level: float, curve: Sequence[Point]) -> float | None:
-    """When a curve first reaches a BLEU, between checkpoints along a straight line; None: never."""
+    """When a curve first reaches a BLEU, interpolated between checkpoints; None if never."""
     before: Point = (0.0, 0.0)
     for minutes, bleu in curve:
         if bleu >= level:
@@ -93,7 +93,7 @@ def minutes_to(level: float, curve: Sequence[Point]) -> float | None:
 
 
 def table(curves: dict[str, list[Point]], levels: Sequence[float]) -> str:
-    """Markdown: a row a system, a column a level."""
+    """A Markdown table with a row per system and a column per level."""
     lines = ["| system | " + " | ".join(f"minutes to {level:g}" for level in levels) + " | best, at minute |"]
     lines.append("|---" * (len(levels) + 2) + "|")
     for name, curve in curves.items():
@@ -105,7 +105,7 @@ def table(curves: dict[str, list[Point]], levels: Sequence[float]) -> str:
 
 
 def draw(curves: dict[str, list[Point]], levels: Sequence[float], picture: Path) -> None:
-    """BLEU over minutes, a line a system."""
+    """Plot BLEU over minutes, one line per system."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

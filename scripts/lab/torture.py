@@ -1,13 +1,13 @@
-"""Do to a training what machines do to it, again and again, and compare the result with that of an undisturbed one.
+"""Inject faults into a training again and again, and compare the result with an undisturbed training.
 
     python scripts/lab/torture.py CONFIG DIR [--faults 200] [--ranks 1] [--seed 1] [--json FILE] [section.key=value …]
 
-Trains the config into DIR/undisturbed, and then again and again into DIR/tortured, where faults come at random moments:
-SIGKILL, SIGTERM, a full disk (DIR/tortured is on one of its own where this user may mount), checkpoint files cut or
-with a bit turned over, gradients that are not finite and memory that does not suffice. With --ranks a job of several
-processes is tortured, of which one is killed. After each fault training is begun again; where it has ended, weights and
-pointers must be those of the undisturbed run, byte for byte. Then damage beyond repair must end in one clear line. The
-table is printed; exit code 1 where anything differs.
+Trains the config into DIR/undisturbed, and repeatedly into DIR/disk/tortured, where faults strike at random moments:
+SIGKILL, SIGTERM, a full disk (only with permission to mount one on DIR/disk), checkpoint files truncated or with a
+flipped bit, non-finite gradients and failed memory allocations. With --ranks the job has several processes, one of
+which is killed. Training resumes after each fault; when it finishes, its weights and pointers must equal those of the
+undisturbed run byte by byte. Finally, damage beyond repair must end in one clear line. Prints a table; exit code 1 if
+anything differs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from faults.damage import FILES, damage_newest_checkpoint, full, small_disk
 from faults.injection import KINDS
 from faults.life import Training, end
-from kill_and_resume import check_comparable, differences
+from kill_and_resume import check_comparable, comparison_parser, differences
 from transformer.errors import UserError
 from transformer.runtime.command import refusals_in_one_line
 from transformer.runtime.files import json_bytes, write_file
@@ -33,23 +33,19 @@ NAMES = {
     "kill": "SIGKILL",
     "term": "SIGTERM",
     "disk": "full disk",
-    "cut file": "checkpoint file cut",
-    "flipped bit": "bit of a checkpoint file turned over",
+    "cut file": "checkpoint file truncated",
+    "flipped bit": "bit flipped in a checkpoint file",
     "nan": "gradients not finite (injected)",
-    "memory": "memory does not suffice (injected)",
+    "memory": "memory allocation failed (injected)",
 }
 DISK_MEGABYTES = 64
 
 
 @refusals_in_one_line
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("config", help="a YAML config; its corpora must be there")
-    parser.add_argument("directory", type=Path, metavar="DIR", help="a new folder")
-    parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="over the config's")
-    parser.add_argument("--faults", type=int, default=200, help="how many (default: 200)")
+    parser = comparison_parser(__doc__)
+    parser.add_argument("--faults", type=int, default=200, help="number of faults (default: 200)")
     parser.add_argument("--ranks", type=int, default=1, help="processes of the job (default: 1)")
-    parser.add_argument("--seed", type=int, default=1, help="of what happens when (default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     options = parser.parse_intermixed_args()
     check_comparable(options.config, options.overrides, options.directory)
@@ -64,13 +60,13 @@ def main() -> int:
 
 
 class Torture:
-    """Rounds of a training under faults.
+    """Trainings under faults.
 
     Attributes:
-        faults: how many of each kind were done.
-        recovered: trainings that ended as the undisturbed one did.
-        refused: kinds of damage beyond repair, with the line that each ended in.
-        wrong: whatever was not as it must be.
+        faults: number of faults of each kind.
+        recovered: trainings with the same result as the undisturbed one.
+        refused: kinds of damage beyond repair, with the last line that training printed.
+        wrong: everything that went wrong.
     """
 
     def __init__(self, options: argparse.Namespace, mounted: bool) -> None:
@@ -89,7 +85,7 @@ class Torture:
         self.wrong: list[str] = []
 
     def run(self) -> None:
-        """Train undisturbed, and then under faults until there were enough."""
+        """Train undisturbed, then under faults until there are enough of them."""
         self.finish(self.undisturbed)
         while self.faults.total() < self.wanted:
             self.round()
@@ -105,7 +101,7 @@ class Torture:
             raise UserError(f"training failed by itself; {training.log} says why")
 
     def round(self) -> None:
-        """One training from its beginning to its end."""
+        """One training from start to end, through all its lives."""
         code: int | None = None
         while code != 0:
             kind = self.draw.choice(self.kinds)
@@ -116,11 +112,11 @@ class Torture:
             self.check(kind, code, said)
 
     def life(self, kind: str) -> int:
-        """Let a fault come over the training; returns its exit code."""
+        """Run the training until its end or a fault of this kind; returns the exit code."""
         training, draw = self.tortured, self.draw
         if kind in KINDS:
-            # never one that meets the second try of another (two calls later, among processes): a fault that stays is
-            # another matter, and changes the weights
+            # Never hit the retry of another fault (two calls later, with several processes): a persistent fault is a
+            # different case, and changes the weights.
             calls = draw.sample(range(2, 62, 3), k=4)
             plan = ",".join(f"{kind}@{call}" for call in calls)
             return end(training, training.start(plan), signal.SIGKILL, draw)
@@ -138,7 +134,7 @@ class Torture:
         return end(training, training.start(), signal.SIGKILL if kind == "kill" else signal.SIGTERM, draw)
 
     def check(self, kind: str, code: int, said: str) -> None:
-        """Whether a life ended as one with this fault may; a SIGTERM before training begins ends it as it ends any."""
+        """Note a life with a wrong end for this fault; -15 is a SIGTERM before training has installed its handler."""
         expected = {"kill": {0, -9}, "term": {0, 143, -15}, "disk": {0, 2}}.get(kind, {0, -9})
         if code not in expected:
             self.wrong.append(f"{kind}: exit code {code}")
@@ -146,7 +142,7 @@ class Torture:
             self.wrong.append(f"{kind}: a traceback in {self.tortured.log}")
 
     def damage_beyond_repair(self) -> None:
-        """Damage a copy of the tortured run so that nothing can go on: one clear line each."""
+        """Damage copies of the tortured run beyond repair; each must end in one clear line."""
         damages: dict[str, Callable[[Path], object]] = {
             "all checkpoints cut": lambda run: [
                 path.write_bytes(b"") for file in FILES for path in run.glob(f"checkpoints/*/{file}")
@@ -176,12 +172,12 @@ class Torture:
         }
 
     def table(self) -> str:
-        """Markdown."""
+        """The results as Markdown."""
         lines = ["| fault | times |", "|---|---|"]
         lines += [f"| {NAMES[kind]} | {count} |" for kind, count in self.faults.items()]
         lines += [
             "",
-            f"{self.faults.total()} faults over {self.recovered} trainings that ended as the undisturbed one.",
+            f"{self.faults.total()} faults over {self.recovered} trainings with the result of the undisturbed one.",
         ]
         lines += ["", "| damage beyond repair | what training says |", "|---|---|"]
         lines += [f"| {name} | `{line}` |" for name, line in self.refused.items()]

@@ -1,27 +1,27 @@
-"""Train every variant of the model equally long, and write the table of docs/measured/variants.md.
+"""Train every model variant for the same number of updates, and write the table of docs/measured/variants.md.
 
     python scripts/lab/variants.py CONFIG FOLDER PAGE [--only NAME …] [section.key=value …]
 
-CONFIG is the default model's recipe, e.g. configs/multi30k_four_minutes.yaml, whose number of updates is everybody's
-budget. Each variant is a run in FOLDER; one that is finished is not trained again, so that the script goes on where it
-was stopped. The default is trained with three seeds, whose spread is the noise. With --train alone, several may train
-beside each other (give each run.threads=1), since scores do not depend on speed. Speeds are taken last, each in turn
-with the default's; run nothing else meanwhile. The table takes the place of what stands between the comments
-`measured: begin` and `measured: end` in PAGE.
+CONFIG is the recipe of the default model, e.g. configs/multi30k_four_minutes.yaml; its number of updates applies to all
+variants. Each variant is a run in FOLDER. Finished runs are not trained again, so an interrupted script continues where
+it stopped. The default is trained with three seeds, whose spread is the noise. With --train, which takes no speeds,
+several scripts can run in parallel (give each run.threads=1). Speeds are measured last, each in turn with the
+default's; run nothing else meanwhile. The table replaces the text between the comments `measured: begin` and
+`measured: end` in PAGE.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from functools import partial
 from pathlib import Path
 
-from transformer.cli import refusals_in_one_line
 from transformer.config import load_config
+from transformer.run.run import Run
+from transformer.runtime.command import refusals_in_one_line
 from trials.measured_part import MeasuredPart
-from trials.recipe import BENCHMARK, Figures, Recipe, reported
+from trials.recipe import BENCHMARK, Figures, Recipe, recipe_parser, reported
 
 SEEDS = (1, 2, 3)
 DEFAULT = f"default, seed {SEEDS[0]}"
@@ -58,13 +58,8 @@ VARIANTS: dict[str, list[str]] = {
 
 @refusals_in_one_line
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("config")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("page", type=Path)
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="for all variants")
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, metavar="NAME", default=list(VARIANTS))
-    parser.add_argument("--train", action="store_true", help="train and score, but take no speeds and write no page")
+    parser = recipe_parser(__doc__, VARIANTS)
+    parser.add_argument("--train", action="store_true", help="train and score; measure no speed and write no page")
     arguments = parser.parse_intermixed_args()
     recipe = Recipe(arguments.config, arguments.folder, arguments.overrides, VARIANTS)
     part = MeasuredPart(arguments.page, new="# Model variants\n\n")  # refused before hours of training
@@ -86,7 +81,7 @@ def score(recipe: Recipe, name: str) -> Figures:
 
 
 def speed(recipe: Recipe, name: str) -> Figures:
-    """A variant's speeds, as ratios to the default's that are measured right before."""
+    """A variant's speeds, as ratios to the default's, measured immediately before."""
 
     def speeds(of: str) -> tuple[float, float]:
         training = recipe.training_speed(of, updates=6)
@@ -98,13 +93,11 @@ def speed(recipe: Recipe, name: str) -> Figures:
 
 
 def parameters(run: Path) -> int:
-    from transformer.run.run import Run
-
     return sum(parameter.numel() for parameter in Run(run).load_model().parameters())
 
 
 def table(found: dict[str, Figures], config: str) -> str:
-    """The Markdown table of a recipe's variants, with its noise."""
+    """The Markdown table of the variants, with the noise of the measurements."""
     lines = [
         f"Every variant of `{config}` is trained for the same number of updates, with one seed each except for the "
         "default. BLEU is that of the validation corpus at the end.",

@@ -177,7 +177,7 @@ def test_the_script_is_the_verb(output: Callable[..., str], tiny_run: Path) -> N
         (["--reference", "test.en"], "--source and --reference belong together"),
         (["--source", "test.de", "--reference", "train.en"], "test.de has 12 lines and"),
         (["--hypotheses", "train.en"], "300 hypotheses for 12 references"),
-        (["--hypotheses", "pieces.en"], "still bears the subword mark"),
+        (["--hypotheses", "pieces.en"], "still has the subword mark"),
         (["--hypotheses", "absent.en"], "absent.en: no such"),
         (["--source", "empty", "--reference", "empty"], "the references are empty"),
         (["--output", "empty/out.en"], "cannot be written"),

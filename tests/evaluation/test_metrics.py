@@ -119,9 +119,9 @@ def test_chinese_is_scored_by_characters() -> None:
         (["a"], ["a", "b"], "1 hypotheses for 2 references; they must match line by line"),
         (["a", "b"], [], "2 hypotheses for 0 references"),
         ([], [], "no sentence to score: the references are empty"),
-        (["fine", "\u2581a \u2581house"], ["fine", "a house"], "hypothesis 2 still bears the subword mark '\u2581'"),
-        (["a hou@@ se"], ["a house"], "hypothesis 1 still bears the subword mark '@@'"),
-        (["a", "b", "hou@@"], ["a", "b", "house"], "hypothesis 3 still bears the subword mark '@@'"),
+        (["fine", "\u2581a \u2581house"], ["fine", "a house"], "hypothesis 2 still has the subword mark '\u2581'"),
+        (["a hou@@ se"], ["a house"], "hypothesis 1 still has the subword mark '@@'"),
+        (["a", "b", "hou@@"], ["a", "b", "house"], "hypothesis 3 still has the subword mark '@@'"),
     ],
 )
 def test_what_makes_a_figure_meaningless_is_refused(

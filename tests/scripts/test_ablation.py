@@ -45,7 +45,7 @@ def test_the_table_compares_each_choice_with_the_recipe_seed_by_seed(tiny_projec
     assert "tok:13a" in text
     for seed in ablation.SEEDS:
         write_file(ablation.translations(recipe.run(f"dropout 0.1, seed {seed}")), b"x\n" * len(references))
-    with pytest.raises(UserError, match=r"dropout 0\.1: was not trained"):
+    with pytest.raises(UserError, match=r"dropout 0\.1: not trained yet"):
         ablation.table(recipe, [ablation.RECIPE, "dropout 0.1"], ablation.SEEDS, 10)
 
 

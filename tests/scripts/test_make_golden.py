@@ -1,4 +1,4 @@
-"""scripts/lab/make_golden.py: what it refuses, and how it finds the lines that are sure."""
+"""scripts/lab/make_golden.py: what it refuses, and how it finds sentences with stable translations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformer.config import parse_config
 
 def test_what_a_release_wrote_is_not_made_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert make_golden.main([str(tmp_path)]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -36,7 +36,7 @@ def test_the_figure(files: list[str], capsys: pytest.CaptureFixture[str]) -> Non
     assert (
         f"sacremoses {paper_bleu.importlib.metadata.version('sacremoses')}, sacrebleu {sacrebleu.__version__}" in text
     )
-    assert "never with sacreBLEU's own figures" in text
+    assert "never with sacreBLEU's scores" in text
     assert f"{expected:.2f}" != f"{sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score:.2f}"
 
 

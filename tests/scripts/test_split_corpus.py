@@ -94,5 +94,5 @@ def test_a_folder_that_holds_a_corpus_is_left_alone(
     Path("out").mkdir()
     Path("out/test.en").write_text("mine\n")
     assert run(monkeypatch, "out", *TEXT) == 2
-    assert "out holds test.en already: name another folder" in capsys.readouterr().err
+    assert "out already holds test.en: name another folder" in capsys.readouterr().err
     assert contents("out") == {"test.en": ["mine"]}

@@ -16,15 +16,7 @@ from transformer.config.loading import (
     parse_config,
 )
 from transformer.config.model_section import ModelSection
-from transformer.config.schema import (
-    MAY_CHANGE_ON_RESUME,
-    SPLITS,
-    Config,
-    DataSection,
-    RunSection,
-    TokenizerSection,
-    ValidationSection,
-)
+from transformer.config.schema import MAY_CHANGE_ON_RESUME, SPLITS, Config, TokenizerSection, ValidationSection
 from transformer.config.training_section import TrainingSection
 
 __all__ = [
@@ -33,11 +25,9 @@ __all__ = [
     "SPLITS",
     "Config",
     "CorpusSection",
-    "DataSection",
     "DecodingSection",
     "ModelSection",
     "Overrides",
-    "RunSection",
     "TokenizerSection",
     "TrainingSection",
     "ValidationSection",

@@ -1,4 +1,4 @@
-"""Where a corpus lies and in which form: text files, a table, or a data set of the Hugging Face hub."""
+"""Where a corpus is and in which form: text files, a table, or a data set on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ FieldName = Annotated[str | Positive, BeforeValidator(_name_or_number)]
 
 
 class CorpusSection(Section):
-    """One parallel corpus: two line-aligned text files, one table, or a data set of the Hugging Face hub."""
+    """One parallel corpus: two line-aligned text files, one table, or a data set on the Hugging Face hub."""
 
     source: str | None = None
-    """Text file with one source sentence a line, UTF-8, plain or `.gz`."""
+    """Source sentences: a UTF-8 text file, plain or `.gz`, one sentence per line."""
     target: str | None = None
-    """Text file with the translations, line by line, UTF-8, plain or `.gz`."""
+    """Their translations, aligned line by line, in the same form."""
     table: str | None = None
-    """In place of `source` and `target`: one `.tsv`, `.jsonl` or `.parquet` file (also `.tsv.gz`, `.jsonl.gz`)."""
+    """Instead of `source` and `target`: one `.tsv`, `.jsonl` or `.parquet` file (also `.tsv.gz`, `.jsonl.gz`)."""
     hub: str | None = None
-    """In place of files: a data set name on the Hugging Face hub, or a local folder in the hub's layout."""
+    """Instead of files: a data set on the Hugging Face hub, or a local folder in the hub's layout."""
     hub_config: str | None = None
-    """The hub data set's configuration, e.g. `de-en`."""
+    """Configuration of the hub data set, e.g. `de-en`."""
     hub_split: str | None = None
-    """The hub data set's split, e.g. `train` or `train[:10000]`."""
+    """Split of the hub data set, e.g. `train` or `train[:10000]`."""
     source_prefix: str | None = Field(default=None, min_length=1, max_length=100)
-    """Put before each source sentence, with a space: tells back-translated pairs (`<BT>`, Caswell et al. 2019), domains
-    or target languages apart. Sentences to be translated then need the one whose kind is wanted."""
+    """Put before each source sentence, with a space, to mark its kind: back-translated pairs (`<BT>`, Caswell et al.
+    2019), domains or target languages. When translating, start sentences with the prefix you want."""
     source_field: FieldName | None = None
-    """Table or hub: the source field's name, dotted where nested (`translation.de`); in a TSV without a header its
-    number, counted from 1."""
+    """Table or hub: name of the source field, dotted if nested (`translation.de`); in a TSV without a header, its
+    column number, counted from 1."""
     target_field: FieldName | None = None
-    """Table or hub: the target field, named as `source_field`."""
+    """Table or hub: the target field, given like `source_field`."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> CorpusSection:
@@ -70,15 +70,14 @@ class CorpusSection(Section):
 
 
 def uncompressed_name(path: str) -> str:
-    """A text file's name without the `.gz` of a compressed one; what is made of it is never compressed."""
+    """The name of a file without its folder and `.gz`."""
     return PurePath(path).name.removesuffix(".gz")
 
 
 def table_format(path: str) -> str | None:
-    """`tsv`, `jsonl` or `parquet` by the file's ending, None for any other."""
-    name = uncompressed_name(path)
-    ending = name.rsplit(".", 1)[-1] if "." in name else ""
-    if ending == "parquet" and path.endswith(".gz"):
+    """`tsv`, `jsonl` or `parquet` by the file's extension, None for any other."""
+    _, dot, ending = uncompressed_name(path).rpartition(".")
+    if not dot or (ending == "parquet" and path.endswith(".gz")):
         return None
     return ending if ending in {"tsv", "jsonl", "parquet"} else None
 

@@ -1,4 +1,4 @@
-"""Options of translating."""
+"""Decoding options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from transformer.config.section import Positive, Section
 
-# What has no effect but with a certain value of another option, and is refused without it.
+# Options that only work with a certain value of another option, and are refused without it.
 _ONLY_WITH = {
     **dict.fromkeys(
         (
@@ -28,114 +28,117 @@ RunPath = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]
 
 
 class DecodingSection(Section):
-    """How translations are found; the defaults are the paper's beam search (section 6.1)."""
+    """How to search for translations; the defaults are the paper's beam search (section 6.1)."""
 
     checkpoint: str = Field(default="best", pattern=r"^(best|last|averaged|\d{1,10})$", coerce_numbers_to_str=True)
-    """Which weights: `best`, `last`, `averaged`, or an update's number."""
+    """Weights to translate with: `best`, `last`, `averaged`, or the number of an update."""
     beam_size: int = Field(default=4, gt=0, le=1000)
-    """Hypotheses that beam search keeps a step; 1 is greedy search. Attention among beams takes memory with its square:
-    past 50 lower batch_size."""
+    """Hypotheses kept at each step of beam search; 1 is greedy search. Memory grows with its square: above 50, lower
+    batch_size."""
     method: Literal["beam", "sample"] = "beam"
-    """`beam` searches the most probable translation; `sample` draws translations by the model's probabilities, n_best a
-    sentence, which then are listed best first. docs/guide/sampling.md says when each is worth it. Validation while
-    training is by beam."""
+    """`beam` searches for the most probable translation; `sample` draws n_best translations from the model's
+    distribution and lists the best first. docs/guide/sampling.md says when to use which. Validation during training
+    always uses beam search."""
     temperature: float = Field(default=1.0, ge=0.01, le=100)
-    """Log-probabilities are divided by it before a token is drawn: below 1 samples are likelier, above 1 more varied.
-    The rules that follow see the probabilities after it; a token is drawn among those that all given rules keep."""
+    """Divides the logits before sampling: below 1 favours likely tokens, above 1 gives more variety. top_k, top_p and
+    epsilon apply afterwards; a token must pass all that are set."""
     top_k: Positive | None = None
-    """Draw among the k most probable tokens (Fan et al. 2018)."""
+    """Sample among the k most probable tokens (Fan et al. 2018)."""
     top_p: float | None = Field(default=None, gt=0, le=1)
-    """Draw from the nucleus: the fewest tokens whose probabilities sum to p (Holtzman et al. 2020)."""
+    """Sample from the nucleus: the fewest tokens whose probabilities sum to p (Holtzman et al. 2020)."""
     epsilon: float | None = Field(default=None, gt=0, lt=1)
-    """Draw among the tokens of at least this probability (Hewitt et al. 2022), and the most probable one; 0.02 suits
-    minimum Bayes risk (Freitag et al. 2023)."""
+    """Sample among tokens of at least this probability (Hewitt et al. 2022); the most probable token always stays. 0.02
+    suits minimum Bayes risk (Freitag et al. 2023)."""
     seed: int = Field(default=1, ge=0, lt=2**32)
-    """Of sampling. A sentence's samples depend on it and on the sentence alone, not on where it stands, what is
-    searched beside it, or the number of workers; the same sentence has the same samples."""
+    """Seed for sampling. A sentence's samples depend only on the seed and the sentence, not on its position, its batch
+    or the number of workers; equal sentences get equal samples."""
     gnmt_length_penalty: float = Field(default=0.6, ge=0, le=10)
-    """α of ((5+L)/6)^α (Wu et al. 2016), by which a hypothesis' log-probability is divided; 0 means not at all."""
+    """α of ((5+L)/6)^α (Wu et al. 2016), which divides a hypothesis's log-probability; 0 turns it off."""
     length_penalty: LengthPenalty = "gnmt"
-    """What a hypothesis' log-probability is divided by: `gnmt` with the α above, `average` its length, `none` nothing,
-    which prefers short ones. All search options and what they do to BLEU: docs/guide/decoding.md."""
+    """What divides a hypothesis's log-probability: `gnmt`, the formula with the α above; `average`, its length; `none`,
+    nothing, which favours short translations. docs/guide/decoding.md compares all search options in BLEU."""
     ensemble: tuple[RunPath, ...] = Field(default=(), max_length=16)
-    """Runs (their best checkpoints), or checkpoint directories, that translate together with the run itself: by the
-    mean of the models' probabilities, token by token. They need the run's tokenizer. Validation while training does
-    without them. docs/guide/sampling.md has what it brings."""
+    """Runs (their best checkpoints) or checkpoint directories that translate together with this run, averaging the
+    models' probabilities token by token. They must share the run's tokenizer. Validation during training ignores them.
+    docs/guide/sampling.md has the gains."""
     rerank: Literal["none", "mbr", "noisy_channel"] = "none"
-    """Who chooses among a sentence's candidates: `none`, the search's own score; `mbr`, minimum Bayes risk (Kumar and
-    Byrne 2004, Eikema and Aziz 2020), the one most like the others; `noisy_channel` (Yee et al. 2019, Ng et al. 2019),
-    which asks the model of the other direction too. Validation while training does without. docs/guide/sampling.md."""
+    """How to choose among a sentence's candidates: `none`, by the search's own score; `mbr`, minimum Bayes risk (Kumar
+    and Byrne 2004, Eikema and Aziz 2020), the candidate most like the others; `noisy_channel` (Yee et al. 2019, Ng et
+    al. 2019), which also scores with a model of the reverse direction. Validation during training does not rerank.
+    docs/guide/sampling.md."""
     candidates: int | None = Field(default=None, gt=1, le=1000)
-    """Hypotheses or samples to choose among. Empty: beam_size, or 32 samples. mbr takes time with its square."""
+    """Hypotheses or samples to choose among. Empty: beam_size hypotheses, or 32 samples. The time of mbr grows with its
+    square."""
     mbr_utility: Literal["chrf", "bleu"] = "chrf"
-    """How alike two candidates are: chrF2 or sentence BLEU, sacreBLEU's. Samples count alike; the hypotheses of a beam
+    """Similarity of two candidates: sacreBLEU's chrF2 or sentence BLEU. Samples weigh the same; beam hypotheses weigh
     by their probability."""
     reverse: RunPath | None = None
-    """For noisy_channel: a run (its best checkpoint) or checkpoint directory from the target to the source language."""
+    """For noisy_channel: a run (its best checkpoint) or checkpoint directory that translates from target to source
+    language."""
     channel_weight: float = Field(default=1.0, ge=0, le=1000)
     """For noisy_channel, whose score is log p(y|x) + channel_weight · log p(x|y) + length_weight · tokens of y.
-    `transformer tune RUN` finds both."""
+    `transformer tune RUN` finds both weights."""
     length_weight: float = Field(default=0.0, ge=-1000, le=1000)
-    """See channel_weight; the end mark is a token too. It takes the place of gnmt_length_penalty."""
+    """See channel_weight; the end mark counts as a token. Replaces gnmt_length_penalty."""
     precision: Literal["auto", "fp32", "bf16", "int8"] = "fp32"
-    """Of weights and products when a trained run translates; validation while training is always in fp32. `auto` takes
-    bf16 where the processor multiplies in it; `int8` rounds to 8 bits, on CPUs only, and weights to 7 where the
-    processor has no 8-bit dot products (VNNI), without which sums would overflow. What each costs in BLEU:
-    docs/measured/performance.md."""
+    """Precision of weights and matrix products when a trained run translates; validation during training always uses
+    fp32. `auto` picks bf16 on processors that multiply in it. `int8` (CPU only) rounds weights to 8 bits, or to 7 on
+    processors without 8-bit dot products (VNNI), where sums would overflow. docs/measured/performance.md has the cost
+    in BLEU."""
     masked_heads: tuple[Annotated[str, Field(pattern=r"^(encoder|decoder|cross)\.\d{1,4}\.\d{1,4}$")], ...] = ()
-    """Attention heads that add nothing, for ablation (Michel et al. 2019): `cross.2.1` is head 1 of layer 2 of the
-    cross-attention, both from 0."""
+    """Attention heads to switch off, for ablation (Michel et al. 2019): `cross.2.1` is head 1 of layer 2 of the
+    cross-attention, both counted from 0."""
     shortlist: bool = False
-    """Let a sentence be translated only by pieces of its lexical shortlist, which `transformer shortlist RUN` learns
-    once: faster, for a little quality."""
+    """Restrict each sentence's translation to the pieces of its lexical shortlist: faster, at a small loss of quality.
+    Run `transformer shortlist RUN` once first."""
     patience: float | None = Field(default=None, ge=0.1, le=1000)
-    """A sentence is done when patience × beam_size hypotheses are finished (Kasai et al. 2022); 1.0 is what most
-    toolkits do, 1.4 to 1.6 times as fast at beam 5. Empty: when no other hypothesis can win by the model's score."""
+    """Stop a sentence after patience × beam_size finished hypotheses (Kasai et al. 2022). 1.0 is what most toolkits do,
+    and 1.4 to 1.6 times as fast at beam 5. Empty: stop when no unfinished hypothesis can still win."""
     max_length_ratio: float = Field(default=1.0, ge=0, le=100)
     """A translation has at most max_length_ratio × source tokens + max_length_extra tokens."""
     max_length_extra: int = Field(default=50, ge=0, le=100_000)
     """See max_length_ratio."""
     coverage_penalty: float = Field(default=0.0, ge=0, le=10)
-    """β of Wu et al. 2016, equation 14: a hypothesis ranks lower the less attention parts of its source ever got, to
-    leave out less; 0: not at all."""
+    """β of Wu et al. 2016, equation 14: hypotheses that pay little attention to parts of the source rank lower, so less
+    is left out. 0: off."""
     min_length: int = Field(default=0, ge=0, le=100_000)
-    """A translation has at least so many tokens."""
+    """Fewest tokens of a translation."""
     no_repeat_ngram_size: int = Field(default=0, ge=0, le=1000)
-    """No n-gram of so many tokens stands twice in a translation; 0: any may. For models that repeat themselves; what
-    must be repeated cannot be written then."""
+    """No n-gram of this length occurs twice in a translation; 0: off. For models that repeat themselves; legitimate
+    repetitions are blocked too."""
     repetition_guard: int = Field(default=0, ge=0, le=1000)
-    """A translation that ran away (up to 8 tokens four times in a row at its end, or as long as it may be) is searched
-    again with a no_repeat_ngram_size of this, with a warning; 0: it stays."""
+    """Search again, with this no_repeat_ngram_size and a warning, when a translation runs away: it ends in up to 8
+    tokens four times in a row, or hits the length limit. 0: off."""
     diverse_groups: int = Field(default=1, gt=0, le=1000)
-    """Diverse beam search (Vijayakumar et al. 2018): the beam is divided into so many groups, each kept away from the
-    words of those before it. For n-best lists that differ; must divide beam_size."""
+    """Diverse beam search (Vijayakumar et al. 2018): split the beam into this many groups, each penalised for tokens
+    that earlier groups chose. Gives n-best lists that differ more; must divide beam_size."""
     diversity_strength: float = Field(default=0.5, ge=0, le=1000)
-    """What a group pays for a token that a hypothesis of an earlier group chose at the same step, in nats."""
+    """Penalty, in nats, for a token that an earlier group chose at the same step."""
     line_fields: LineFields = "sentence"
-    """What the tabs of an input line separate: nothing, the whole line is the `sentence`; `terms`: the sentence and
-    terms that its translation contains, case included; `prefix`: the sentence and what its translation begins with;
-    `prefix_terms`: sentence, prefix (or nothing) and terms."""
+    """What the tab-separated fields of an input line hold: `sentence`, the whole line is the sentence; `terms`, the
+    sentence and terms that its translation must contain, case included; `prefix`, the sentence and the beginning of its
+    translation; `prefix_terms`, sentence, prefix (may be empty) and terms."""
     term_bonus: float | None = Field(default=None, ge=0, le=1000)
     """Empty: every translation contains its terms (Post and Vilar 2018), at the cost of a wider beam. A number, such as
-    1.0: terms are only preferred, by so many nats for each of their tokens."""
+    1.0: terms are only preferred, by this many nats per token."""
     max_source_length: int = Field(default=1024, gt=0, le=100_000)
-    """A source sentence of more tokens is cut there, with a warning: memory grows with the square of the length."""
+    """Cut longer source sentences to this many tokens, with a warning: memory grows with the square of the length."""
     n_best: int = Field(default=1, gt=0, le=1000)
-    """How many translations a sentence to return; at most beam_size under beam search."""
+    """Translations returned per sentence; at most beam_size under beam search."""
     confidence: bool = False
-    """`translate` prints before each translation how good it probably is, 0 to 100 (the sentence chrF2++ to expect),
-    and a tab; `evaluate` says how far that can be believed. `transformer calibrate RUN` learns it once."""
+    """`translate` prints each translation's expected quality (sentence chrF2++, 0 to 100) and a tab before it;
+    `evaluate` reports how reliable that is. Run `transformer calibrate RUN` once first."""
     token_scores: bool = False
-    """`translate` prints number, rank, score and text as for n_best, then the pieces and the log-probability of each,
-    the end mark's last."""
+    """`translate` prints number, rank, score and text as for n_best, then each piece and its log-probability, the end
+    mark's last."""
     batch_size: int = Field(default=64, gt=0, le=100_000)
-    """The most sentences searched together; changes no translation but under `precision: int8`, which rounds a batch's
-    inputs together."""
+    """Most sentences searched together. Changes no translation, except under `precision: int8`, which rounds the inputs
+    of a batch together."""
     batch_tokens: Positive = 8192
-    """The most source tokens searched together, padding included: long sentences make smaller batches."""
+    """Most source tokens searched together, padding included: long sentences get smaller batches."""
     workers: int | None = Field(default=None, gt=0, le=256)
-    """Processes of one thread that search batches side by side, on CPUs under Linux. Empty: as many as threads where
-    `translate` and `evaluate` run, 1 in Python and for validation while training."""
+    """Single-threaded processes that search batches in parallel, on CPUs under Linux. Empty: as many as threads for
+    `translate` and `evaluate`, 1 in Python and for validation during training."""
 
     @model_validator(mode="after")
     def _n_best_fits(self) -> DecodingSection:
@@ -153,7 +156,7 @@ class DecodingSection(Section):
 
     @property
     def requires_terms(self) -> bool:
-        """Whether input lines bring terms that must come."""
+        """Whether input lines have terms that their translations must contain."""
         return self.term_bonus is None and self.line_fields in ("terms", "prefix_terms")
 
     @model_validator(mode="after")
@@ -187,12 +190,12 @@ class DecodingSection(Section):
 
     @property
     def num_candidates(self) -> int:
-        """How many translations of a sentence are searched."""
+        """Translations to search for per sentence."""
         if self.rerank == "none":
             return self.n_best
         return self.candidates or (self.beam_size if self.method == "beam" else _SAMPLES)
 
 
 def without_effect(precision: str) -> set[str]:
-    """Decoding options that change no translation; int8 rounds a batch together, so that batches change its."""
+    """Decoding options that change no translation; under int8, which rounds a batch together, batch sizes do."""
     return {"workers"} if precision == "int8" else {"workers", "batch_size", "batch_tokens"}

@@ -1,4 +1,4 @@
-"""YAML text and overrides into a `Config`, with every refusal naming file, line, key and the nearest valid name."""
+"""Read YAML and overrides into a `Config`; every refusal names file, line, key and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -6,34 +6,36 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from transformer.config.model_section import preset_options
 from transformer.config.schema import Config
 from transformer.config.section import Section
 from transformer.errors import UserError
-from transformer.reading import read_whole
+from transformer.reading import JsonObject, read_whole
 
-CONFIG_FILE = "config.yaml"  # of a run directory
+CONFIG_FILE = "config.yaml"  # in a run directory
 MAX_BYTES = 200_000  # a config is a page of text; more is a mistake or an attack
 MAX_DEPTH = 16
 _MAX_SHOWN = 200  # characters of a wrong value
 
 Key = tuple[str | int, ...]
-Sections = Mapping[str, Any]  # {"decoding": {"beam_size": 1}}
-Overrides = Sequence[str | Sections] | Sections  # texts are `section.key=value`
+Origins = dict[Key, str]  # the file and line, or the override, that set each key
+Sections = Mapping[str, Mapping[str, object]]  # {"decoding": {"beam_size": 1}}
+Overrides = Sequence[str | Sections] | Sections  # strings read `section.key=value`
 Kind = TypeVar("Kind", bound=Section)
 
-# Options of earlier versions, and why they went. The configs of older runs still hold them: there they are passed over
-# whatever their value, elsewhere only where they are empty.
+# Options of earlier versions, and why they were removed. Configs of older runs still have them: those may hold any
+# value, a new config only an empty one.
 _REMOVED_OPTIONS: Mapping[tuple[str, str], str] = {
     ("training", "noise_scale_every"): "its figure, the gradient noise scale, never decided anything",
 }
 
-# where pydantic speaks of Python
+# in place of pydantic's messages that use terms of Python
 _PLAIN_WORDS = {
     "model_type": "a section holds options, one `name: value` a line; give one or remove the section",
     "tuple_type": "needs a list",
@@ -43,7 +45,7 @@ _PLAIN_WORDS = {
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes plain words as YAML 1.2 does: `no` is Norwegian, 00012000 keeps its zeros, 1:30 and a date are text."""
+    """Reads plain words as YAML 1.2 does: `no` is Norwegian, 00012000 keeps its zeros, 1:30 and a date are text."""
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -59,36 +61,29 @@ _OVERRIDE = re.compile(r"^(" + "|".join(Config.model_fields) + r")((?:\.[A-Za-z_
 
 
 def is_override(argument: str) -> bool:
-    """Whether a command-line argument reads `section.key=value` with a section that exists."""
+    """Whether a command-line argument reads `section.key=value` with an existing section."""
     return _OVERRIDE.match(argument) is not None
 
 
 def overridden_sections(overrides: Overrides) -> list[tuple[str, str]]:
-    """Each override as it can be shown, and the section that it names."""
+    """Each override as text, and its section."""
     return [(shown, path[0]) for shown, path, _ in _assignments(overrides)]
 
 
-def as_config(config: Config | Mapping[str, Any] | str | Path, overrides: Overrides = ()) -> Config:
-    """A config from whatever stands for one in Python: itself, its sections, a file or a run directory.
-
-    Raises:
-        UserError: as `load_config`.
-    """
+def as_config(config: Config | Sections | str | Path, overrides: Overrides = ()) -> Config:
+    """A config from a `Config`, a mapping of sections, a file or a run directory; raises as `load_config`."""
     if isinstance(config, Config):
         return override_config(config, overrides)
     if isinstance(config, Mapping):
-        tree: dict[str, Any] = {section: dict(options) for section, options in config.items()}
-        origins: dict[Key, str] = {}
-        tree = _without_removed(_with_overrides(tree, origins, overrides), origins, "config")
-        return validated(Config, tree, origins, "config")
+        return _resolved({section: dict(options) for section, options in config.items()}, {}, "config", overrides)
     return load_config(config, overrides)
 
 
 def load_config(path: str | Path, overrides: Overrides = ()) -> Config:
-    """Read a config file, or the config of a run directory, and lay overrides over it.
+    """Read a config file, or the config of a run directory, and apply overrides.
 
     Raises:
-        UserError: for a missing or unreadable file, bad YAML, an unknown key or a wrong value.
+        UserError: a file is missing or unreadable, the YAML is bad, a key unknown or removed, or a value wrong.
     """
     path, of_run = Path(path), Path(path).is_dir()
     if of_run:
@@ -100,14 +95,13 @@ def load_config(path: str | Path, overrides: Overrides = ()) -> Config:
     return parse_config(_read_text(path, follow_link=not of_run), str(path), overrides, of_run)
 
 
-def read_tree(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
-    """A YAML file's content, and where each key stands.
+def read_tree(path: Path) -> tuple[JsonObject, Origins]:
+    """The content of a YAML file, and the place of each key.
 
     Raises:
-        UserError: for a missing or unreadable file, or bad YAML.
+        UserError: the file is missing or unreadable, or the YAML is bad.
     """
-    tree, lines = _read_yaml(_read_text(path, follow_link=True), str(path))
-    return tree, {key: f"{path}:{line}" for key, line in lines.items()}
+    return _read_yaml(_read_text(path, follow_link=True), str(path))
 
 
 def _read_text(path: Path, follow_link: bool) -> str:
@@ -122,32 +116,27 @@ def _read_text(path: Path, follow_link: bool) -> str:
 
 
 def parse_config(text: str, name: str, overrides: Overrides = (), of_run: bool = False) -> Config:
-    """Build a `Config` from YAML text.
+    """Build a `Config` from YAML text; raises as `load_config`.
 
     Args:
-        text: the YAML.
         name: stands for the file in messages.
-        overrides: `section.key=value`, over the text.
         of_run: whether a run stored the text, perhaps with options that have been removed since.
-
-    Raises:
-        UserError: for bad YAML, an unknown key, a removed option or a wrong value.
     """
-    tree, lines = _read_yaml(text, name)
-    origins = {key: f"{name}:{line}" for key, line in lines.items()}
+    tree, origins = _read_yaml(text, name)
     if of_run:
-        tree = _without_removed(tree, origins, name, whatever_value=True)
-    tree = _without_removed(_with_overrides(tree, origins, overrides), origins, name)
-    return validated(Config, tree, origins, name)
+        _drop_removed(tree, origins, name, any_value=True)
+    return _resolved(tree, origins, name, overrides)
 
 
 def override_config(config: Config, overrides: Overrides) -> Config:
-    """The same config with overrides laid over it."""
-    if not overrides:
-        return config
-    origins: dict[Key, str] = {}
-    tree = _with_overrides(config.model_dump(mode="json"), origins, overrides)
-    return validated(Config, _without_removed(tree, origins, "config"), origins, "config")
+    """The same config with overrides applied; raises as `load_config`."""
+    return _resolved(config.model_dump(mode="json"), {}, "config", overrides) if overrides else config
+
+
+def _resolved(tree: JsonObject, origins: Origins, name: str, overrides: Overrides) -> Config:
+    _override(tree, origins, overrides)
+    _drop_removed(tree, origins, name)
+    return validated(Config, tree, origins, name)
 
 
 def dump_config(config: Config) -> str:
@@ -159,8 +148,8 @@ def dump_config(config: Config) -> str:
     return text
 
 
-def config_schema() -> dict[str, Any]:
-    """The JSON Schema of a config file, with every option's documentation, for editors."""
+def config_schema() -> JsonObject:
+    """The JSON Schema of config files for editors, with the documentation of every option."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Config.model_json_schema()
 
 
@@ -175,14 +164,14 @@ def changed_keys(old: Config, new: Config) -> list[str]:
     ]
 
 
-def _read_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[Key, int]]:
-    """Parse safely, and note each key's line: `{("model", "d_model"): 12}`."""
-    lines: dict[Key, int] = {}
+def _read_yaml(text: str, name: str) -> tuple[JsonObject, Origins]:
+    """Parse safely, and note where each key stands: `{("model", "d_model"): "my.yaml:12"}`."""
+    origins: Origins = {}
     try:
         _refuse_machinery(text, name)
         loader = _Loader(text)
         root = loader.get_single_node()
-        tree = {} if root is None else _construct(loader, root, (), lines, name)
+        tree = {} if root is None else _construct(loader, root, (), origins, name)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = name if mark is None else f"{name}:{mark.line + 1}"
@@ -192,11 +181,11 @@ def _read_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[Key, int]]:
         raise UserError(f"{name}: not a config: {error}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{name}: a config is a mapping of sections ({', '.join(Config.model_fields)})")
-    return tree, lines
+    return tree, origins
 
 
 def _refuse_machinery(text: str, name: str) -> None:
-    """Refuse what a page of options has no use for, before anything is built from it."""
+    """Refuse YAML features that a page of options does not need, before anything is built from them."""
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
         line = (event.start_mark.line if event.start_mark else 0) + 1
@@ -209,27 +198,28 @@ def _refuse_machinery(text: str, name: str) -> None:
             raise UserError(f"{name}:{line}: the tag {tag} is not accepted; write the plain value")
 
 
-def _construct(loader: yaml.SafeLoader, node: yaml.Node, key: Key, lines: dict[Key, int], name: str) -> Any:
-    lines.setdefault(key, node.start_mark.line + 1)
+def _construct(loader: yaml.SafeLoader, node: yaml.Node, key: Key, origins: Origins, name: str) -> object:
+    origins.setdefault(key, f"{name}:{node.start_mark.line + 1}")
     if isinstance(node, yaml.MappingNode):
-        result: dict[str, Any] = {}
+        result: JsonObject = {}
         for key_node, value_node in node.value:
             child = str(loader.construct_object(key_node, deep=True))
+            place = f"{name}:{key_node.start_mark.line + 1}"
             if child in result:
-                raise UserError(f"{name}:{key_node.start_mark.line + 1}: {child} stands twice; remove one")
-            lines[(*key, child)] = key_node.start_mark.line + 1
-            result[child] = _construct(loader, value_node, (*key, child), lines, name)
+                raise UserError(f"{place}: {child} stands twice; remove one")
+            origins[(*key, child)] = place
+            result[child] = _construct(loader, value_node, (*key, child), origins, name)
         return result
     if isinstance(node, yaml.SequenceNode):
-        return [_construct(loader, child, (*key, index), lines, name) for index, child in enumerate(node.value)]
+        return [_construct(loader, child, (*key, index), origins, name) for index, child in enumerate(node.value)]
     return loader.construct_object(node, deep=True)
 
 
-def _assignments(overrides: Overrides) -> Iterator[tuple[str, list[str], Any]]:
-    """Of each override how it can be shown, the path of its key, and its value."""
+def _assignments(overrides: Overrides) -> Iterator[tuple[str, list[str], object]]:
+    """Each override as text, the path of its key, and its value."""
     for override in [overrides] if isinstance(overrides, Mapping) else overrides:
         if isinstance(override, Mapping):
-            yield from _assigned(override)
+            yield from _section_assignments(override)
             continue
         match = _OVERRIDE.match(override)
         if match is None:
@@ -242,8 +232,7 @@ def _assignments(overrides: Overrides) -> Iterator[tuple[str, list[str], Any]]:
         yield override, [match[1], *match[2].removeprefix(".").split(".")], value
 
 
-def _assigned(sections: Sections) -> Iterator[tuple[str, list[str], Any]]:
-    """The same of sections."""
+def _section_assignments(sections: Sections) -> Iterator[tuple[str, list[str], object]]:
     for section, options in sections.items():
         if not isinstance(options, Mapping):
             raise UserError(f"{section}={_shown(options)}: give a section's options as a mapping")
@@ -251,10 +240,10 @@ def _assigned(sections: Sections) -> Iterator[tuple[str, list[str], Any]]:
             yield f"{section}.{key}={_shown(value)}", [section, str(key)], value
 
 
-def _with_overrides(tree: dict[str, Any], origins: dict[Key, str], overrides: Overrides) -> dict[str, Any]:
-    # a preset stands for options of the file, and yields to those that are given beside it
+def _override(tree: JsonObject, origins: Origins, overrides: Overrides) -> None:
+    # a preset overrides the file's options, but not those of other overrides
     for override, path, value in sorted(_assignments(overrides), key=lambda each: each[1] != ["model", "preset"]):
-        branch: Any = tree
+        branch: object = tree
         for step in path[:-1]:
             branch = branch.setdefault(step, {}) if isinstance(branch, dict) else None
         if not isinstance(branch, dict):
@@ -264,56 +253,41 @@ def _with_overrides(tree: dict[str, Any], origins: dict[Key, str], overrides: Ov
             for name in preset_options(value):
                 branch.pop(name, None)
         origins[tuple(path)] = f"command line: {override}"
-    return tree
 
 
-def _without_removed(
-    tree: dict[str, Any], origins: Mapping[Key, str], name: str, whatever_value: bool = False
-) -> dict[str, Any]:
-    """The tree without options that were removed.
-
-    Raises:
-        UserError: where one of them is set to something, unless `whatever_value` is given.
-    """
+def _drop_removed(tree: JsonObject, origins: Origins, name: str, any_value: bool = False) -> None:
+    """Drop removed options from the tree; refuse one with a value unless `any_value`."""
     for (section, option), reason in _REMOVED_OPTIONS.items():
         options = tree.get(section)
         if not isinstance(options, dict) or option not in options:
             continue
-        if options.pop(option) is not None and not whatever_value:
+        if options.pop(option) is not None and not any_value:
             where = origins.get((section, option), name)
             raise UserError(f"{where}: {section}.{option}: this option was removed, because {reason}; leave it out")
-    return tree
 
 
-def validated(kind: type[Kind], tree: dict[str, Any], origins: dict[Key, str], name: str) -> Kind:
-    """What was read as a section of some kind.
-
-    Args:
-        kind: of the whole.
-        tree: its values.
-        origins: where each key stands, for messages.
-        name: of the file.
+def validated(kind: type[Kind], tree: JsonObject, origins: Origins, name: str) -> Kind:
+    """Validate a tree as a section; `name` stands for its file in messages.
 
     Raises:
-        UserError: for an unknown key or a wrong value.
+        UserError: a key is unknown or a value wrong.
     """
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise UserError(_explain(kind, first, origins, name)) from None
+        raise UserError(_explain(kind, error.errors(include_url=False)[0], origins, name)) from None
     except UnicodeEncodeError as error:
         half = ascii(error.object[error.start])
         raise UserError(f"{name}: a key holds {half}, half of a character; write the whole one") from None
 
 
-def _explain(kind: type[Section], error: Any, origins: dict[Key, str], name: str) -> str:
-    """One line for a pydantic error: where it stands, the key, the value, what is wanted."""
-    location: Key = tuple(error["loc"])
+def _explain(kind: type[Section], error: ErrorDetails, origins: Origins, name: str) -> str:
+    """One line for a pydantic error: place, key, problem and value."""
+    location = error["loc"]
     known = max((key for key in origins if key == location[: len(key)]), key=len, default=())
     where = origins.get(known, name)
     overridden = [o for key, o in origins.items() if key[: len(location)] == location and o.startswith("command line")]
-    if overridden:  # a section that the file alone would have got right
+    if overridden:  # the file's section may be right without the override
         where = overridden[-1]
     dotted = ".".join(map(str, location))
     place = f"{where}: {dotted}" if dotted else where  # a disagreement between sections has no key of its own
@@ -336,7 +310,7 @@ def _shown(value: object) -> str:
 
 
 def _valid_names(kind: type[Section], location: Key) -> list[str]:
-    """The option names of the section at a location, through lists of sections too."""
+    """The option names of the section at a location, which may lie in a list of sections."""
     section = kind
     for step in location:
         if not isinstance(step, int):
@@ -344,8 +318,8 @@ def _valid_names(kind: type[Section], location: Key) -> list[str]:
     return list(section.model_fields)
 
 
-def _section_in(annotation: Any) -> type[Section]:
-    """The section that an annotation names, e.g. as what a tuple holds."""
+def _section_in(annotation: object) -> type[Section]:
+    """The section that an annotation names, e.g. as the element of a tuple."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     found: type[Section] = next(_section_in(part) for part in get_args(annotation) if part is not ...)

@@ -1,11 +1,10 @@
-"""Stages that build on one another: trainings, translations and evaluations, in one YAML file."""
+"""Plans: trainings, translations and evaluations that build on one another, in one YAML file."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -14,7 +13,7 @@ from transformer.config.loading import CONFIG_FILE, load_config, override_config
 from transformer.config.schema import Config
 from transformer.config.section import Section
 from transformer.errors import UserError
-from transformer.reading import content_hash
+from transformer.reading import JsonObject, content_hash
 
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _KINDS = ("train", "translate", "evaluate")
@@ -23,23 +22,23 @@ _KINDS = ("train", "translate", "evaluate")
 class Stage(Section):
     """One step: exactly one of `train`, `translate` and `evaluate`.
 
-    `${NAME}` anywhere in its values stands for what an earlier stage leaves: a run directory after `train`, a file of
-    translations after `translate`, a file of scores after `evaluate`.
+    `${NAME}` in a value stands for the output of an earlier stage: the run directory of `train`, the translations of
+    `translate`, or the scores of `evaluate`.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
-    """What later stages call it; its folder below the plan's `directory`."""
+    """Name for later stages to refer to, and of its folder in the plan's `directory`."""
     train: str | None = None
-    """A config to train; its run directory is the stage's folder. `${NAME}/config.yaml` is that of an earlier training,
-    whose stage's changes hold here, too."""
+    """A config to train, with the stage's folder as run directory. `${NAME}/config.yaml` is the config of an earlier
+    training, including that stage's changes."""
     translate: str | None = None
     """A run, e.g. `${teacher}`, that translates `input`."""
     input: str | None = None
-    """The text file that `translate` translates, a sentence a line."""
+    """The text file to translate, one sentence per line."""
     evaluate: str | None = None
     """A run, e.g. `${student}`, whose test corpus is translated and scored."""
-    change: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Options laid over those of the config or the run, as sections: `{model: {num_decoder_layers: 1}}`."""
+    change: dict[str, JsonObject] = Field(default_factory=dict)
+    """Options to override in the config or the run, by section: `{model: {num_decoder_layers: 1}}`."""
 
     @property
     def kind(self) -> str:
@@ -47,7 +46,7 @@ class Stage(Section):
         return next(kind for kind in _KINDS if getattr(self, kind) is not None)
 
     def output(self, directory: Path) -> Path:
-        """What it leaves below the plan's directory."""
+        """Its output below the plan's directory."""
         folder = directory / self.name
         if self.kind == "translate":
             return folder / uncompressed_name(self.input or "")
@@ -86,9 +85,9 @@ class Plan(Section):
     """Stages in their order, and where they live."""
 
     directory: str = Field(min_length=1)
-    """Holds a folder for each stage, and what is done."""
+    """Holds one folder per stage, and a record of what is done."""
     stages: tuple[Stage, ...] = Field(min_length=1)
-    """Each may use what those before it left."""
+    """In order; each may use what earlier ones produced."""
 
     @model_validator(mode="after")
     def _references_exist(self) -> Plan:
@@ -115,7 +114,7 @@ class Plan(Section):
         return found
 
     def identities(self) -> dict[str, str]:
-        """A hash of what each stage does, and of what the stages do that it builds on, by its name."""
+        """By stage name, a hash of the stage and of all stages that it builds on."""
         found: dict[str, str] = {}
         for stage, resolved in zip(self.stages, self.resolved(), strict=True):
             needed = {name: found[name] for name in _names_in(stage)}
@@ -123,13 +122,10 @@ class Plan(Section):
         return found
 
     def training_configs(self, name: str) -> dict[str, Config]:
-        """What each stage that trains will train, by the stage's name.
-
-        Args:
-            name: the plan's, for messages.
+        """The config of each training stage, by the stage's name; `name` is the plan's, for messages.
 
         Raises:
-            UserError: for a config that is missing or wrong, or changes that are none of a config.
+            UserError: a config is missing or wrong, or a change does not fit it.
         """
         written: dict[Path, Config] = {}  # by earlier stages
         found = {}
@@ -142,7 +138,7 @@ class Plan(Section):
                     f"{name}: stage {stage.name}: train takes a config file, and {path} is a directory; for a "
                     f"run's config add /{CONFIG_FILE}, to start from its weights give training.start_from"
                 )
-            if path in written and not path.exists():  # its stage has not begun
+            if path in written and not path.exists():  # its stage has not started
                 config = override_config(written[path], stage.overrides())
             else:
                 config = load_config(path, stage.overrides())
@@ -151,21 +147,17 @@ class Plan(Section):
 
 
 def load_plan(path: str | Path) -> Plan:
-    """Read a plan.
-
-    Raises:
-        UserError: for a missing or unreadable file, bad YAML, an unknown key or a wrong value.
-    """
+    """Read a plan; raises as `load_config`."""
     tree, origins = read_tree(Path(path))
     return validated(Plan, tree, origins, str(path))
 
 
 def _names_in(stage: Stage) -> list[str]:
-    """Of the stages that it refers to."""
+    """The names of the stages that a stage refers to."""
     return _REFERENCE.findall(stage.model_dump_json())
 
 
-def _replaced(value: Any, outputs: dict[str, str]) -> Any:
+def _replaced(value: object, outputs: dict[str, str]) -> object:
     if isinstance(value, str):
         return _REFERENCE.sub(lambda match: outputs[match[1]], value)
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""Every option of the program, typed, with its meaning: here and in the files of the larger sections.
+"""Every option of the program, with its type and meaning, here and in the files of the larger sections.
 
-A field's docstring is its documentation: `transformer config schema` writes them into a JSON Schema that editors
-show. Lengths are in tokens, intervals in updates (one update is one optimizer step), times in minutes.
+The docstring of a field is its documentation: `transformer config schema` writes them into a JSON Schema for editors.
+Lengths are in tokens, intervals in updates (one update is one optimizer step), times in minutes.
 """
 
 from __future__ import annotations
@@ -18,110 +18,92 @@ from transformer.config.training_section import TrainingSection
 
 SPLITS = ("train", "validation", "test")
 
-# What a run may change when it goes on; anything else would make it another run.
-MAY_CHANGE_ON_RESUME = frozenset(
-    {
-        "run.directory",
-        "run.device",
-        "run.threads",
-        "run.stall_minutes",
-        "run.preflight",
-        "run.tensorboard",
-        "training.max_updates",
-        "training.max_epochs",
-        "training.max_minutes",
-        "training.micro_batch_tokens",
-        "training.log_every",
-        "training.keep_checkpoints",
-        "training.max_skipped_updates",
-        "training.max_rewinds",
-        "training.sharding",
-        "training.compile",
-        "data.train",  # wherever the corpora lie: their content is compared instead
-        "data.validation",
-        "data.test",
-        "data.guard",
-        "data.prepared_directory",
-        "data.licence",
-        "validation.patience",
-    }
-)
+# Options that may change when a run resumes; any other change would make it a different run. Corpora may move, because
+# their content is compared instead.
+_MAY_CHANGE = {
+    "run": "directory device threads stall_minutes preflight tensorboard",
+    "training": "max_updates max_epochs max_minutes micro_batch_tokens log_every keep_checkpoints max_skipped_updates "
+    "max_rewinds sharding compile",
+    "data": "train validation test guard prepared_directory licence",
+    "validation": "patience",
+}
+MAY_CHANGE_ON_RESUME = frozenset(f"{section}.{key}" for section, keys in _MAY_CHANGE.items() for key in keys.split())
 
 
 class RunSection(Section):
-    """Where a run lives and what it runs on."""
+    """Where the run is stored and what it runs on."""
 
     directory: str = Field(min_length=1)
-    """The run directory: config, tokenizer, checkpoints, metrics. It is the model; nothing else is needed to use it."""
+    """The run directory: config, tokenizer, checkpoints, metrics. It is the model; using it needs nothing else."""
     seed: int = Field(default=1, ge=0, lt=2**32)
-    """Seeds initialisation, dropout and the order of the data."""
+    """Seed for initialisation, dropout and data order."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """`auto` takes CUDA, else Apple's MPS, else the CPU."""
+    """`auto` picks CUDA, else Apple's MPS, else the CPU."""
     threads: int | None = Field(default=None, gt=0, le=1024)
-    """CPU threads; empty means one per physical core that this process may use, shared among the processes of a job on
-    one machine."""
+    """CPU threads; empty means one per physical core available to this process, shared among a job's processes on one
+    machine."""
     stall_minutes: float = Field(default=30.0, gt=0, le=10_000)
-    """With several processes: one that gets nowhere for so long, validation included, prints what it is at and ends,
-    and the job with it."""
+    """With several processes: one that makes no progress for this long, validation included, prints a stack trace and
+    exits, which ends the job."""
     preflight: bool = True
-    """Before the first update try what the run will need: the longest batch, a validation in small, a checkpoint
-    written and read back, free disk, a tokenizer that knows the validation corpus. Changes no result."""
+    """Before the first update, try everything the run will need: the longest batch, a small validation, writing and
+    reading a checkpoint, free disk space, a tokenizer that covers the validation corpus. Changes no result."""
     tensorboard: bool = False
-    """Write what `metrics.jsonl` holds into the run's `tensorboard/` too, for `tensorboard --logdir RUN`. Needs
-    `pip install tensorboard`."""
+    """Also write the records of `metrics.jsonl` to the run's `tensorboard/`, for `tensorboard --logdir RUN`. Needs `pip
+    install tensorboard`."""
 
 
 class DataSection(Section):
-    """The corpora and how they become token ids."""
+    """The corpora and their preparation."""
 
     source_language: str = Field(min_length=1)
-    """Language code of the source side, e.g. `zh`; shown in reports, and `ja`, `zh`, `ko` choose sacreBLEU's tokenizer
-    where they are the target."""
+    """Language code of the source side, e.g. `zh`, for reports; a target of `ja`, `zh` or `ko` also selects sacreBLEU's
+    tokenizer."""
     target_language: str = Field(min_length=1)
     """Language code of the target side."""
     train: Corpora = Field(min_length=1)
-    """One corpus, or a list of corpora that are concatenated."""
+    """One corpus, or a list of corpora to concatenate."""
     validation: Corpora = Field(min_length=1)
-    """The corpus by which the best checkpoint is chosen. Translated whole; its loss passes over empty lines."""
+    """Corpus that selects the best checkpoint. Translated whole; its loss skips empty lines."""
     test: Corpora = ()
-    """The corpus that `transformer evaluate` scores; training never reads it."""
+    """Corpus that `transformer evaluate` scores; training never reads it."""
     guard: Corpora = ()
-    """A corpus of what the model could do before, for fine-tuning (`training.start_from`): translated at the start and
-    at each validation, so that the run tells what was forgotten. Chooses nothing."""
+    """When fine-tuning (`training.start_from`): a corpus from the original domain, translated at the start and at each
+    validation to show what the model forgets. Does not affect the choice of checkpoint."""
     licence: str | None = Field(default=None, max_length=1000)
-    """Under which terms the corpora came, e.g. `CC BY 2.0 FR`; stands in the run's card. Changes nothing else."""
+    """Licence of the corpora, e.g. `CC BY 2.0 FR`; shown in the run's card and used nowhere else."""
     prepared_directory: str = Field(default="data/prepared", min_length=1)
-    """Where encoded corpora are kept, one folder for each content of corpus and tokenizer options."""
+    """Cache for encoded corpora, one folder per combination of corpora and tokenizer options."""
     max_length: Positive = 256
-    """Training pairs with more tokens than this on either side are dropped."""
+    """Drop training pairs with more tokens than this on either side."""
     max_length_ratio: float = Field(default=4.0, ge=1.0)
-    """Training pairs whose longer side has more than this times the tokens of the shorter side are dropped, where the
-    longer one has at least 10."""
+    """Drop training pairs whose longer side has at least 10 tokens and more than this many times the tokens of the
+    shorter."""
     bucket_window: Positive = 256
-    """Sentences are shuffled, cut into windows of about this many batches, sorted by length inside a window and
-    batched; larger pads less, smaller mixes more. With `training.subword_sampling` at most 32 batches."""
+    """Batching shuffles the sentences, cuts them into windows of about this many batches and sorts each window by
+    length: larger pads less, smaller mixes more. At most 32 with `training.subword_sampling`."""
 
 
 class TokenizerSection(Section):
-    """SentencePiece, trained on the training corpus, or given."""
+    """SentencePiece: trained on the training corpus, or an existing model."""
 
     model_type: Literal["unigram", "bpe"] = "unigram"
     """Unigram language model (Kudo 2018) or byte-pair encoding (Sennrich et al. 2016)."""
     vocab_size: int = Field(default=8000, gt=260, le=1_000_000)
-    """Pieces, the 4 special and 256 byte pieces included; of each side where `shared` is false."""
+    """Number of pieces, including 4 special and 256 byte pieces; per side if `shared` is false."""
     shared: bool = True
     """One vocabulary for both languages (needed for three-way tied embeddings), or one each."""
     character_coverage: float = Field(default=1.0, gt=0.9, le=1.0)
-    """Share of the corpus' characters that get a piece of their own; rarer ones are spelled in bytes. 0.9995 suits
-    Chinese and Japanese."""
+    """Share of the corpus's characters that get their own piece; rarer ones are spelled in bytes. 0.9995 suits Chinese
+    and Japanese."""
     normalization: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = "nmt_nfkc"
     """SentencePiece's normalisation rule; `_cf` folds case, `identity` changes no character."""
     training_sentences: int = Field(default=2_000_000, ge=100, le=1_000_000_000)
-    """At most this many sentences, drawn at random, train the tokenizer."""
+    """Train the tokenizer on at most this many sentences, drawn at random."""
     source_model: str | None = None
-    """An existing SentencePiece model for the source side (both sides where `shared`), in place of training one."""
+    """An existing SentencePiece model to use instead of training one: for the source side, or both if `shared`."""
     target_model: str | None = None
-    """An existing SentencePiece model for the target side, where `shared` is false."""
+    """An existing SentencePiece model for the target side, if `shared` is false."""
 
     @model_validator(mode="after")
     def _models_fit(self) -> TokenizerSection:
@@ -133,16 +115,16 @@ class TokenizerSection(Section):
 
 
 class ValidationSection(Section):
-    """How often, by what, and how long without progress."""
+    """How often to validate, by which metric, and when to stop early."""
 
     every: Positive = 1000
-    """Validate every so many updates, and at the end."""
+    """Updates between two validations; there is always one at the end."""
     metric: Literal["bleu", "chrf", "loss"] = "bleu"
-    """The metric that chooses the best checkpoint."""
+    """Metric that selects the best checkpoint."""
     max_sentences: NonNegative | None = None
-    """Translate only the first so many validation sentences; empty means all, 0 means loss alone."""
+    """Translate only this many sentences, from the top; empty means all, 0 computes only the loss."""
     patience: Positive | None = None
-    """Stop after so many validations in a row without a better metric; empty means never."""
+    """Stop after this many validations in a row without improvement; empty means never."""
 
     @model_validator(mode="after")
     def _metric_is_measured(self) -> ValidationSection:
@@ -152,7 +134,7 @@ class ValidationSection(Section):
 
 
 class Config(Section):
-    """A whole run: everything that decides its result."""
+    """A whole run: everything that determines its result."""
 
     run: RunSection
     data: DataSection

@@ -1,4 +1,4 @@
-"""What every section of a config shares."""
+"""The base class and number types of all config sections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_MOST = 2**31 - 1  # what every library below can count to
+_MOST = 2**31 - 1  # fits every library below
 
 Positive = Annotated[int, Field(gt=0, le=_MOST)]
 NonNegative = Annotated[int, Field(ge=0, le=_MOST)]
@@ -14,7 +14,7 @@ Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class Section(BaseModel):
-    """A frozen group of options that refuses what it does not know."""
+    """A frozen group of options that refuses unknown keys."""
 
     model_config = ConfigDict(
         extra="forbid",

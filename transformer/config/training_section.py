@@ -1,4 +1,4 @@
-"""Options of the optimisation."""
+"""Training options."""
 
 from __future__ import annotations
 
@@ -19,85 +19,86 @@ class TrainingSection(Section):
     max_epochs: Positive | None = None
     """Stop after this many passes over the corpus."""
     max_minutes: float | None = Field(default=None, gt=0)
-    """Stop after this much training time, resumed parts included."""
+    """Stop after this much training time, counting earlier parts of a resumed run."""
     batch_tokens: Positive = 4096
-    """An update takes about this many target tokens, end marks counted, padding not."""
+    """Target tokens per update, approximately: end marks count, padding does not."""
     micro_batch_tokens: Positive | Literal["auto"] | None = None
-    """Upper bound on the padded tokens of one forward and backward on either side; an update is split into as many
-    micro-batches as that needs, without changing its gradient. Empty: never split. `auto`: as many as fit into a GPU's
-    memory, found by trying the worst batch before the first update; elsewhere never split."""
+    """Most padded tokens on either side of one forward and backward. Larger updates are split into micro-batches; the
+    gradient stays the same. Empty: never split. `auto`: as many as fit into GPU memory, found by trying the worst batch
+    before the first update; never split on other devices."""
     optimizer: Literal["adam", "adamw", "muon"] = "adam"
     """Adam (Kingma and Ba 2015); AdamW with decoupled weight decay (Loshchilov and Hutter 2019); or Muon (Jordan et al.
-    2024) for the matrices of the layers, with AdamW for embeddings, norms and biases, at the same learning rate.
-    Matrices that are stored as one (query, key and value; a gated layer's two halves) are orthogonalised as one."""
+    2024) for the layers' matrices, with AdamW for embeddings, norms and biases at the same learning rate. Muon
+    orthogonalises matrices that are stored together (query, key and value; a gated layer's halves) as one."""
     muon_momentum: Probability = 0.95
-    """Muon's share of the former gradients."""
+    """Muon's momentum."""
     betas: tuple[Probability, Probability] = (0.9, 0.98)
     """Adam's decay rates."""
     epsilon: float = Field(default=1e-9, gt=0)
     """Adam's epsilon."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """Decay of weight matrices; norms and biases are spared. Needs `optimizer: adamw` or `muon`."""
+    """Decay of weight matrices; norms and biases are exempt. Needs `optimizer: adamw` or `muon`."""
     schedule: Literal["noam", "inverse_sqrt", "linear", "cosine", "constant", "wsd"] = "noam"
-    """The learning rate over the updates, after a linear warm-up: `noam` is the paper's formula (equation 3); `linear`
-    and `cosine` fall to zero at max_updates; `wsd` stays at its peak and falls to zero over the last decay_updates, so
-    that max_updates may still be raised before."""
+    """Learning rate over the updates, after a linear warm-up: `noam` is the paper's formula (equation 3); `linear` and
+    `cosine` fall to zero at max_updates; `wsd` stays at its peak and falls to zero over the last decay_updates, so you
+    can still raise max_updates before the decay."""
     learning_rate: float | None = Field(default=None, gt=0)
-    """Peak learning rate; under `noam` the factor before the formula, where empty means the paper's 1.0."""
+    """Peak learning rate. Under `noam`, the factor before the formula; empty means the paper's 1.0."""
     warmup_updates: NonNegative = 4000
     """Updates until the peak."""
     decay_updates: NonNegative = 0
-    """Updates before max_updates over which `schedule: wsd` falls; a fifth of all is usual."""
+    """Updates before max_updates over which `schedule: wsd` decays; a fifth of all updates is usual."""
     label_smoothing: Probability = 0.1
     """ε of label smoothing, ε/V on each class (section 5.4)."""
     r_drop: float = Field(default=0.0, ge=0, le=1000)
-    """α of R-Drop (Wu et al. 2021): each sentence passes twice under different dropout, and the two are to agree.
-    Doubles the work of an update. The paper takes 5 for translation; 0: off."""
+    """α of R-Drop (Wu et al. 2021): each sentence passes twice under different dropout, and the loss penalises the
+    difference. Doubles the work of an update. The paper uses 5 for translation; 0: off."""
     subword_sampling: float | None = Field(default=None, gt=0, le=10)
-    """Cut the words of the training sentences another way at each pass: the power α of a segmentation's probability by
-    which it is drawn among a word's 64 best (Kudo 2018); 0.2 differs much, 1.0 little. Needs `model_type: unigram`.
-    Empty: always the best segmentation."""
+    """Resegment the training sentences at each pass: α, the power of the segmentation probability when sampling among a
+    word's 64 best (Kudo 2018). 0.2 varies a lot, 1.0 little. Needs `model_type: unigram`. Empty: always the best
+    segmentation."""
     max_gradient_norm: float | None = Field(default=None, gt=0)
-    """Gradients are scaled down to this norm; empty means never."""
+    """Clip the gradient norm to this; empty means never."""
     max_skipped_updates: Positive = 10
-    """An update whose gradients are not finite is computed again, and left out where they still are not. After so many
-    in a row the run goes back to its newest checkpoint, with half the learning rate."""
+    """An update with non-finite gradients is computed again, and skipped if they stay non-finite. After this many skips
+    in a row the run returns to its newest checkpoint with half the learning rate."""
     max_rewinds: NonNegative = 3
-    """After going back so often the run stops."""
+    """Stop the run after returning to a checkpoint this often."""
     start_from: str | None = Field(default=None, min_length=1)
-    """A run or a checkpoint whose weights a new run starts from; its optimizer, schedule and place in the data begin
-    anew. Its tokenizer must be this run's: name it as tokenizer.source_model."""
+    """A run or checkpoint whose weights initialise a new run; optimizer, schedule and data order start fresh. Both need
+    the same tokenizer: give the other run's as tokenizer.source_model."""
     sharding: Sharding = "none"
-    """With several processes: each holds the whole model (DDP), or its part of it (FSDP2), where the whole is too
-    large."""
+    """With several processes: each holds the whole model (`none`, DDP), or a shard of it (`full`, FSDP2) when the whole
+    does not fit."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 autocast over fp32 weights, or fp32 throughout; `auto` takes bf16 where the processor multiplies in it."""
+    """bf16 autocast over fp32 weights, or fp32 throughout; `auto` picks bf16 on processors that multiply in it."""
     compile: bool = False
-    """Compile the layers (`torch.compile`) in the first updates, which then take minutes. For GPUs, where it has not
-    been measured; on CPUs it was slower. Without a compiler the layers stay as they are, which is said."""
+    """Compile the layers (`torch.compile`) during the first updates, which then take minutes. Meant for GPUs, where it
+    is not measured yet; slower on CPUs. Without a compiler, training warns and runs uncompiled."""
     log_every: Positive = 50
-    """A line of metrics every so many updates."""
+    """Updates between two lines of metrics."""
     checkpoint_every: Positive | None = None
-    """A checkpoint every so many updates; empty means at each validation."""
+    """Updates between two checkpoints; empty means at each validation."""
     keep_checkpoints: Positive = 5
-    """How many regular checkpoints stay on disk, beside the best."""
+    """Regular checkpoints kept on disk, besides the best."""
     weight_average: Literal["none", "ema", "swa"] = "none"
-    """What is validated, saved and translated with, in place of the newest weights: `ema`, a moving average of them
-    (ema_decay), or `swa`, the mean of all since swa_from_update (Izmailov et al. 2018). Costs two copies of them."""
+    """Weights to validate, save and translate with instead of the newest: `ema`, their exponential moving average
+    (ema_decay), or `swa`, the mean of all since swa_from_update (Izmailov et al. 2018). Costs the memory of two more
+    copies."""
     ema_decay: Probability = 0.999
-    """The old average's share of the new one at each update: 0.999 looks back about 1,000 updates."""
+    """Share of the old average in the new one at each update: 0.999 averages over about 1,000 updates."""
     swa_from_update: Positive = 1
-    """The first update whose weights `weight_average: swa` counts; it wants a learning rate that stays, e.g.
-    `schedule: constant`."""
+    """First update that `weight_average: swa` counts. Needs a learning rate that does not fall, e.g. `schedule:
+    constant`."""
     average_of: Literal["last", "best"] = "last"
-    """Whether average_checkpoints means the last ones, or those that validated best, which are then kept."""
+    """Average the last average_checkpoints, or the ones that validated best, which are then kept."""
     average_checkpoints: NonNegative = 5
-    """At the end so many checkpoints (see average_of) are averaged and, where the validation metric prefers the
-    average, it becomes the best (section 6.1). 0 or 1: no averaging."""
+    """Average this many checkpoints (see average_of) at the end; the average becomes the best checkpoint if it
+    validates better (section 6.1). 0 or 1: no averaging."""
 
     @property
     def known_micro_batch_tokens(self) -> int | None:
-        """`micro_batch_tokens`, None where it is still to be found."""
+        """`micro_batch_tokens`, or None if `auto` has yet to find it."""
         return None if self.micro_batch_tokens == "auto" else self.micro_batch_tokens
 
     @model_validator(mode="after")

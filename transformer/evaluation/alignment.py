@@ -12,18 +12,14 @@ _LINK = re.compile(r"(\d{1,6})([-p?])(\d{1,6})")
 
 @dataclass(frozen=True)
 class GoldAlignment:
-    """Links that must be there, and links that may be (the sure ones among them); source and target word, from 0."""
+    """Sure and possible links; the possible ones include the sure. A link is (source word, target word), from 0."""
 
     sure: Alignment
     possible: Alignment
 
 
 def parse_gold(line: str) -> GoldAlignment:
-    """`0-0 1-2 2p3`: `-` for a sure link, `p` or `?` for a possible one.
-
-    Raises:
-        ValueError: for anything else.
-    """
+    """Parse `0-0 1-2 2p3`: `-` is a sure link, `p` or `?` a possible one; raises ValueError for anything else."""
     sure, possible = set(), set()
     for word in line.split():
         match = _LINK.fullmatch(word)
@@ -42,7 +38,7 @@ def in_pharaoh_format(links: Iterable[tuple[int, int]]) -> str:
 
 
 def alignment_error_rate(found: Iterable[Iterable[tuple[int, int]]], gold: Iterable[GoldAlignment]) -> float:
-    """1 - (|A∩S| + |A∩P|) / (|A| + |S|) over all sentences; 0 is perfect."""
+    """1 - (|A∩S| + |A∩P|) / (|A| + |S|) over all sentences (Och and Ney 2003); 0 is perfect."""
     hits = total = 0
     for links, expected in zip(found, gold, strict=True):
         own = set(links)

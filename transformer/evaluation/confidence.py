@@ -1,7 +1,7 @@
-"""How a model's own certainty is turned into an expected quality, and how far that can be believed.
+"""Turn a model's probabilities into an expected quality, and measure how reliable that is.
 
-A higher probability must never mean a lower expected quality, and nothing else is assumed: isotonic regression (Barlow
-et al. 1972) of sentence chrF2++ on the log-probability per token.
+Isotonic regression (Barlow et al. 1972) of sentence chrF2++ on the log-probability per token: it assumes only that a
+higher probability never means a lower expected quality.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _PARTS = 5
 
 @dataclass(frozen=True)
 class Part:
-    """Sentences of like confidence.
+    """Sentences of similar confidence.
 
     Attributes:
-        sentences: how many.
-        confidence: their mean.
-        sentence_chrf: mean of their chrF2++, each sentence by itself; equal to `confidence` where that is calibrated.
-        bleu, chrf: of these sentences as a corpus.
+        sentences: their number.
+        confidence: their mean confidence, 0 to 100.
+        sentence_chrf: their mean sentence chrF2++; equals `confidence` if that is calibrated.
+        bleu, chrf: corpus scores of these sentences.
     """
 
     sentences: int
@@ -36,12 +36,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well confidences foretell quality on one test set.
+    """How well confidences predict quality on a test set.
 
     Attributes:
-        spearman: rank correlation with sentence chrF2++, -1 to 1; None where either is the same for all.
-        halves: the more confident half, the rest.
-        fifths: the least confident ones first.
+        spearman: rank correlation with sentence chrF2++, -1 to 1; None if either is constant.
+        halves: the more confident half, then the rest.
+        fifths: the least confident first.
     """
 
     spearman: float | None
@@ -53,13 +53,13 @@ class Agreement:
 
 
 def isotonic_fit(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
-    """The non-decreasing function of least squared error, as knots between which to go in straight lines.
+    """Fit a non-decreasing, piecewise linear function with least squared error.
 
     Args:
         x, y: (N), N ≥ 1, in any order.
 
     Returns:
-        Ascending x and non-decreasing y of the knots: mean and value of each run of sentences that share a value.
+        Ascending x and non-decreasing y of the knots: the means of each pooled block.
     """
     places, inverse = np.unique(np.asarray(x, dtype=np.float64), return_inverse=True)
     counts = np.bincount(inverse).astype(np.float64)
@@ -67,14 +67,14 @@ def isotonic_fit(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], l
     blocks: list[tuple[float, float, float]] = []  # count, mean x, mean y
     for count, place, mean in zip(counts.tolist(), places.tolist(), means.tolist(), strict=True):
         blocks.append((count, place, mean))
-        while len(blocks) > 1 and blocks[-2][2] >= blocks[-1][2]:  # pool the neighbours that are in the wrong order
+        while len(blocks) > 1 and blocks[-2][2] >= blocks[-1][2]:  # pool neighbours in the wrong order
             (n, x1, y1), (m, x2, y2) = blocks[-2:]
             blocks[-2:] = [(n + m, (n * x1 + m * x2) / (n + m), (n * y1 + m * y2) / (n + m))]
     return [block[1] for block in blocks], [block[2] for block in blocks]
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Spearman's rank correlation, equal values having their mean rank; None where a side has but one value."""
+    """Spearman's rank correlation, with mean ranks for ties; None if either side is constant."""
     ranks = _ranks(first), _ranks(second)
     if any(rank.min() == rank.max() for rank in ranks):
         return None
@@ -84,12 +84,7 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
 def agreement(
     confidences: Sequence[float], hypotheses: Sequence[str], references: Sequence[str], target_language: str
 ) -> Agreement:
-    """Compare confidences with the quality of the translations that they are of.
-
-    Args:
-        confidences: 0 to 100, one for each sentence.
-        hypotheses, references, target_language: see `evaluation.metrics.evaluate_corpus`.
-    """
+    """Compare confidences (0 to 100, one per sentence) with the quality of the translations."""
     qualities = sentence_chrf(hypotheses, references)
     ascending = np.argsort(np.asarray(confidences), kind="stable")
 
@@ -107,8 +102,8 @@ def agreement(
 
 
 def in_words(found: Agreement) -> list[str]:
-    """The lines that a person reads."""
-    rank = "cannot be had, one side is the same for all" if found.spearman is None else f"{found.spearman:.3f}"
+    """The lines to print."""
+    rank = "is undefined, one side is constant" if found.spearman is None else f"{found.spearman:.3f}"
     lines = [f"confidence: Spearman's rank correlation with sentence chrF2++ {rank}"]
     lines.append(f"{'':<20}  sentences  confidence  sentence chrF2++    BLEU  chrF2++")
     halves = ["more confident half", "the rest"][: len(found.halves)]

@@ -1,4 +1,4 @@
-"""sacreBLEU's metrics of single sentences: how alike two translations are, and what a corpus' BLEU is made of."""
+"""sacreBLEU's metrics per sentence: the similarity of two translations, and the n-gram counts behind corpus BLEU."""
 
 from __future__ import annotations
 
@@ -13,15 +13,8 @@ from transformer.evaluation.metrics import bleu_metric
 
 
 def sentence_metric(name: str, target_language: str) -> Callable[[str, str], float]:
-    """chrF2, or BLEU with the n-gram orders that a short sentence has, from 0 to 100.
-
-    Args:
-        name: `chrf` or `bleu`.
-        target_language: chooses BLEU's tokenizer.
-
-    Returns:
-        A function of a hypothesis and a reference.
-    """
+    """chrF2 (`chrf`), or BLEU with the effective n-gram order of short sentences (`bleu`): a function of a hypothesis
+    and a reference, 0 to 100."""
     metric: Metric = CHRF()
     if name == "bleu":
         metric = bleu_metric(target_language)
@@ -34,30 +27,26 @@ def sentence_metric(name: str, target_language: str) -> Callable[[str, str], flo
 
 
 class ChosenBleu:
-    """Corpus BLEU of one candidate for each sentence, for many choices of candidates: the n-grams are counted once.
+    """Corpus BLEU for many choices of one candidate per sentence; counts the n-grams only once.
 
-    n sentences, C candidates of the sentence that has most, G n-gram orders.
+    n sentences, C most candidates of a sentence, G n-gram orders.
 
     Args:
-        candidates: translations of each sentence, one at least.
-        references: one for each sentence.
-        target_language: chooses sacreBLEU's tokenizer.
+        candidates: each sentence's translations, at least one.
+        references: one per sentence.
     """
 
     def __init__(self, candidates: Sequence[Sequence[str]], references: Sequence[str], target_language: str) -> None:
         self.metric = bleu_metric(target_language)
-        self.metric.effective_order = True  # else sacreBLEU warns of single sentences; the counts are the same
+        self.metric.effective_order = True  # avoids a warning about single sentences; the counts are the same
         most = max(map(len, candidates), default=0)
         self.counts = np.zeros((len(candidates), most, 2 + 2 * self.metric.max_ngram_order), np.int64)  # (n, C, 2+2G)
         for row, (texts, reference) in enumerate(zip(candidates, references, strict=True)):
-            self.counts[row, : len(texts)] = [self._count(text, reference) for text in texts]
-
-    def _count(self, text: str, reference: str) -> list[int]:
-        score = self.metric.sentence_score(text, [reference])
-        return [score.sys_len, score.ref_len, *score.counts, *score.totals]
+            scores = [self.metric.sentence_score(text, [reference]) for text in texts]
+            self.counts[row, : len(texts)] = [[s.sys_len, s.ref_len, *s.counts, *s.totals] for s in scores]
 
     def __call__(self, chosen: np.ndarray) -> float:
-        """BLEU of the candidates with the numbers (n), as `corpus_bleu` has it."""
+        """BLEU of the candidates with these indices (n), equal to `corpus_bleu`."""
         counts = self.counts[np.arange(len(chosen)), chosen].sum(axis=0).tolist()  # (2+2G)
         (length, reference_length), orders = counts[:2], self.metric.max_ngram_order
         correct, total = counts[2 : 2 + orders], counts[2 + orders :]

@@ -1,12 +1,12 @@
-"""Whether two systems differ by more than chance: sacreBLEU's paired tests on one test set.
+"""Whether two systems differ by more than chance: sacreBLEU's paired tests on a test set.
 
-Both tests ask how often a difference as large as the one found would come about if the two systems were equally good:
-paired bootstrap resampling (Koehn 2004) draws test sets, paired approximate randomisation (Riezler and Maxwell 2005)
-swaps the two systems' translations of sentences at random.
+Both tests ask how often two equally good systems would differ as much as observed: paired bootstrap resampling (Koehn
+2004) resamples the test set, paired approximate randomisation (Riezler and Maxwell 2005) swaps translations between
+the systems at random.
 
-sacreBLEU counts only strictly larger differences, so that two systems that agree on nearly all sentences get its
-smallest p-value. Of k sentences that differ there are 2^k swaps, two of which (none and all) give the difference found:
-no p-value of the randomisation below 2 / 2^k is believed, and none at all of systems that do not differ.
+sacreBLEU counts only strictly larger differences, so systems that agree on nearly all sentences get its smallest
+p-value. With k differing sentences there are 2^k swaps, of which two (none and all) reproduce the observed difference:
+p-values of the randomisation are raised to at least 2 / 2^k, and to 1 for systems that do not differ.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Difference:
     """One system against the baseline, by one metric.
 
     Attributes:
-        delta: the system's figure less the baseline's.
-        low, high: 95 % of the resampled test sets give a difference within these.
-        p_bootstrap: small where chance is no explanation. sacreBLEU counts one tail: about half a two-sided p-value.
-        p_randomisation: the same question, two-sided.
-        sentences: how many are translated differently.
+        delta: the system's score minus the baseline's.
+        low, high: 95 % interval of the difference over the resampled test sets.
+        p_bootstrap: one-sided, as in sacreBLEU: about half of a two-sided p-value.
+        p_randomisation: two-sided.
+        sentences: number of sentences translated differently.
     """
 
     delta: float
@@ -47,12 +47,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class SystemScore:
-    """One system's figure by one metric.
+    """One system's score by one metric, as in `evaluation.metrics.Score`.
 
     Attributes:
-        system: its name.
-        value: 0 to 100 (TER may exceed it).
-        bootstrap_mean, bootstrap_half_width: see `evaluation.metrics.Score`.
+        system: name of the system.
         difference: from the baseline; None for the baseline itself.
     """
 
@@ -69,8 +67,8 @@ class Comparison:
 
     Attributes:
         metric: BLEU, chrF2++ or TER.
-        higher_is_better: no for TER.
-        bootstrap_signature, randomisation_signature: of figures, intervals and p-values.
+        higher_is_better: False for TER.
+        bootstrap_signature, randomisation_signature: sacreBLEU's signatures of the two tests.
     """
 
     metric: str
@@ -83,7 +81,7 @@ class Comparison:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """An aligned table, and the signatures."""
+        """An aligned table, then the signatures."""
         metric = self.metric + ("" if self.higher_is_better else " (lower is better)")
         heads = metric, "", "μ ± 95 %", "Δ", "95 % of Δ", "p bootstrap", "p randomisation", "sentences"
         rows = [heads, *(_row(system) for system in self.systems)]
@@ -100,18 +98,12 @@ def compare_systems(
     resamples: int = RESAMPLES,
     trials: int = TRIALS,
 ) -> list[Comparison]:
-    """Compare systems with the first one by BLEU, chrF2++ and TER.
+    """Compare systems with the first by BLEU, chrF2++ and TER; raises as `check_hypotheses` and `check_seed`.
 
     Args:
-        systems: name and detokenized translations of each, the baseline first; two at least.
-        references: one for each sentence.
-        target_language: see `evaluation.metrics.evaluate_corpus`.
-        resamples: of the bootstrap.
-        trials: of the approximate randomisation.
-
-    Raises:
-        UserError: where a system has not one translation for each reference, or one with subword marks; for a seed in
-            the environment that is none.
+        systems: name and detokenized translations of each, the baseline first; at least two.
+        resamples: test sets resampled by the bootstrap.
+        trials: trials of the approximate randomisation.
     """
     if len(systems) < 2:
         raise ValueError("a comparison takes a baseline and at least one other system")
@@ -139,7 +131,7 @@ def _compare(
         difference = None
         if place > 0:
             sentences = sum(own != other for own, other in zip(hypotheses, systems[0][1], strict=True))
-            # to the metric: TER, for one, looks at no case
+            # as the metric sees them: TER ignores case
             counted = sum(own != other for own, other in zip(statistics[place], statistics[0], strict=True))
             p_bootstrap = _p_value(found, least=float(counted == 0))
             p_randomisation = _p_value(randomisation[place], least=min(1.0, 2.0 ** (1 - counted)))
@@ -150,7 +142,7 @@ def _compare(
 
 
 def _p_value(result: Result, least: float) -> float:
-    assert result.p_value is not None  # of the baseline alone
+    assert result.p_value is not None  # only the baseline has none
     return max(least, float(result.p_value))
 
 
@@ -167,10 +159,10 @@ def _test(
 def _difference_intervals(
     metric: Metric, statistics: Sequence[list[list[float]]], resamples: int
 ) -> list[tuple[float, float]]:
-    """Between which differences from the baseline 95 % of the resampled test sets lie, for each other system.
+    """95 % interval of the difference from the baseline over the resampled test sets, for each other system.
 
-    sacreBLEU's resampling begins anew with its seed, so that the n-th test set is the same one for every system: what
-    makes the differences paired.
+    sacreBLEU's resampling restarts from its seed, so the n-th test set is the same for every system: the differences
+    are paired.
     """
     figures = []
     for of_system in statistics:

@@ -1,41 +1,40 @@
-"""A run's card: what it was trained on, how, what came of it, and what it is not for.
+"""A run's card: its data, training, scores and limits.
 
-It follows the sections of Mitchell et al. 2019, "Model Cards for Model Reporting", as far as a run can know them. What
-was not recorded is said to be unknown.
+The sections follow Mitchell et al. 2019, "Model Cards for Model Reporting", as far as a run knows them; facts that were
+not recorded are marked unknown.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from transformer.config import Config, CorpusSection
+from transformer.reading import JsonObject
 from transformer.run.evaluations import Evaluation, evenly_spaced
 from transformer.runtime.records import Record, number, points
 
 FORMAT_VERSION = 1
 SAMPLES = 10
-_CURVE_POINTS = 200  # of the training loss; validations are all there
+_CURVE_POINTS = 200  # of the training loss; all validations are kept
+_OF_EVALUATION = ("name", "written", "corpus", "corpus_sha256", "checkpoint", "decoding", "sentences", "scores")
 
 
 def card_of(
     name: str,
     config: Config,
-    manifest: Mapping[str, Any],
+    manifest: JsonObject,
     records: Sequence[Record],
     evaluations: Sequence[Evaluation],
     parameters: int,
-) -> dict[str, Any]:
-    """What `card.json` holds.
+) -> JsonObject:
+    """The content of `card.json`.
 
     Args:
-        name: of the run.
-        config: resolved.
-        manifest: of the run; `manifest.json`.
-        records: of its metrics.
-        evaluations: the latest last.
-        parameters: of its model.
+        manifest: content of the run's `manifest.json`.
+        records: content of its `metrics.jsonl`.
+        evaluations: oldest first.
+        parameters: number of the model's parameters.
     """
     return {
         "format_version": FORMAT_VERSION,
@@ -46,14 +45,14 @@ def card_of(
         "parameters": parameters,
         "data": _data(config, manifest),
         "training": _training(config, records),
-        "evaluations": [_evaluation(each) for each in evaluations],
+        "evaluations": [{name: getattr(each, name) for name in _OF_EVALUATION} for each in evaluations],
         "samples": _samples(evaluations[-1]) if evaluations else [],
         "limits": _limits(config, manifest),
         "config": config.model_dump(mode="json"),
     }
 
 
-def _data(config: Config, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _data(config: Config, manifest: JsonObject) -> JsonObject:
     data = _mapping(manifest.get("data"))
     hashes = _mapping(_mapping(data.get("inputs")).get("corpora"))
     hashed = data.get("tokenizer_sha256")
@@ -62,28 +61,26 @@ def _data(config: Config, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "target_language": config.data.target_language,
         "licence": config.data.licence,
         "corpora": {split: list(map(corpus_name, getattr(config.data, split))) for split in ("train", "validation")},
-        "sha256": {
-            split: [_mapping(each) for each in held] for split, held in hashes.items() if isinstance(held, list)
-        },
+        "sha256": {split: list(map(_mapping, held)) for split, held in hashes.items() if isinstance(held, list)},
         "counts": {split: _mapping(counts) for split, counts in _mapping(data.get("counts")).items()},
         "vocab_size": _mapping(data.get("vocab_size")),
         "tokenizer_sha256": list(map(str, hashed)) if isinstance(hashed, list) else [],
     }
 
 
-def _mapping(value: object) -> dict[str, Any]:
-    """A part of the manifest, empty where it is none: a card does not fail for what others wrote."""
+def _mapping(value: object) -> JsonObject:
+    """A part of the manifest, empty if it is not an object: a bad manifest must not prevent a card."""
     return value if isinstance(value, dict) else {}
 
 
 def corpus_name(corpus: CorpusSection) -> str:
-    """What a corpus is called where it lies."""
+    """The path of a corpus, or its name on the hub."""
     if corpus.hub is not None:
         return "/".join(filter(None, (corpus.hub, corpus.hub_config, corpus.hub_split)))
     return corpus.table or f"{corpus.source}, {corpus.target}"
 
 
-def _training(config: Config, records: Sequence[Record]) -> dict[str, Any]:
+def _training(config: Config, records: Sequence[Record]) -> JsonObject:
     counted = [record for record in records if record.get("kind") in ("train", "validation")]
     last = counted[-1] if counted else {}
     speeds = [speed for _, speed in points(records, "train", "update", "target_tokens_per_second")]
@@ -101,32 +98,25 @@ def _training(config: Config, records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
-    kept = ("name", "written", "corpus", "corpus_sha256", "checkpoint", "decoding", "sentences", "scores")
-    return {name: getattr(evaluation, name) for name in kept}
-
-
 def _samples(evaluation: Evaluation) -> list[dict[str, str]]:
-    sides = evaluation.sources, evaluation.references, evaluation.hypotheses
-    return [
-        dict(zip(("source", "reference", "translation"), (side[place] for side in sides), strict=True))
-        for place in evenly_spaced(len(evaluation.rows), SAMPLES)
-    ]
+    sides = zip(evaluation.sources, evaluation.references, evaluation.hypotheses, strict=True)
+    samples = [dict(zip(("source", "reference", "translation"), each, strict=True)) for each in sides]
+    return [samples[place] for place in evenly_spaced(len(samples), SAMPLES)]
 
 
-def _limits(config: Config, manifest: Mapping[str, Any]) -> list[str]:
-    """What follows from how it was trained, and what nobody looked at."""
+def _limits(config: Config, manifest: JsonObject) -> list[str]:
+    """What follows from the training, and what was not examined."""
     data = config.data
     pairs = _mapping(_data(config, manifest)["counts"].get("train")).get("kept")
     count = f"{pairs:,}" if isinstance(pairs, int) else "an unknown number of"
     return [
-        f"It saw {count} sentence pairs and knows {data.source_language} to {data.target_language} as they are in "
-        "them; other subjects, styles and spellings come out worse.",
-        f"It translates sentence by sentence, without context; pairs of more than {data.max_length} tokens on a side "
-        "were left out of training.",
-        "It may leave out, add or turn around what a sentence says, in fluent words. Nothing tells when it does.",
+        f"It was trained on {count} sentence pairs from {data.source_language} to {data.target_language}. Expect worse "
+        "translations on other subjects, styles and spellings.",
+        "It translates sentence by sentence, without context. Training left out pairs with more than "
+        f"{data.max_length} tokens on a side.",
+        "It may omit, add or reverse the meaning of a sentence in fluent words, without any warning.",
         "Names, numbers, bias and harmful content were not examined.",
-        "It is not for use where a wrong translation harms somebody, such as medicine, law or safety, without a "
-        "person who reads both languages.",
-        f"The scores are of one training (seed {config.run.seed}); another seed gives others.",
+        "Do not use it where a wrong translation does harm, such as in medicine, law or safety, unless a person who "
+        "reads both languages checks it.",
+        f"The scores come from a single training (seed {config.run.seed}); other seeds give other scores.",
     ]

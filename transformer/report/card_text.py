@@ -1,13 +1,12 @@
-"""A run's card as Markdown. Sentences stand in fences, so that nothing in them is taken for markup."""
+"""A run's card as Markdown. Sentences go into fenced blocks, so that nothing in them acts as markup."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from transformer.report.scores import score_text
+from transformer.reading import JsonObject
 from transformer.run.evaluations import evenly_spaced
 from transformer.runtime.records import number
 
@@ -16,13 +15,20 @@ _METRICS = {"loss": "loss", "perplexity": "perplexity", "bleu": "BLEU", "chrf": 
 _MARKS = re.compile(r"([\\`*_{}\[\]<>|#!~&])")
 
 
-def card_text(card: Mapping[str, Any]) -> str:
-    """Markdown of what `card_of` gives."""
+def card_text(card: JsonObject) -> str:
+    """The Markdown of a card by `card_of`."""
     parts = [_head, _data, _training, _evaluations, _samples, _limits, _config]
     return "\n\n".join("\n".join(part(card)) for part in parts) + "\n"
 
 
-def _head(card: Mapping[str, Any]) -> Iterator[str]:
+def value_text(score: JsonObject) -> str:
+    """`38.45 (μ = 38.43 ± 1.21)`: a score with its 95 % interval, if it has one."""
+    mean, half_width = number(score, "bootstrap_mean"), number(score, "bootstrap_half_width")
+    measured = mean is not None and half_width is not None
+    return f"{score['value']:.2f}" + (f" (μ = {mean:.2f} ± {half_width:.2f})" if measured else "")
+
+
+def _head(card: JsonObject) -> Iterator[str]:
     data, environment = card["data"], card["environment"]
     yield f"# {plain(card['run'])}: {plain(data['source_language'])} → {plain(data['target_language'])}"
     yield ""
@@ -34,40 +40,36 @@ def _head(card: Mapping[str, Any]) -> Iterator[str]:
         yield f"- {plain(name)}: {plain(shown)}"
 
 
-def _data(card: Mapping[str, Any]) -> Iterator[str]:
+def _data(card: JsonObject) -> Iterator[str]:
     data = card["data"]
-    yield "## Data"
-    yield ""
-    yield f"Licence: {plain(data['licence'] or 'the config does not say (data.licence)')}"
-    yield ""
+    yield "## Data\n"
+    yield f"Licence: {plain(data['licence'] or 'the config does not say (data.licence)')}\n"
     for split, names in data["corpora"].items():
         counts = data["counts"].get(split, {})
         tokens = f"{_count(counts, 'source_tokens')} source and {_count(counts, 'target_tokens')} target tokens"
         yield f"- {split}: {_count(counts, 'kept')} of {_count(counts, 'read')} pairs, {tokens}"
         hashes = data["sha256"].get(split, [])
-        for number_, name in enumerate(names):
+        for place, name in enumerate(names):
             yield f"  - {plain(name)}"
-            held = hashes[number_] if number_ < len(hashes) else {}
+            held = hashes[place] if place < len(hashes) else {}
             yield from (f"    - {plain(side)}: `{plain(value)}`" for side, value in held.items())
     yield f"- tokenizer: {', '.join(f'`{plain(each)}`' for each in dict.fromkeys(data['tokenizer_sha256']))}"
 
 
-def _training(card: Mapping[str, Any]) -> Iterator[str]:
+def _training(card: JsonObject) -> Iterator[str]:
     training = card["training"]
     speed = training["target_tokens_per_second"]
-    yield "## Training"
-    yield ""
+    yield "## Training\n"
     yield f"- updates: {training['updates']:,} of at most {training['max_updates']:,}, {training['epochs']} passes"
     yield f"- target tokens: {training['target_tokens']:,}"
-    yield f"- wall-clock time: {training['seconds'] / 60:,.1f} minutes, validation included"
+    yield f"- wall-clock time: {training['seconds'] / 60:,.1f} minutes, including validation"
     yield f"- target tokens per second: {'unknown' if speed is None else f'{speed:,.0f} (median of the log)'}"
     yield f"- faults: {training['faults']}"
     validations = training["validations"]
     metrics = {key: name for key, name in _METRICS.items() if any(key in each for each in validations)}
     if not validations:
         return
-    yield ""
-    yield "| update | minutes | " + " | ".join(metrics.values()) + " |"
+    yield "\n| update | minutes | " + " | ".join(metrics.values()) + " |"
     yield "|---" * (2 + len(metrics)) + "|"
     places = {*evenly_spaced(len(validations), _CURVE_ROWS), len(validations) - 1}
     for each in (validations[place] for place in sorted(places)):
@@ -77,40 +79,36 @@ def _training(card: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {update:,.0f}{which} | {minutes:.1f} | {' | '.join(cells)} |"
 
 
-def _evaluations(card: Mapping[str, Any]) -> Iterator[str]:
-    yield "## Scores"
-    yield ""
+def _evaluations(card: JsonObject) -> Iterator[str]:
+    yield "## Scores\n"
     if not card["evaluations"]:
         yield "None yet: transformer evaluate RUN adds them."
     for each in card["evaluations"]:
         yield f"{plain(each['name'])}: {each['sentences']:,} sentences, checkpoint {plain(each['checkpoint'])}, "
-        yield f"{plain(each['written'])}"
-        yield ""
-        yield from fenced("\n".join(map(score_text, each["scores"])))
+        yield f"{plain(each['written'])}\n"
+        scores = [f"{score['name']} {value_text(score)}  {score['signature']}" for score in each["scores"]]
+        yield from fenced("\n".join(scores))
         yield ""
 
 
-def _samples(card: Mapping[str, Any]) -> Iterator[str]:
-    yield "## Samples"
-    yield ""
+def _samples(card: JsonObject) -> Iterator[str]:
+    yield "## Samples\n"
     if not card["samples"]:
         yield "None yet."
         return
-    yield f"Evenly spaced sentences of the latest evaluation, {plain(card['evaluations'][-1]['name'])}; not chosen."
-    yield ""
+    name = plain(card["evaluations"][-1]["name"])
+    yield f"Evenly spaced sentences of the latest evaluation, {name}; not selected by hand.\n"
     blocks = ("\n".join(f"{name:<11} {text}" for name, text in sample.items()) for sample in card["samples"])
     yield from fenced("\n\n".join(blocks))
 
 
-def _limits(card: Mapping[str, Any]) -> Iterator[str]:
-    yield "## Limits"
-    yield ""
+def _limits(card: JsonObject) -> Iterator[str]:
+    yield "## Limits\n"
     yield from (f"- {plain(limit)}" for limit in card["limits"])
 
 
-def _config(card: Mapping[str, Any]) -> Iterator[str]:
-    yield "## Config"
-    yield ""
+def _config(card: JsonObject) -> Iterator[str]:
+    yield "## Config\n"
     lines = [
         f"{section}.{key}={json.dumps(value, ensure_ascii=False)}"
         for section, options in card["config"].items()
@@ -120,18 +118,18 @@ def _config(card: Mapping[str, Any]) -> Iterator[str]:
 
 
 def fenced(text: str) -> Iterator[str]:
-    """A block that no text inside can end, whatever backticks it holds."""
+    """A fenced block that backticks in the text cannot end."""
     longest = max(map(len, re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     yield from (f"{fence}text", text, fence)
 
 
 def plain(value: object) -> str:
-    """Text on one line in which nothing is markup."""
+    """The value as one line of text, with all markup escaped."""
     return _MARKS.sub(r"\\\1", " ".join(str(value).split()))
 
 
-def _count(counts: Mapping[str, Any], key: str) -> str:
+def _count(counts: JsonObject, key: str) -> str:
     value = counts.get(key)
     return f"{value:,}" if isinstance(value, int) else "an unknown number of"
 

@@ -1,4 +1,4 @@
-"""Which charts show a run, as plain numbers; `drawing` and `plots` draw them."""
+"""The charts of a run as plain numbers; `drawing` and `plots` draw them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Series:
     """Points of a run.
 
     Attributes:
-        run: the run's place among those reported on; gives the colour.
-        name: of the run.
+        run: index of the run in the report; determines the colour.
+        name: name of the run.
         points: (x, y), ascending in x.
-        style: a line, single dots (which no table lists), or steps, each point the middle of its step.
+        style: a line, single dots (not listed in tables), or steps, with each point in the middle of its step.
     """
 
     run: int
@@ -38,11 +38,10 @@ class Chart:
     """A chart.
 
     Attributes:
-        key: a name for files.
-        title: what it shows.
+        key: stem of file names.
         x_label, y_label: with units.
-        series: none of them empty.
-        note: how to read it, where that is not plain.
+        series: none is empty.
+        note: how to read the chart, if that is not obvious.
     """
 
     key: str
@@ -58,7 +57,7 @@ def training_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
     wanted = [
         ("training_loss", "Training loss", "loss", "smoothed loss per token, nats", ""),
         ("learning_rate", "Learning rate", "learning_rate", "learning rate", ""),
-        ("speed", "Speed", "target_tokens_per_second", "target tokens per second", "Without validation."),
+        ("speed", "Speed", "target_tokens_per_second", "target tokens per second", "Excludes validation."),
     ]
     return _with_points(
         Chart(key, title, "update", label, _series(runs, "train", "update", field), note)
@@ -67,36 +66,20 @@ def training_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
 
 
 def validation_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
-    """Loss, BLEU and chrF2++ of the validation corpus, each over updates and over wall-clock time."""
-    wanted = {
-        "loss": ("Validation loss", "loss per token, nats"),
-        "bleu": ("Validation BLEU", "BLEU"),
-        "chrf": ("Validation chrF2++", "chrF2++"),
-    }
-    return _with_points(
-        chart
-        for field, (title, label) in wanted.items()
-        for chart in (
-            Chart(
-                f"validation_{field}_updates",
-                f"{title} over updates",
-                "update",
-                label,
-                _series(runs, "validation", "update", field),
-            ),
-            Chart(
-                f"validation_{field}_minutes",
-                f"{title} over time",
-                "minutes, validation included",
-                label,
-                _series(runs, "validation", "seconds", field, lambda seconds: seconds / 60),
-            ),
-        )
-    )
+    """Loss, BLEU and chrF2++ on the validation corpus, each over updates and over wall-clock time."""
+    charts = []
+    wanted = ("loss", "loss", "loss per token, nats"), ("bleu", "BLEU", "BLEU"), ("chrf", "chrF2++", "chrF2++")
+    for field, name, label in wanted:
+        over_updates = _series(runs, "validation", "update", field)
+        over_time = _series(runs, "validation", "seconds", field, lambda seconds: seconds / 60)
+        key, title = f"validation_{field}", f"Validation {name} over"
+        charts.append(Chart(f"{key}_updates", f"{title} updates", "update", label, over_updates))
+        charts.append(Chart(f"{key}_minutes", f"{title} time", "minutes, including validation", label, over_time))
+    return _with_points(charts)
 
 
 def sentence_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
-    """Quality by the source's length, and how long translations are against their references."""
+    """Quality by source length, and the length of translations relative to their references."""
     return _with_points(
         [
             Chart(
@@ -105,7 +88,7 @@ def sentence_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
                 "characters of the source",
                 "chrF2++ of a sentence",
                 [series for run in range(len(runs)) for series in _quality(run, runs[run])],
-                f"A dot is a sentence; the line joins the means of {_LENGTH_GROUPS} groups of equal size.",
+                f"Each dot is a sentence; the line joins the means of {_LENGTH_GROUPS} groups of equal size.",
             ),
             Chart(
                 "length_ratio",
@@ -113,7 +96,7 @@ def sentence_charts(runs: Sequence[ReportedRun]) -> list[Chart]:
                 "translation / reference, in characters",
                 "share of sentences, %",
                 [_ratios(run, runs[run]) for run in range(len(runs))],
-                f"Ratios of {_MOST_RATIO:g} and more stand together at the end.",
+                f"The last step holds all ratios of {_MOST_RATIO:g} and more.",
             ),
         ]
     )
@@ -151,6 +134,6 @@ def _ratios(place: int, run: ReportedRun) -> Series:
 
 
 def _with_points(charts: Iterable[Chart]) -> list[Chart]:
-    """The charts that have something to show, without series that have not."""
+    """The charts without empty series, and without charts that are then empty."""
     kept = (replace(chart, series=[series for series in chart.series if series.points]) for chart in charts)
     return [chart for chart in kept if chart.series]

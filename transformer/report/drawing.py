@@ -1,4 +1,4 @@
-"""Charts laid out as SVG: numbers into places on a canvas, with ticks at round numbers and a table of what is drawn."""
+"""Lay charts out as SVG: coordinates of all points, ticks at round numbers, and a table of the values drawn."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from transformer.runtime.records import Point
 
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 76, 16, 12, 44  # margins around the plot
-MAX_POINTS = 300  # of a line; dots are all drawn
+MAX_POINTS = 300  # of a line; there is no limit for dots
 _TICKS = 6
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis: its place on the canvas, and its number."""
+    """A mark on an axis: its coordinate on the canvas, and its number."""
 
     place: float
     label: str
@@ -26,13 +26,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Mark:
-    """A series as it is drawn.
-
-    Attributes:
-        run: gives the colour.
-        style: `line`, `dots`, or `point` for a line of one.
-        path: SVG path data.
-    """
+    """A drawn series: its run, which determines the colour, and SVG path data; style `point` is a line of one point."""
 
     run: int
     style: str
@@ -41,7 +35,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of a table and its height on the canvas; empty where a series has no such point."""
+    """A value in a table and its y coordinate; empty if the series has no such point."""
 
     text: str = ""
     y: float | None = None
@@ -49,7 +43,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: the number on the x axis, its place on the canvas, and a cell for each column."""
+    """A row of a table: the value on the x axis, its x coordinate, and a cell per column."""
 
     label: str
     x: float
@@ -58,11 +52,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A chart with the places of everything in it.
+    """A chart with the coordinates of all its parts.
 
     Attributes:
-        columns: names of the table's columns, and of the run that each belongs to.
-        thinned: how many points there were of the longest series, where not all are drawn.
+        columns: run and name of each column of the table.
+        thinned: points of the longest series, if not all are drawn.
     """
 
     chart: Chart
@@ -75,16 +69,15 @@ class Drawing:
 
 
 class Axis:
-    """Numbers to places on a canvas.
+    """Maps values to coordinates on the canvas; the axis starts and ends at round numbers around the values.
 
     Args:
-        values: what is to fit; the axis begins and ends at round numbers around them.
-        start, end: the places of its ends.
+        start, end: coordinates of its ends.
     """
 
     def __init__(self, values: Sequence[float], start: float, end: float) -> None:
         low, high = min(values), max(values)
-        if high - low <= 1e-9 * max(abs(low), abs(high)):  # one number, or all the same
+        if high - low <= 1e-9 * max(abs(low), abs(high)):  # all values are the same
             low, high = (low - 1, high + 1) if low == 0 else (low - abs(low) / 2, high + abs(high) / 2)
         self.step = round_step(max((high - low) / _TICKS, 1e-300))
         self.low, self.high = math.floor(low / self.step + 1e-9), math.ceil(high / self.step - 1e-9)  # in steps
@@ -111,25 +104,19 @@ def draw(chart: Chart) -> Drawing:
     x, y = Axis(x_values, LEFT, WIDTH - RIGHT), Axis(y_values, HEIGHT - BOTTOM, TOP)
     listed = [each for each in series if each.style != "dots"]
     longest = max(len(each.points) for each in chart.series if each.style != "dots")
-    return Drawing(
-        chart,
-        x.ticks(),
-        y.ticks(),
-        [Mark(each.run, _style(each), _path(each, x, y)) for each in series],
-        [(each.run, each.name) for each in listed],
-        _rows(listed, x, y),
-        longest if longest > MAX_POINTS else None,
-    )
+    marks = [Mark(each.run, _style(each), _path(each, x, y)) for each in series]
+    columns, rows = [(each.run, each.name) for each in listed], _rows(listed, x, y)
+    return Drawing(chart, x.ticks(), y.ticks(), marks, columns, rows, longest if longest > MAX_POINTS else None)
 
 
 def round_step(width: float) -> float:
-    """The smallest of 1, 2, 5, 10, 20, … (and 0.5, 0.2, …) that is not below a width."""
+    """The smallest of …, 0.2, 0.5, 1, 2, 5, 10, … that is not below a width."""
     power = 10.0 ** math.floor(math.log10(width))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= width * (1 - 1e-9))
 
 
 def in_digits(value: float, step: float) -> str:
-    """A number with the digits that tell it from its neighbours a step away."""
+    """A number with enough digits to tell it from its neighbours a step away."""
     if abs(value) < step / 1e6:
         return "0"
     if abs(value) >= 1e7 or step < 1e-4:
@@ -138,7 +125,7 @@ def in_digits(value: float, step: float) -> str:
 
 
 def _thinned(series: Series) -> Series:
-    """At most `MAX_POINTS` evenly spaced points of a line, its last among them."""
+    """At most `MAX_POINTS` evenly spaced points of a line, including its last."""
     count = len(series.points)
     if count <= MAX_POINTS or series.style == "dots":
         return series
@@ -153,14 +140,14 @@ def _style(series: Series) -> str:
 
 
 def _path(series: Series, x: Axis, y: Axis) -> str:
-    if series.style == "dots":  # lines of no length, whose ends are round
+    if series.style == "dots":  # lines of zero length with round ends
         return "".join(f"M{x.place(first):g} {y.place(second):g}h0" for first, second in series.points)
     places = [f"{x.place(first):g} {y.place(second):g}" for first, second in _corners(series)]
     return "M" + "L".join(places) + ("h0" if len(places) == 1 else "")
 
 
 def _corners(series: Series) -> list[Point]:
-    """Where a line bends: at its points, or at the ends of steps of equal width, whose middles these are."""
+    """The corners of a line: its points, or both ends of each step; points are the middles of equally wide steps."""
     if series.style != "steps":
         return series.points
     (first, _), (second, _) = series.points[:2]

@@ -14,19 +14,15 @@ from transformer.runtime.files import write_file
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_INCHES = 3.5, 2.4  # a column of a paper
+_INCHES = 3.5, 2.4  # one column of a paper
 _DOTS_PER_INCH = 300
-# Okabe and Ito's, which the colour-blind can tell apart, with dashes for those who print without colours
+# Okabe and Ito's colours, safe for the colour-blind, and dashes for print without colours
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#6b4fd8", "#555555")
 _DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)), (0, (7, 3, 1, 3)), (0, (3, 3)))
 
 
 def check_matplotlib() -> None:
-    """Refuse at once what `write_plots` could not do.
-
-    Raises:
-        UserError: where matplotlib is not installed.
-    """
+    """Check early that `write_plots` can run; raises UserError if matplotlib is not installed."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
@@ -34,11 +30,7 @@ def check_matplotlib() -> None:
 
 
 def write_plots(charts: Sequence[Chart], directory: Path) -> list[Path]:
-    """Draw each chart into `KEY.png`; returns the files.
-
-    Raises:
-        UserError: where a file cannot be written.
-    """
+    """Draw each chart into `KEY.png`; returns the files. Raises as `write_file`."""
     written = []
     for chart in charts:
         path = directory / f"{chart.key}.png"
@@ -48,8 +40,8 @@ def write_plots(charts: Sequence[Chart], directory: Path) -> list[Path]:
 
 
 def plot(chart: Chart) -> bytes:
-    """A chart as a PNG, a column wide."""
-    from matplotlib.figure import Figure  # not pyplot, which keeps state
+    """A chart as a PNG, one column wide."""
+    from matplotlib.figure import Figure  # not pyplot, which keeps global state
 
     figure = Figure(figsize=_INCHES, layout="constrained")
     axes = figure.subplots()
@@ -70,7 +62,7 @@ def plot(chart: Chart) -> bytes:
 def _draw(axes: Axes, series: Series) -> None:
     x, y = zip(*series.points, strict=True)
     colour, dashes = _COLOURS[series.run % len(_COLOURS)], _DASHES[series.run % len(_DASHES)]
-    name = series.name.replace("$", r"\$").lstrip("_")  # no formula, and not what matplotlib leaves out of legends
+    name = series.name.replace("$", r"\$").lstrip("_")  # no formula; matplotlib omits names with _ from legends
     if series.style == "dots":
         axes.plot(x, y, linestyle="none", marker=".", markersize=2, alpha=0.2, color=colour, zorder=1)
     elif series.style == "steps":

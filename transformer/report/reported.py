@@ -1,24 +1,24 @@
-"""What a page or plots are made from: a run's card, records and evaluation, and how its sentences fared."""
+"""The data behind pages and plots: a run's card, records, evaluation and sentence scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from transformer.errors import UserError
 from transformer.evaluation.metrics import sentence_chrf
+from transformer.reading import JsonObject
 from transformer.run.evaluations import Evaluation
 from transformer.runtime.records import Record
 
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """Where the decoder looked, piece by piece.
+    """The cross-attention of a translation.
 
     Attributes:
-        source, target: pieces as the vocabulary spells them, end marks included.
-        layers: for each decoder layer (T, S): percent that target piece t gave to source piece s, the mean over heads.
+        source, target: pieces as spelled in the vocabulary, including end marks.
+        layers: for each decoder layer (T, S): percent of target piece t's attention on source piece s, mean over heads.
     """
 
     source: list[str]
@@ -28,19 +28,19 @@ class AttentionMap:
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """A run that is reported on.
+    """A run in a report.
 
     Attributes:
-        name: of its own among those reported on.
+        name: unique in the report.
         card: see `card_of`.
-        records: of its metrics.
-        evaluation: the one that is looked into; None where it has none.
-        chrf: chrF2++ of each of the evaluation's sentences, 0 to 100.
+        records: content of its `metrics.jsonl`.
+        evaluation: the one shown; None if it has none.
+        chrf: chrF2++ of each sentence of the evaluation, 0 to 100.
         maps: cross-attention of some of them, by their place.
     """
 
     name: str
-    card: Mapping[str, Any]
+    card: JsonObject
     records: Sequence[Record]
     evaluation: Evaluation | None
     chrf: Sequence[float] = ()
@@ -48,19 +48,19 @@ class ReportedRun:
 
 
 def sentence_scores(evaluation: Evaluation | None) -> list[float]:
-    """chrF2++ of each sentence that an evaluation keeps."""
+    """chrF2++ of each sentence in an evaluation."""
     return sentence_chrf(evaluation.hypotheses, evaluation.references) if evaluation and evaluation.rows else []
 
 
 def choose_evaluations(found: Mapping[str, Sequence[Evaluation]], wanted: str | None) -> dict[str, Evaluation | None]:
-    """The evaluation of each run that is looked into: of one name where that can be.
+    """Choose the evaluation to show for each run, of the same name if possible.
 
     Args:
-        found: each run's evaluations by the run's name, the latest last.
-        wanted: an evaluation's name; else the latest of the first run that all have who have any.
+        found: each run's evaluations by the run's name, oldest first.
+        wanted: name of an evaluation; None for the first run's latest one that all runs with evaluations share.
 
     Raises:
-        UserError: where a run has none of the name that is wanted.
+        UserError: a run has no evaluation of the wanted name.
     """
     names = {run: [each.name for each in evaluations] for run, evaluations in found.items()}
     for run in names if wanted else ():
@@ -78,7 +78,7 @@ def choose_evaluations(found: Mapping[str, Sequence[Evaluation]], wanted: str | 
 
 
 def first_evaluation(runs: Sequence[ReportedRun]) -> Evaluation | None:
-    """That of the first run that has one: its sentences are shown."""
+    """The evaluation of the first run that has one; the report shows its sentences."""
     return next((run.evaluation for run in runs if run.evaluation is not None), None)
 
 

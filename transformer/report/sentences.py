@@ -1,6 +1,6 @@
-"""Single sentences of evaluations: the worst, and those that changed most between two runs.
+"""The worst sentences of an evaluation, and those that changed most between two runs.
 
-chrF2++ of a sentence (Popović 2017) is what sentences are ordered by: BLEU of a sentence is mostly 0.
+Sentences are ordered by chrF2++ (Popović 2017), because the BLEU of a sentence is mostly 0.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from transformer.report.reported import ReportedRun, same_sentences
 
-_MAX_WORDS = 1000  # finding what differs takes time with their square
+_MAX_WORDS = 1000  # the time of a comparison grows with their square
 _CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_WORDS = re.compile(rf"\s+|[{_CJK}]|[^\W{_CJK}]+|[^\w\s]")  # what is written without spaces is compared by characters
+_WORDS = re.compile(rf"\s+|[{_CJK}]|[^\W{_CJK}]+|[^\w\s]")  # characters where words have no spaces between them
 
 Marked = list[tuple[bool, str]]
 
@@ -24,9 +24,8 @@ class Change:
     """A sentence that two runs translate differently.
 
     Attributes:
-        place: among the evaluation's sentences.
-        source, reference: of it.
-        before, after: parts of both translations, and whether the other lacks them.
+        place: index of the sentence in the evaluated corpus.
+        before, after: parts of both translations, each marked if the other lacks it.
         chrf_before, chrf_after: 0 to 100.
     """
 
@@ -40,13 +39,13 @@ class Change:
 
 
 def worst(scores: Sequence[float], count: int) -> list[int]:
-    """The places of the lowest scores, the lowest first."""
+    """The indices of the lowest scores, lowest first."""
     return sorted(range(len(scores)), key=lambda place: scores[place])[:count]
 
 
 def most_changed(first: ReportedRun, second: ReportedRun, count: int) -> list[Change]:
-    """Up to `count` sentences that the second run translates best against the first one, and as many that it
-    translates worst, from the largest gain to the largest loss; none where their evaluations are of other sentences."""
+    """Up to `count` sentences that the second run improves most over the first and as many that it worsens most, from
+    the largest gain to the largest loss; none if the evaluations have different sentences."""
     before, after = first.evaluation, second.evaluation
     if before is None or after is None or not same_sentences(before, after):
         return []
@@ -72,7 +71,7 @@ def most_changed(first: ReportedRun, second: ReportedRun, count: int) -> list[Ch
 
 
 def differences(before: str, after: str) -> tuple[Marked, Marked]:
-    """Both texts in parts, of which those are marked that the other lacks; joined, they give the texts."""
+    """Both texts split into parts, each marked if the other text lacks it."""
     words = _WORDS.findall(before), _WORDS.findall(after)
     if max(map(len, words)) > _MAX_WORDS:
         return _parts(before, True), _parts(after, True)
@@ -84,7 +83,7 @@ def differences(before: str, after: str) -> tuple[Marked, Marked]:
 
 
 def _parts(text: str, changed: bool) -> Marked:
-    """A text with its mark; the spaces around it bear none."""
+    """A text with its mark, and unmarked spaces around it."""
     inner = text.strip()
     before, _, after = text.partition(inner) if inner else (text, "", "")
     return [(mark and changed, part) for mark, part in ((False, before), (True, inner), (False, after)) if part]

@@ -1,1 +1,1 @@
-"""What `scripts/lab/benchmark.py` measures, one module a kind of work."""
+"""The measurements of `scripts/lab/benchmark.py`, one module per kind of work."""

@@ -1,4 +1,4 @@
-"""How much arithmetic a training update is, and how much of it this machine can do in a second.
+"""The arithmetic of a training update, and how much of it this machine can do per second.
 
 D d_model, F d_ff, V vocabulary, S and T source and target length, B sentences of a batch.
 """
@@ -15,11 +15,11 @@ from transformer.data.batch import Batch
 
 
 def training_flops(options: ModelSection, target_vocab_size: int, batches: Sequence[Batch]) -> float:
-    """Floating-point operations of the matrix products of forward and backward, padding not counted outside attention.
+    """Floating-point operations of the matrix products of forward and backward; counts padding only in attention.
 
-    Two for each weight that a token meets in the forward pass, and as many again for the gradient of its input and of
-    the weight: six (Kaplan et al. 2020, section 2.1). Encoder weights, and the keys and values of cross-attention, meet
-    source tokens; all others meet target tokens. Attention itself is two products a layer, 4·D·L·L' a sentence.
+    Six per weight and token: two in the forward pass, two for the gradient of the input, two for that of the weight
+    (Kaplan et al. 2020, section 2.1). Encoder weights, and the keys and values of cross-attention, process source
+    tokens; all others process target tokens. Attention itself takes two products per layer, 4·D·L·L' per sentence.
     """
     width, hidden = options.d_model, options.d_ff
     encoders, decoders = options.num_encoder_layers, options.num_decoder_layers
@@ -36,7 +36,7 @@ def training_flops(options: ModelSection, target_vocab_size: int, batches: Seque
 
 
 def product_ceiling(device: torch.device, dtype: torch.dtype, size: int = 2048, seconds: float = 2.0) -> float:
-    """Operations a second of a large square product, the best of several windows: what MFU is a share of."""
+    """Operations per second of a large square product, the best of several windows: the denominator of MFU."""
     if device.type != "cpu":
         size = 8192
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))

@@ -1,11 +1,11 @@
-"""Translate a file with CTranslate2 and the weights of a run, for comparison in speed and text.
+"""Translate a file with CTranslate2 and the weights of a run, to compare speed and text.
 
     PYTHON scripts/lab/benchmarks/ctranslate2_peer.py RUN SOURCE --output FILE [--beam 5] [--batch 64] [--one]
 
-PYTHON is an interpreter with ctranslate2, sentencepiece, safetensors, torch and pyyaml; this package is not needed.
+PYTHON is an interpreter with ctranslate2, sentencepiece, safetensors, torch and pyyaml; it does not need this package.
 Converts the best checkpoint into a temporary folder, translates once to warm up, then three times. Prints `key=value`
-pairs on one line: sentences per second (median), and milliseconds a sentence where they come one after another
-(`--one`). The search is CTranslate2's own: a sentence ends when as many hypotheses have ended as the beam is wide.
+pairs on one line: the median sentences per second, and with --one milliseconds per sentence. The search is
+CTranslate2's own: a sentence ends when beam_size hypotheses are finished.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _LATENCY_SENTENCES = 100
 
 
 def decoding_of_run(run: Path, overrides: Sequence[str], sentences: int) -> Measure:
-    """A function that translates the run's test sentences: all together, then the first ones one by one."""
+    """A function that translates the run's test sentences: all together, then the first ones one at a time."""
     opened = Run(run, overrides)
     config = opened.config
     configure_process(config.run.threads, choose_device(config.run.device))
@@ -46,12 +46,13 @@ def decoding_of_run(run: Path, overrides: Sequence[str], sentences: int) -> Meas
 
 
 def decoding_untrained(config: Config, sentences: int) -> Measure:
-    """A function that translates with an untrained model; all translations run to a fixed length, so that the work is
-    the same on each machine."""
+    """A function that translates with an untrained model; all translations have a fixed length, so that the work is the
+    same on all machines."""
     prepared = prepare(config, TerminalReporter())
     model = untrained_model(config, prepared)
     with torch.no_grad():
-        # an even end mark meets normalised states at logit 0, far below the best of thousands: all run to their limit
+        # With equal weights, the end mark's logit is 0 for normalised states, far below the best of thousands of
+        # tokens: all translations run to their limit.
         model.output.weight[EOS] = -1.0
     freeze_weights(model, config.decoding.precision)
     sources = [source for source, _ in itertools.islice(read_pairs(config.data.validation), sentences)]
@@ -78,7 +79,7 @@ def _speed(translations: Sequence[Sequence[Translation]], seconds: float) -> dic
 
 
 def _latency(translator: Translator, sources: Sequence[str]) -> float:
-    """Median milliseconds of one sentence alone."""
+    """Median milliseconds of a single sentence."""
     seconds = []
     for source in sources[:_LATENCY_SENTENCES]:
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Another toolkit's own benchmark, run in turn with ours."""
+"""Run another toolkit's benchmark."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from collections.abc import Mapping
 
 from transformer.errors import UserError
 
-# what a peer may call the speed at each kind of work
+# possible names of the speed at each kind of work
 SPEEDS = {"train": ("tokens_per_s", "tokens_per_second"), "decode": ("sents_per_s", "sentences_per_second")}
 _PAIR = re.compile(r"(\w+)=([0-9.]+(?:e[+-]?[0-9]+)?)(?=\s|$)")
 
 
 def peer_speed(command: str, work: str, environment: Mapping[str, str]) -> float:
-    """Run a shell command whose last line holds `key=value` pairs, and return the speed among them.
+    """Run a shell command whose last line has `key=value` pairs, and return the speed among them.
 
     Args:
-        command: run by the shell.
-        work: `train` or `decode`, which decides the key (`SPEEDS`).
-        environment: of the command: the caller's own, without what this program set for itself.
+        work: `train` or `decode`, which determines the key (`SPEEDS`).
+        environment: the command's environment variables, without the ones that this program set for itself.
 
     Raises:
-        UserError: where it fails or prints no speed.
+        UserError: the command fails or prints no speed.
     """
     done = subprocess.run(command, shell=True, capture_output=True, text=True, env=dict(environment))
     if done.returncode:

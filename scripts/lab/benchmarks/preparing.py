@@ -1,4 +1,4 @@
-"""What preparing a corpus costs beside what SentencePiece alone needs to encode the same lines."""
+"""The time to prepare a corpus, compared with SentencePiece's time to encode the same lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHUNK = 10_000
 
 
 def preparing(config: Config) -> Callable[[], dict[str, float]]:
-    """A function that prepares the corpora anew with the tokenizer ready, and encodes the training lines alone."""
+    """A function that prepares the corpora with an existing tokenizer, and separately just encodes their lines."""
     prepared = prepare(config, TerminalReporter())  # trains the tokenizer
     tokenizers = prepared.source_tokenizer, prepared.target_tokenizer
     threads = config.run.threads or physical_cores()
@@ -56,7 +56,7 @@ def preparing(config: Config) -> Callable[[], dict[str, float]]:
 
 
 def tokenizer_files(prepared: Prepared, folder: Path) -> dict[str, str]:
-    """Put the tokenizers into files, and return the options that name them."""
+    """Write the tokenizers to files, and return the options that name them."""
     save_tokenizers(folder, prepared.source_tokenizer, prepared.target_tokenizer)
     if (folder / "shared.model").is_file():
         return {"source_model": str(folder / "shared.model")}

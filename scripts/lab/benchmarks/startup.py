@@ -1,4 +1,4 @@
-"""What a cold process costs."""
+"""The start of a cold process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BARE = "import sys, torch; from safetensors.torch import load_file; load_file(s
 
 
 def startup(run: Path) -> Callable[[], dict[str, float]]:
-    """A function that times `--help`, one cold translation, and the bare import of torch with the weights read."""
+    """A function that times `--help`, a cold translation, and just importing torch and reading the weights."""
     weights = RunDirectory(run).resolve("best") / "model.safetensors"
     sentence = "Ein Satz."
 

@@ -1,4 +1,4 @@
-"""Training speed: the trainer's own updates, on a config's own data."""
+"""Training speed: updates of the real trainer on a config's data."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Measure = Callable[[], dict[str, float]]
 
 
 def training(config: Config, updates: int) -> Measure:
-    """A function that trains for so many updates and tells target tokens (padding not counted) and operations a second,
-    as a share of the machine's ceiling too (MFU), and how long the loader was waited for."""
+    """A function that trains for this many updates and returns target tokens per second (without padding), operations
+    per second, their share of the machine's peak (MFU), and the share of time spent waiting for the loader."""
     prepared = prepare(config, TerminalReporter())
     options, model = config.training, untrained_model(config, prepared)
     state = TrainingState()

@@ -1,4 +1,4 @@
-"""The model of a config before any training: speed does not hang on what the weights are."""
+"""The untrained model of a config; speed does not depend on the values of the weights."""
 
 from __future__ import annotations
 

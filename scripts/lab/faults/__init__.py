@@ -1,1 +1,1 @@
-"""What `scripts/lab/torture.py` does to a training, one module a kind of harm."""
+"""The faults that `scripts/lab/torture.py` injects into a training."""

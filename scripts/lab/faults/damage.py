@@ -1,4 +1,4 @@
-"""Damage to files of a run: cut, or with a bit turned over; and a disk that is full."""
+"""Damage a run: truncate a file, flip a bit, fill the disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 
 
 def damage_newest_checkpoint(run: Path, kind: str, draw: random.Random) -> bool:
-    """Cut a file of the newest checkpoint, or turn one of its bits over; False where it is the only one."""
+    """Truncate a file of the newest checkpoint, or flip one of its bits; False if it is the only checkpoint."""
     checkpoints = sorted(path for path in (run / "checkpoints").glob("[0-9]*") if path.is_dir())
     if len(checkpoints) < 2:
         return False
@@ -30,7 +30,7 @@ def damage_newest_checkpoint(run: Path, kind: str, draw: random.Random) -> bool:
 
 @contextlib.contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
-    """Mount a file system of that size at a folder while the context is open; False where this user may not."""
+    """Mount a file system of this size on a folder while the context is open; False without permission to mount."""
     folder.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
@@ -43,7 +43,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def full(folder: Path) -> Iterator[None]:
-    """While the context is open the file system of a folder is full."""
+    """Keep the file system of a folder full while the context is open."""
     filler = folder / "filler"
     try:
         with filler.open("wb", buffering=0) as file:

@@ -1,9 +1,9 @@
-"""Faults inside a training: gradients that are not finite, memory that does not suffice, each once.
+"""Inject faults into a training: non-finite gradients and failed memory allocations, each once.
 
-    python injection.py PLAN train CONFIG …
+    python scripts/lab/faults/injection.py PLAN train CONFIG …
 
-PLAN is `none`, or faults at calls of the objective, counted from 1 in each process, those of one rank alone where it is
-named: `nan@7,memory@12/1`. What follows are a verb and its arguments.
+PLAN is `none`, or a list of faults such as `nan@7,memory@12/1`: the kind, the call of the objective (counted from 1 in
+each process), and optionally the only rank to fail. A verb and its arguments follow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KINDS = ("nan", "memory")
 
 
 def inject(plan: str) -> None:
-    """Let the objective fail as planned, in this process."""
+    """Make the objective fail as planned in this process."""
     from torch import nn
 
     from transformer.training.loss import LossSums
@@ -48,7 +48,7 @@ def inject(plan: str) -> None:
 
 
 if __name__ == "__main__":
-    from transformer.cli import main
+    from transformer.__main__ import main
 
     inject(sys.argv[1])
     sys.exit(main(sys.argv[2:]))

@@ -1,4 +1,4 @@
-"""One life of a training: a process, or a job of several, that is left alone, killed, stopped or robbed of its disk."""
+"""One life of a training: a process, or a job of several, from its start to its end or until a fault ends it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from faults.injection import inject
-from transformer.cli import main
+from transformer.__main__ import main
 
 INJECTION = Path(__file__).with_name("injection.py")
 
@@ -31,8 +31,8 @@ class Life(Protocol):
 
 
 class Forked:
-    """A training in a fork of this process, which has imported PyTorch already but not used it: half the time of a life
-    goes into that."""
+    """A training in a fork of this process, which has imported PyTorch but not used it: saves half the time of a
+    life."""
 
     def __init__(self, log: Path, plan: str, arguments: list[str]) -> None:
         self._process = multiprocessing.get_context("fork").Process(target=_live, args=(log, plan, arguments))
@@ -58,14 +58,13 @@ def _live(log: Path, plan: str, arguments: list[str]) -> None:
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained.
+    """A training to start and resume.
 
     Attributes:
         config: a YAML config, or a run directory.
         run: the run directory.
-        log: where it says what it says; on a disk that does not fill.
-        overrides: of the config.
-        ranks: processes of the job; 1: no torchrun.
+        log: file for its messages, on a disk that does not fill up.
+        ranks: processes of the job; 1 for no torchrun.
     """
 
     config: str
@@ -75,9 +74,9 @@ class Training:
     ranks: int
 
     def start(self, plan: str = "none") -> Life:
-        """Start or go on, with faults as `injection` plans them; what it says goes to the log."""
+        """Start or resume, with a plan of faults for `injection`; messages go to the log."""
         overrides = [*self.overrides, "training.log_every=1", f"run.directory={json.dumps(str(self.run))}"]
-        if plan != "none":  # whose calls are counted from the first update on
+        if plan != "none":  # the preflight would call the objective too
             overrides.append("run.preflight=false")
         arguments = ["train", self.config, *overrides]
         if self.ranks == 1:
@@ -88,29 +87,29 @@ class Training:
             return subprocess.Popen(command, stdout=log, stderr=log)
 
     def said(self, since: int = 0) -> str:
-        """The log, from a byte on."""
+        """The log, from a byte offset on."""
         with self.log.open("rb") as file:
             file.seek(since)
             return file.read().decode("utf-8", "replace")
 
     def progress(self) -> int:
-        """Bytes of metrics, which grow with each update."""
+        """Size of the metrics in bytes, which grows with each update."""
         metrics = self.run / "metrics.jsonl"
         return metrics.stat().st_size if metrics.is_file() else 0
 
     def gets_on(self, life: Life, pause: float) -> bool:
-        """Wait for an update, and a moment longer; False where training ended before."""
+        """Wait for an update, and a moment longer; False if training ends before."""
         begun = self.progress()
         while self.progress() <= begun:
             if life.poll() is not None:
                 return False
-            begun = min(begun, self.progress())  # going on, it forgets what it will do again
+            begun = min(begun, self.progress())  # resuming drops the records of updates that it will repeat
             time.sleep(0.01)
         time.sleep(pause)
         return life.poll() is None
 
     def processes(self, life: Life) -> list[int]:
-        """The trainers of a life, torchrun itself apart."""
+        """The training processes of a life, without torchrun itself."""
         if self.ranks == 1:
             return [life.pid]
         children = Path(f"/proc/{life.pid}/task/{life.pid}/children").read_text().split()
@@ -118,9 +117,9 @@ class Training:
 
 
 def end(training: Training, life: Life, how: signal.Signals, draw: random.Random) -> int:
-    """Send a signal a moment after training gets on, or at any moment of its start; returns the exit code.
+    """Send a signal a moment after an update, or during the start; returns the exit code.
 
-    Of several processes one is killed, and torchrun starts all of them again.
+    SIGKILL ends one of several processes, and torchrun restarts all of them.
     """
     if draw.random() < 0.2:
         time.sleep(draw.random() * 2)

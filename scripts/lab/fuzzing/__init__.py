@@ -1,1 +1,1 @@
-"""What scripts/lab/fuzz.py feeds to the readers, and how it watches them."""
+"""The inputs of scripts/lab/fuzz.py, the readers under test, and the processes that watch them."""

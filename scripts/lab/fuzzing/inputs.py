@@ -1,4 +1,4 @@
-"""Hypothesis strategies: odd files made of valid ones, by bytes and by structure, and some made of nothing."""
+"""Hypothesis strategies for odd files: valid files with changed bytes or structure, and some from scratch."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _YAML_PARTS = [
 
 
 class Valid(bytes):
-    """A valid file's content, which hypothesis does not print."""
+    """The content of a valid file; its short repr keeps hypothesis from printing it."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} bytes>"
 
 
 class Tree:
-    """What a valid file holds, which hypothesis does not print."""
+    """The parsed content of a valid file; has no repr for hypothesis to print."""
 
     def __init__(self, root: Any) -> None:
         self.root = root
@@ -52,7 +52,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Input:
-    """One odd file: what kind of file it stands for, and its bytes."""
+    """An odd file: the kind of file it stands for, and its bytes."""
 
     kind: str
     content: bytes
@@ -119,7 +119,7 @@ def odd_json(draw: Draw, content: Valid) -> bytes:
 
 @st.composite
 def odd_yaml(draw: Draw, content: Valid) -> bytes:
-    """A config: damaged as text, changed as a tree, or put together from the marks of YAML."""
+    """A config: damaged as text, changed as a tree, or assembled from YAML syntax."""
     kind = draw(st.integers(0, 9))
     if kind <= 2:
         return draw(damaged(Valid(content)))  # type: ignore[no-any-return]
@@ -135,7 +135,7 @@ def _yaml_tree(content: Valid) -> Tree:
 
 
 def _plain_yaml(tree: Any) -> bytes:
-    """One section a line, as people write it; values as JSON, which YAML includes."""
+    """One section per line, as people write it; values as JSON, a subset of YAML."""
     if not isinstance(tree, dict):
         return to_json(tree)
     return b"".join(str(key).encode("utf-8", "surrogatepass") + b": " + to_json(tree[key]) + b"\n" for key in tree)
@@ -143,7 +143,7 @@ def _plain_yaml(tree: Any) -> bytes:
 
 @st.composite
 def odd_tensors(draw: Draw, content: Valid) -> bytes:
-    """A safetensors file, damaged, or with another header and data that may or may not fit it."""
+    """A safetensors file, damaged, or with a changed header that may not fit the data."""
     length = int.from_bytes(content[:8], "little")
     header, data = content[8 : 8 + length], content[8 + length :]
     kind = draw(st.integers(0, 9))
@@ -164,13 +164,13 @@ def odd_tensors(draw: Draw, content: Valid) -> bytes:
 
 @st.composite
 def odd_message(draw: Draw, content: Valid) -> bytes:
-    """A protocol buffer, damaged, or with fields changed, moved or doubled, whose lengths still fit."""
+    """A protocol buffer, damaged, or with changed, moved or repeated fields and correct lengths."""
     if draw(st.integers(0, 4)) == 0:
         return draw(damaged(Valid(content)))  # type: ignore[no-any-return]
     fields = _fields(content)
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.integers(0, len(fields) - 1))
-        if draw(st.booleans()):  # pieces are many and the few specifications most of the rest
+        if draw(st.booleans()):  # most fields are pieces; prefer the few others
             place = draw(st.sampled_from([n for n, (number, _, _) in enumerate(fields) if number != 1] or [place]))
         number, wire, value = fields[place]
         kind = draw(st.sampled_from(["change", "change", "change", "remove", "double", "renumber", "swap"]))
@@ -207,7 +207,7 @@ Field = tuple[int, int, bytes]
 
 
 def _message(content: bytes) -> list[Field]:
-    """The fields, or none where these bytes are no message."""
+    """The fields, or none if these bytes are not a message."""
     try:
         return _fields(content)
     except (IndexError, ValueError):
@@ -229,7 +229,7 @@ def _fields(content: bytes) -> list[Field]:
         else:
             raise ValueError(f"wire type {wire}")
         if place > len(content):
-            raise ValueError("a field ends behind its message")
+            raise ValueError("a field ends after its message")
         fields.append((key >> 3, wire, content[start:place]))
     return fields
 
@@ -268,7 +268,7 @@ def odd_lines(draw: Draw, content: Valid) -> bytes:
 
 @st.composite
 def odd_records(draw: Draw, content: Valid) -> bytes:
-    """JSON lines, each odd as text or as a tree."""
+    """JSON lines, one of them odd as text or as a tree."""
     lines = content.splitlines()
     place = draw(st.integers(0, len(lines) - 1))
     lines[place] = draw(odd_json(Valid(lines[place])))
@@ -277,7 +277,7 @@ def odd_records(draw: Draw, content: Valid) -> bytes:
 
 @st.composite
 def odd_gzip(draw: Draw, content: Valid, plain: Callable[[Valid], st.SearchStrategy[bytes]]) -> bytes:
-    """Compressed: odd inside, or outside, or endless in few bytes."""
+    """A gzip file: odd inside, damaged outside, or a small file that expands to a huge one."""
     kind = draw(st.integers(0, 9))
     if kind == 0:
         packer = zlib.compressobj(9, wbits=31)

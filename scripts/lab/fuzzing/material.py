@@ -1,4 +1,4 @@
-"""Valid files of every kind that the package reads, small, from which the fuzzer makes odd ones."""
+"""Small valid files of every kind that the package reads, for the fuzzer to change."""
 
 from __future__ import annotations
 
@@ -49,11 +49,8 @@ class Material:
     """Valid files.
 
     Attributes:
-        run: a whole run directory with one checkpoint.
-        tokenizer: of that run.
-        config: of that run.
-        model: of that run.
-        files: the content of each kind of file, by the kind's name.
+        run: a complete run directory with one checkpoint; tokenizer, config and model are this run's.
+        files: content of each kind of file, by the kind's name.
     """
 
     run: RunDirectory
@@ -95,7 +92,7 @@ def make_material(folder: Path) -> Material:
 
 
 def _write_evaluation(run: RunDirectory) -> None:
-    """What a report is made of beside the metrics."""
+    """Write the manifest and the evaluation that a report reads besides the metrics."""
     count = {"read": 3, "kept": 3, "source_tokens": 9, "target_tokens": 9}
     hashes = {"train": [{"source": "a" * 64}], "validation": [{"table": "b" * 64}]}
     data = {"counts": {"train": count}, "inputs": {"corpora": hashes}, "tokenizer_sha256": ["c" * 64]}

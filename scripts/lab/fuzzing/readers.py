@@ -1,4 +1,4 @@
-"""The readers under test: what the package does with each kind of file, and which odd files it is given."""
+"""The readers under test: how the package uses each kind of file, and the odd files to try."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class Reader:
 
     Attributes:
         inputs: odd files.
-        read: reads one, and uses what it gave as the package would.
-        share: of all inputs; what costs more gets fewer.
+        read: reads an input, and uses the result as the package would.
+        share: share of all inputs; slow readers get fewer.
     """
 
     inputs: st.SearchStrategy[Input]
@@ -75,7 +75,7 @@ def make_readers(material: Material, folder: Path) -> dict[str, Reader]:
         *(of(name, odd_json) for name in (STATE_FILE, STATE_FILE, CONFIDENCE_FILE)),
         *(of("metrics.jsonl", odd_records), of("best", odd_lines)),
     )
-    # one without rules of normalisation is a hundredth as large, and made faster
+    # a model without normalisation rules is a hundredth of the size, and faster to make
     tokenizer = st.one_of(of("shared.model", odd_message), *[of("identity.model", odd_message)] * 4)
     gzipped = functools.partial(odd_gzip, plain=odd_lines)
     corpus = st.one_of(
@@ -127,7 +127,7 @@ def _read_run(material: Material, odd: Input) -> None:
 
 
 def _read_checkpoint(material: Material, odd: Input) -> None:
-    """The file in its place in the run, with checksums that fit: a stranger can compute them too."""
+    """Put the file into the run, with correct checksums, since an attacker can compute them too."""
     run, size = material.run, material.tokenizer.vocab_size
     checkpoint = run.checkpoint(UPDATE)
     path = next(folder / odd.kind for folder in (run.path, checkpoint) if (folder / odd.kind).exists())
@@ -152,7 +152,7 @@ def _read_checkpoint(material: Material, odd: Input) -> None:
 
 
 def _read_report(material: Material, odd: Input) -> None:
-    """As a run's card and its page are made."""
+    """Make the card and the page of a run."""
     run = material.run
     path = next(folder / odd.kind for folder in (run.path, run.evaluations) if (folder / odd.kind).exists())
     before = path.read_bytes()
@@ -167,7 +167,7 @@ def _read_report(material: Material, odd: Input) -> None:
 
 
 def _resume(material: Material, directory: Path) -> None:
-    """As training goes on."""
+    """Resume training from a checkpoint."""
     shapes = {name: tuple(parameter.shape) for name, parameter in material.model.named_parameters()}
     checkpoint = read_checkpoint(directory, with_optimizer=True, shapes=shapes)
     load_model_tensors(material.model, checkpoint.model, directory)
@@ -180,7 +180,7 @@ def _resume(material: Material, directory: Path) -> None:
 
 
 def _forge(directory: Path, kind: str) -> None:
-    """Make the checksums of `state.json` fit the other files, and itself."""
+    """Correct the checksums in `state.json` of the other files and of itself."""
     path = directory / STATE_FILE
     try:
         payload = json.loads(path.read_bytes())
@@ -190,7 +190,7 @@ def _forge(directory: Path, kind: str) -> None:
         payload["sha256"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         path.write_text(json.dumps(payload))
     except (ValueError, TypeError, AttributeError, RecursionError):
-        return  # no JSON object, and so without any checksum
+        return  # not a JSON object, so it has no checksums
 
 
 def _read_tokenizer(odd: Input) -> None:

@@ -1,4 +1,4 @@
-"""Readers run in child processes: what raises, hangs, crashes or takes too much memory there is noted, and goes on."""
+"""Run readers in child processes: exceptions, hangs, crashes and too much memory are noted, and the rest goes on."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from typing import NoReturn
 from fuzzing.inputs import Input
 from transformer.errors import UserError
 
-SECONDS, MEBIBYTES = 5.0, 1024  # for one input: of the processor; of address space beyond what there was before
-_WAIT = 60.0  # seconds of the clock: what waits, or hangs in C code, where the alarm is not heard
+SECONDS, MEBIBYTES = 5.0, 1024  # limits per input: processor time, and additional address space
+_WAIT = 60.0  # seconds of wall-clock time, for waits and for hangs in C code, which the alarm does not interrupt
 
-_HEADER = struct.Struct("<BI")  # verdict, length of the words that follow
+_HEADER = struct.Struct("<BI")  # verdict, length of the text that follows
 ACCEPTED, REFUSED, FINDING = range(3)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """An input that was neither read nor refused in one line."""
+    """An input that was neither accepted nor refused in one line."""
 
     odd: Input
     words: str
@@ -42,7 +42,7 @@ def watch(read: Callable[[Input], None], inputs: Sequence[Input]) -> tuple[int, 
     """Read each input in a child process.
 
     Returns:
-        how many were accepted, how many refused, and the findings.
+        The numbers of accepted and of refused inputs, and the findings.
     """
     counts, findings, start = [0, 0], list[Finding](), 0
     while start < len(inputs):
@@ -55,14 +55,14 @@ def watch(read: Callable[[Input], None], inputs: Sequence[Input]) -> tuple[int, 
                     counts[verdict] += 1
                 done += 1
         start += done
-        if start < len(inputs):  # the child ended before its time
+        if start < len(inputs):  # the child ended early
             findings.append(Finding(inputs[start], results.ended))
             start += 1
     return counts[0], counts[1], findings
 
 
 class Results:
-    """What a child says, until it ends or is silent for too long."""
+    """The results of a child, until it ends or is silent for too long."""
 
     def __init__(self, handle: int, child: int) -> None:
         self.handle, self.child, self.ended = handle, child, ""
@@ -95,7 +95,7 @@ class Results:
 
 @contextlib.contextmanager
 def _child(read: Callable[[Input], None], inputs: Sequence[Input]) -> Iterator[Results]:
-    """Fork a child that reads the inputs; afterwards it has ended, and `ended` says how."""
+    """Fork a child that reads the inputs; on exit it has ended, and `ended` says how."""
     handle, theirs = os.pipe()
     child = os.fork()
     if child == 0:
@@ -114,9 +114,9 @@ def _child(read: Callable[[Input], None], inputs: Sequence[Input]) -> Iterator[R
 
 
 def _read_all(read: Callable[[Input], None], inputs: Sequence[Input], out: int) -> NoReturn:
-    """Of the child: never returns."""
+    """The child's main function; never returns."""
     try:
-        faulthandler.disable()  # the parent tells of a crash
+        faulthandler.disable()  # the parent reports crashes
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 2)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

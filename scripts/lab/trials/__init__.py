@@ -1,1 +1,1 @@
-"""Trainings of one recipe with changes, for tables that compare them, and the pages that hold such tables."""
+"""Trials: trainings of one recipe with changes, and the pages with the tables that compare them."""

@@ -1,4 +1,4 @@
-"""The part of a Markdown page that a script measures and writes anew; the rest of the page is people's."""
+"""The part of a Markdown page that a script rewrites with new measurements; people write the rest."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->"
 
 
 class MeasuredPart:
-    """What lies between the two marks of a page.
+    """The text between the two marks of a page.
 
     Args:
-        page: the file.
-        new: what a page begins with that is not there yet; None where it must be there.
+        new: beginning of the page if it has to be created; None if it must exist.
 
     Raises:
-        UserError: where the page is missing, or does not hold both marks once, in their order.
+        UserError: the page is missing, or does not have both marks once and in order.
     """
 
     def __init__(self, page: Path, new: str | None = None) -> None:
@@ -27,10 +26,10 @@ class MeasuredPart:
         self._around()  # refuses before anything is measured
 
     def write(self, text: str) -> None:
-        """Replace it, atomically; what people wrote around it meanwhile stays.
+        """Replace the text atomically, keeping later edits around it.
 
         Raises:
-            UserError: where the page has lost its marks meanwhile.
+            UserError: the page has lost its marks.
         """
         before, after = self._around()
         write_file(self._page, f"{before}{BEGIN}{text.rstrip()}\n{END}{after}".encode())

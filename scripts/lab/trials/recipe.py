@@ -1,12 +1,13 @@
-"""A recipe, what is changed of it in each trial, and figures that are measured once."""
+"""A recipe, the changes of each trial, and figures that are measured once."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,9 @@ class Recipe:
 
     Attributes:
         config: a config file.
-        folder: of the runs and figures.
+        folder: holds the runs and figures.
         overrides: `section.key=value` for all trials.
-        changes: those of each trial, by its name.
+        changes: overrides of each trial, by its name.
     """
 
     config: str
@@ -40,10 +41,10 @@ class Recipe:
         return self.folder / "".join(letter if letter.isalnum() else "_" for letter in name)
 
     def once(self, name: str, kind: str, measure: Callable[[str], Figures]) -> Figures:
-        """The figures of one kind of a trial: those found before, or else measured now.
+        """A trial's figures of one kind: read from an earlier measurement, or measured now.
 
         Raises:
-            UserError: where those found are another recipe's, or where measuring fails.
+            UserError: the earlier figures belong to another recipe, or measuring fails.
         """
         result = self.run(name).with_suffix(f".{kind}.json")
         identity = {"config": self.config, "overrides": list(self.overrides), "changes": list(self.changes[name])}
@@ -58,22 +59,33 @@ class Recipe:
         return figures
 
     def train(self, name: str, *more: str) -> Path:
-        """Train a trial, or go on with it; returns its run directory."""
+        """Train a trial or resume it; returns its run directory."""
         run = self.run(name)
         options = [*self.overrides, *self.changes[name], *more, f"run.directory={run}"]
         command("-m", "transformer", "train", self.config, *options)
         return run
 
     def training_speed(self, name: str, updates: int) -> dict[str, float]:
-        """What `scripts/lab/benchmark.py train` finds for a trial."""
+        """The medians of `scripts/lab/benchmark.py train` for a trial."""
         found = reported(
             *(BENCHMARK, "train", self.config, *self.overrides, *self.changes[name]), "--updates", str(updates)
         )
         return found["median"]  # type: ignore[no-any-return]
 
 
+def recipe_parser(description: str | None, choices: Iterable[str]) -> argparse.ArgumentParser:
+    """A parser for a recipe, the folder of its trials, the page of their table, and a choice of trials."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="for all trials")
+    parser.add_argument("--only", nargs="+", choices=list(choices), metavar="NAME", default=list(choices))
+    return parser
+
+
 def reported(*arguments: str) -> dict[str, Any]:
-    """What a command writes with --json."""
+    """The report that a command writes with --json."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "report.json"
         command(*arguments, "--json", str(file))
@@ -81,10 +93,10 @@ def reported(*arguments: str) -> dict[str, Any]:
 
 
 def command(*arguments: str) -> None:
-    """Run Python in a process of its own.
+    """Run Python in a separate process.
 
     Raises:
-        UserError: where it fails.
+        UserError: it fails.
     """
     done = subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=False)
     if done.returncode:

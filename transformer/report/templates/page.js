@@ -1,5 +1,5 @@
 "use strict";
-// The page is whole without this: it adds reading of charts and of attention, by pointer and by keyboard.
+// The page is complete without this script, which reads charts and attention by pointer and keyboard.
 
 const svgElement = (name, attributes) => {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -9,7 +9,7 @@ const svgElement = (name, attributes) => {
 
 const nearest = (rows, x) => rows.reduce((best, row) => (Math.abs(row.x - x) < Math.abs(best.x - x) ? row : best));
 
-// A chart is read from its table, whose rows know where they are on the canvas.
+// A chart's values come from its table, whose rows hold their coordinates on the canvas.
 const readableChart = (figure) => {
   const svg = figure.querySelector("svg");
   const cursor = figure.querySelector(".cursor");
