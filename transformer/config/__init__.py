@@ -5,6 +5,7 @@ from transformer.config.decoding_section import DecodingSection
 from transformer.config.loading import (
     CONFIG_FILE,
     Overrides,
+    Sections,
     as_config,
     changed_keys,
     config_schema,

@@ -1,9 +1,8 @@
 """Training the tokenizer and encoding the corpora."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from transformer.config import Config, Overrides, as_config
+from transformer.config import Config, Overrides, Sections, as_config
 from transformer.data import prepare as encoding
 from transformer.data.parts import Part
 from transformer.data.prepared import Prepared
@@ -11,7 +10,7 @@ from transformer.runtime.reporting import LoggingReporter, Reporter
 
 
 def prepare(
-    config: Config | Mapping[str, object] | str | Path, overrides: Overrides = (), reporter: Reporter | None = None
+    config: Config | Sections | str | Path, overrides: Overrides = (), reporter: Reporter | None = None
 ) -> Prepared:
     """Train the tokenizer and encode the corpora of a config; does nothing if the result is there and up to date.
 
@@ -25,7 +24,7 @@ def prepare(
 
 
 def prepare_part(
-    config: Config | Mapping[str, object] | str | Path,
+    config: Config | Sections | str | Path,
     overrides: Overrides,
     part: str,
     reporter: Reporter | None = None,

@@ -1,14 +1,22 @@
 """Training a config, or resuming a run."""
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from transformer import __version__
-from transformer.config import MAY_CHANGE_ON_RESUME, Config, Overrides, as_config, load_config, override_config
+from transformer.config import (
+    MAY_CHANGE_ON_RESUME,
+    Config,
+    Overrides,
+    Sections,
+    as_config,
+    load_config,
+    override_config,
+)
 from transformer.data.corpus import describe
 from transformer.data.prepare import prepare
 from transformer.data.prepared import Prepared
@@ -45,7 +53,7 @@ class TrainingResult:
 
 
 def train(
-    config: Config | Mapping[str, object] | str | Path,
+    config: Config | Sections | str | Path,
     overrides: Overrides = (),
     *,
     model: ModelBuilder | None = None,
@@ -102,7 +110,7 @@ def _describe_run(result: TrainingResult, reporter: Reporter) -> None:
     write_card(result.run, reporter)
 
 
-def _parsed(config: Config | Mapping[str, object] | str | Path, overrides: Overrides) -> tuple[Config | None, Config]:
+def _parsed(config: Config | Sections | str | Path, overrides: Overrides) -> tuple[Config | None, Config]:
     """The run directory's stored config, if one was given, and the config to train."""
     if not isinstance(config, str | Path) or not Path(config).is_dir():
         return None, as_config(config, overrides)
