@@ -29,6 +29,7 @@ __all__ = [
     "DecodingSection",
     "ModelSection",
     "Overrides",
+    "Sections",
     "TokenizerSection",
     "TrainingSection",
     "ValidationSection",
