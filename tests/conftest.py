@@ -169,7 +169,7 @@ def refusal(command: Callable[..., Outcome]) -> Callable[..., str]:
         assert outcome.out == ""
         *progress, last = outcome.err.splitlines()
         assert last.startswith("error: "), outcome.err
-        known = {"tokenizer:", "train:", "validation:", "prepared", "model:", "going", "update", "translating"}
+        known = {"tokenizer:", "train:", "validation:", "prepared", "model:", "resuming", "update", "translating"}
         known |= {"preflight:", "warning:", "checkpoint", "weights", "decoding.reverse:", "decoding.ensemble:", "stage"}
         assert [line for line in progress if line.split()[0] not in known] == []
         return last

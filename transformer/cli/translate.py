@@ -22,7 +22,7 @@ decoding.method=sample samples translations, decoding.ensemble combines runs, de
 
     transformer translate runs/demo --input sentences.zh decoding.method=sample decoding.top_p=0.9 decoding.n_best=8
 
-An argument of the form section.key=value is an option; everything after -- is a sentence."""
+An argument of the form section.key=value is an option; each argument after -- is a sentence."""
 
 import argparse
 import os
