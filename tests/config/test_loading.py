@@ -46,11 +46,11 @@ def refusal(text: str, *overrides: str) -> str:
         ("model: {positions: shaw_keys, num_key_value_heads: 1}", "c.yaml:8: model: positions shaw_keys needs a head"),
         (
             "model: {positions: learned, max_positions: 256}",
-            "model.max_positions 256 is too few for sentences of data.",
+            "model.max_positions 256 is too few for data.",
         ),
         (
             "model: {positions: alibi, decoder_self_attention: average}",
-            "model: decoder_self_attention average knows no",
+            "model: decoder_self_attention average needs positions sinusoidal or learned",
         ),
         ("model: {d_model: 30, num_heads: 4}", "c.yaml:8: model: d_model 30 is not divisible by num_heads 4"),
         ("training:\n  betas: [0.9, 2]", "c.yaml:9: training.betas.1: input should be less than 1 (it is 2)"),

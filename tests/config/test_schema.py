@@ -101,7 +101,7 @@ def test_options_that_contradict_each_other_are_refused(
     [
         ("tokenizer: {shared: false}", "three_way needs tokenizer.shared: true"),
         ("model: {dropout: 0, layer_drop: 0.1}\ntraining: {r_drop: 5}", "compares two draws of dropout"),
-        ("training: {checkpoint_every: 300}", "validation.every 1000 is no multiple"),
+        ("training: {checkpoint_every: 300}", "validation.every 1000 must be a multiple"),
     ],
 )
 def test_sections_agree_with_each_other(minimal: str, change: str, message: str) -> None:

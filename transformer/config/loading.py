@@ -86,12 +86,9 @@ def load_config(path: str | Path, overrides: Overrides = ()) -> Config:
         UserError: a file is missing or unreadable, the YAML is bad, a key unknown or removed, or a value wrong.
     """
     path, of_run = Path(path), Path(path).is_dir()
-    if of_run:
-        if not (path / CONFIG_FILE).is_file():
-            raise UserError(
-                f"{path}: this directory is no run (it holds no {CONFIG_FILE}); name a config file or a run"
-            )
-        path = path / CONFIG_FILE
+    if of_run and not (path / CONFIG_FILE).is_file():
+        raise UserError(f"{path}: this directory is no run (it holds no {CONFIG_FILE}); name a config file or a run")
+    path = path / CONFIG_FILE if of_run else path
     return parse_config(_read_text(path, follow_link=not of_run), str(path), overrides, of_run)
 
 
@@ -292,7 +289,10 @@ def _explain(kind: type[Section], error: ErrorDetails, origins: Origins, name: s
     dotted = ".".join(map(str, location))
     place = f"{where}: {dotted}" if dotted else where  # a disagreement between sections has no key of its own
     if error["type"] == "extra_forbidden":
-        valid = _valid_names(kind, location[:-1])
+        section: type[Section] = kind
+        for step in filter(lambda step: not isinstance(step, int), location[:-1]):  # through lists of sections too
+            section = _section_in(section.model_fields[str(step)].annotation)
+        valid = list(section.model_fields)
         near = difflib.get_close_matches(str(location[-1]), valid, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"valid here: {', '.join(valid)}"
         return f"{place}: unknown key; {hint}"
@@ -307,15 +307,6 @@ def _explain(kind: type[Section], error: ErrorDetails, origins: Origins, name: s
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]} …"
-
-
-def _valid_names(kind: type[Section], location: Key) -> list[str]:
-    """The option names of the section at a location, which may lie in a list of sections."""
-    section = kind
-    for step in location:
-        if not isinstance(step, int):
-            section = _section_in(section.model_fields[step].annotation)
-    return list(section.model_fields)
 
 
 def _section_in(annotation: object) -> type[Section]:

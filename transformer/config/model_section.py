@@ -92,17 +92,13 @@ class ModelSection(Section):
     def _consistent(self) -> ModelSection:
         if self.d_model % self.num_heads:
             raise ValueError(f"d_model {self.d_model} is not divisible by num_heads {self.num_heads}")
-        if self.num_heads % (self.num_key_value_heads or 1):
-            raise ValueError(
-                f"num_heads {self.num_heads} is not divisible by num_key_value_heads {self.num_key_value_heads}"
-            )
+        if self.num_heads % (keys := self.key_value_heads):
+            raise ValueError(f"num_heads {self.num_heads} is not divisible by num_key_value_heads {keys}")
         if self.num_key_value_heads not in {None, self.num_heads} and self.positions.startswith("shaw"):
             raise ValueError(f"positions {self.positions} needs a head of keys for each head of queries")
         if self.decoder_self_attention == "average" and self.positions not in {"sinusoidal", "learned"}:
-            raise ValueError(
-                f"decoder_self_attention average knows no order by itself, and positions {self.positions} are not "
-                "added to the embeddings; use sinusoidal or learned"
-            )
+            added = "positions sinusoidal or learned, which are added to the embeddings"
+            raise ValueError(f"decoder_self_attention average needs {added}, and it is {self.positions}")
         if self.positions == "sinusoidal" and self.d_model % 2:
             raise ValueError(f"d_model {self.d_model} is odd; sinusoidal positions need an even width")
         if self.positions == "rotary" and (self.d_model // self.num_heads) % 2:

@@ -42,7 +42,6 @@ class Stage(Section):
 
     @property
     def kind(self) -> str:
-        """`train`, `translate` or `evaluate`."""
         return next(kind for kind in _KINDS if getattr(self, kind) is not None)
 
     def output(self, directory: Path) -> Path:

@@ -160,13 +160,13 @@ class Config(Section):
         longest, rows = self.data.max_length + 1, self.model.max_positions  # with the end mark
         if self.model.positions == "learned" and longest > rows:
             raise ValueError(
-                f"model.max_positions {rows} is too few for sentences of data.max_length {longest - 1} tokens and an "
-                f"end mark; give {longest}"
+                f"model.max_positions {rows} is too few for data.max_length and an end mark; give {longest}"
             )
-        if self.validation.every % self.checkpoint_every:
+        every, saved = self.validation.every, self.checkpoint_every
+        if every % saved:
+            unsaved = "else the best checkpoint might not be saved"
             raise ValueError(
-                f"validation.every {self.validation.every} is no multiple of training.checkpoint_every "
-                f"{self.checkpoint_every}; the best checkpoint must be one that is saved"
+                f"validation.every {every} must be a multiple of training.checkpoint_every {saved}, {unsaved}"
             )
         return self
 

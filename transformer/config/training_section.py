@@ -108,26 +108,21 @@ class TrainingSection(Section):
         if self.optimizer == "muon" and self.sharding == "full":
             raise ValueError("optimizer muon needs whole matrices, and sharding: full cuts them; use sharding: none")
         if self.average_of == "best" and self.average_checkpoints < 2:
-            raise ValueError(
-                f"average_of best needs average_checkpoints of at least 2, and it is {self.average_checkpoints}"
-            )
+            raise ValueError(f"average_of best needs average_checkpoints of at least 2, not {self.average_checkpoints}")
         if self.weight_average == "swa" and self.swa_from_update > self.max_updates:
             raise ValueError(f"swa_from_update {self.swa_from_update} is after max_updates {self.max_updates}")
-        if self.average_of == "last" and self.average_checkpoints > self.keep_checkpoints:
-            raise ValueError(
-                f"average_checkpoints {self.average_checkpoints} is more than keep_checkpoints {self.keep_checkpoints}"
-            )
+        averaged, kept = self.average_checkpoints, self.keep_checkpoints
+        if self.average_of == "last" and averaged > kept:
+            raise ValueError(f"average_checkpoints {averaged} is more than keep_checkpoints {kept}")
         if self.schedule != "noam" and self.learning_rate is None:
             raise ValueError(f"schedule {self.schedule} needs learning_rate, its peak, e.g. 1.0e-3")
         if self.schedule == "noam" and self.warmup_updates == 0:
             raise ValueError("schedule noam needs warmup_updates of at least 1")
         if self.decay_updates and self.schedule != "wsd":
             raise ValueError(f"decay_updates {self.decay_updates} is for schedule: wsd")
-        if self.schedule == "wsd" and not 0 < self.decay_updates <= self.max_updates - self.warmup_updates:
-            raise ValueError(
-                f"schedule wsd needs decay_updates from 1 to max_updates - warmup_updates "
-                f"({self.max_updates - self.warmup_updates}), and it is {self.decay_updates}"
-            )
+        decay, most = self.decay_updates, self.max_updates - self.warmup_updates
+        if self.schedule == "wsd" and not 0 < decay <= most:
+            raise ValueError(f"schedule wsd needs decay_updates from 1 to {most} (after the warm-up), not {decay}")
         if self.schedule in {"linear", "cosine"} and self.warmup_updates >= self.max_updates:
             raise ValueError(f"warmup_updates {self.warmup_updates} leaves nothing of max_updates {self.max_updates}")
         return self

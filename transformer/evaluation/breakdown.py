@@ -19,14 +19,8 @@ RARE_COUNT = 5  # occurrences in the training corpus up to which a word is rare
 
 @dataclass(frozen=True)
 class Bucket:
-    """Similar sentences.
-
-    Attributes:
-        name: what they have in common, e.g. `6-10`.
-        sentences: their number; the scores are None if it is 0.
-        bleu, chrf: corpus BLEU and chrF2++ of these sentences.
-        length_ratio: words of the translations divided by words of the references.
-    """
+    """Similar sentences, e.g. of `6-10` words: their number, corpus scores, and the words of the translations divided by
+    those of the references; None without sentences."""
 
     name: str
     sentences: int
@@ -37,14 +31,8 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Scores of a test set by kind of sentence, and its obvious defects.
-
-    Attributes:
-        by_length: by words of the source.
-        by_rarity: by the share of rare source words; None if the training corpus is unknown.
-        sentences: size of the test set.
-        signatures: those of BLEU and chrF2++.
-    """
+    """Scores of a test set by words of the source and by the share of rare source words (None if the training corpus is
+    unknown), its obvious defects, its size, and the signatures of BLEU and chrF2++."""
 
     by_length: list[Bucket]
     by_rarity: list[Bucket] | None

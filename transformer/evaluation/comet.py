@@ -24,13 +24,7 @@ _SHOWN = 300  # characters of the program's last line
 
 @dataclass(frozen=True)
 class CometScore:
-    """A COMET score.
-
-    Attributes:
-        value: mean over the sentences.
-        sentences: score of each sentence.
-        signature: name of the checkpoint and start of its SHA-256.
-    """
+    """A COMET score: the mean, each sentence's score, and a signature of the checkpoint's name and SHA-256."""
 
     value: float
     sentences: list[float]

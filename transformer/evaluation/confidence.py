@@ -18,14 +18,8 @@ _PARTS = 5
 
 @dataclass(frozen=True)
 class Part:
-    """Sentences of similar confidence.
-
-    Attributes:
-        sentences: their number.
-        confidence: their mean confidence, 0 to 100.
-        sentence_chrf: their mean sentence chrF2++; equals `confidence` if that is calibrated.
-        bleu, chrf: corpus scores of these sentences.
-    """
+    """Sentences of similar confidence: their number, mean confidence, mean sentence chrF2++ (equal to the confidence
+    if that is calibrated), and corpus scores."""
 
     sentences: int
     confidence: float
@@ -36,13 +30,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well confidences predict quality on a test set.
-
-    Attributes:
-        spearman: rank correlation with sentence chrF2++, -1 to 1; None if either is constant.
-        halves: the more confident half, then the rest.
-        fifths: the least confident first.
-    """
+    """How well confidences predict quality: rank correlation with sentence chrF2++ (None if either is constant), the
+    more confident half and the rest, and fifths from the least confident on."""
 
     spearman: float | None
     halves: list[Part]
@@ -75,10 +64,13 @@ def isotonic_fit(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], l
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Spearman's rank correlation, with mean ranks for ties; None if either side is constant."""
-    ranks = _ranks(first), _ranks(second)
+    ranks: list[np.ndarray] = []
+    for values in (first, second):
+        _, inverse, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+        ranks.append(((2 * np.cumsum(counts) - counts - 1) / 2)[inverse])
     if any(rank.min() == rank.max() for rank in ranks):
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(np.stack(ranks))[0, 1])
 
 
 def agreement(
@@ -112,10 +104,3 @@ def in_words(found: Agreement) -> list[str]:
         figures = f"{part.confidence:10.1f}  {part.sentence_chrf:16.1f}  {part.bleu:6.2f}  {part.chrf:7.2f}"
         lines.append(f"{name:<20}  {part.sentences:>9,}  {figures}")
     return lines
-
-
-def _ranks(values: Sequence[float]) -> np.ndarray:
-    _, inverse, counts = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks: np.ndarray = ((2 * last - counts - 1) / 2)[inverse]
-    return ranks

@@ -20,14 +20,7 @@ _DIGITS = re.compile(r"\d+(?:[.,'’\u00a0\u202f]\d+)*")
 
 @dataclass(frozen=True)
 class Defect:
-    """One kind of defect in a test set.
-
-    Attributes:
-        name: empty, copied, repeated, too_short, too_long or numbers.
-        meaning: the rule in words.
-        count: number of sentences with it.
-        first: the first few sentence numbers, from 1.
-    """
+    """A kind of defect (`_RULES`), the number of sentences with it, and the first few sentence numbers, from 1."""
 
     name: str
     meaning: str

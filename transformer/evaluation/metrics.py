@@ -71,7 +71,6 @@ def evaluate_corpus(
 
 
 def corpus_metrics(target_language: str) -> tuple[Metric, ...]:
-    """BLEU, chrF2++ and TER."""
     return tuple(map(_with_plain_floats, (bleu_metric(target_language), CHRF(word_order=2), TER())))
 
 
@@ -96,7 +95,6 @@ def bleu_and_chrf(hypotheses: Sequence[str], references: Sequence[str], target_l
 
 
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str], target_language: str) -> Score:
-    """Corpus BLEU."""
     return _score(bleu_metric(target_language), hypotheses, references)
 
 
@@ -119,10 +117,8 @@ def check_hypotheses(hypotheses: Sequence[str], references: Sequence[str]) -> No
     for number, (hypothesis, reference) in enumerate(zip(hypotheses, references, strict=True), 1):
         mark = _SUBWORD_MARK.search(hypothesis)
         if mark and not _SUBWORD_MARK.search(reference):
-            raise UserError(
-                f"hypothesis {number} still has the subword mark {mark[0][-2:].strip()!r}; "
-                "join the pieces first (scores are for detokenized text)"
-            )
+            found = mark[0][-2:].strip()
+            raise UserError(f"hypothesis {number} still has the subword mark {found!r}; detokenize it before scoring")
 
 
 def check_seed() -> None:

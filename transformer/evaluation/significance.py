@@ -47,12 +47,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class SystemScore:
-    """One system's score by one metric, as in `evaluation.metrics.Score`.
-
-    Attributes:
-        system: name of the system.
-        difference: from the baseline; None for the baseline itself.
-    """
+    """A system's score by one metric, as in `evaluation.metrics.Score`, and its difference from the baseline."""
 
     system: str
     value: float
@@ -63,13 +58,7 @@ class SystemScore:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All systems by one metric, the baseline first.
-
-    Attributes:
-        metric: BLEU, chrF2++ or TER.
-        higher_is_better: False for TER.
-        bootstrap_signature, randomisation_signature: sacreBLEU's signatures of the two tests.
-    """
+    """All systems by one metric (BLEU, chrF2++ or TER), the baseline first, and the signatures of the two tests."""
 
     metric: str
     higher_is_better: bool
@@ -127,23 +116,20 @@ def _compare(
     intervals = _difference_intervals(metric, statistics, resamples)
     scores = []
     for place, (system, hypotheses) in enumerate(systems):
-        found = bootstrap[place]
-        difference = None
-        if place > 0:
+        found, p_randomisation, difference = bootstrap[place], randomisation[place].p_value, None
+        if found.p_value is not None and p_randomisation is not None:  # the baseline has none
             sentences = sum(own != other for own, other in zip(hypotheses, systems[0][1], strict=True))
             # as the metric sees them: TER ignores case
             counted = sum(own != other for own, other in zip(statistics[place], statistics[0], strict=True))
-            p_bootstrap = _p_value(found, least=float(counted == 0))
-            p_randomisation = _p_value(randomisation[place], least=min(1.0, 2.0 ** (1 - counted)))
-            delta = float(found.score - bootstrap[0].score)
-            difference = Difference(delta, *intervals[place - 1], p_bootstrap, p_randomisation, sentences)
+            difference = Difference(
+                float(found.score - bootstrap[0].score),
+                *intervals[place - 1],
+                max(float(counted == 0), float(found.p_value)),
+                max(min(1.0, 2.0 ** (1 - counted)), float(p_randomisation)),
+                sentences,
+            )
         scores.append(SystemScore(system, float(found.score), float(found.mean or 0), float(found.ci or 0), difference))
     return Comparison(name, metric.__class__.__name__ != "TER", scores, bootstrap_signature, randomisation_signature)
-
-
-def _p_value(result: Result, least: float) -> float:
-    assert result.p_value is not None  # only the baseline has none
-    return max(least, float(result.p_value))
 
 
 def _test(

@@ -75,7 +75,7 @@ def _training(card: JsonObject) -> Iterator[str]:
     for each in (validations[place] for place in sorted(places)):
         which = f" ({each['checkpoint']})" if "checkpoint" in each else ""
         update, minutes = number(each, "update") or 0, (number(each, "seconds") or 0) / 60
-        cells = [_cell(number(each, key)) for key in metrics]
+        cells = ["" if (value := number(each, key)) is None else f"{value:.3f}" for key in metrics]
         yield f"| {update:,.0f}{which} | {minutes:.1f} | {' | '.join(cells)} |"
 
 
@@ -132,7 +132,3 @@ def plain(value: object) -> str:
 def _count(counts: JsonObject, key: str) -> str:
     value = counts.get(key)
     return f"{value:,}" if isinstance(value, int) else "an unknown number of"
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

@@ -35,14 +35,8 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart.
-
-    Attributes:
-        key: stem of file names.
-        x_label, y_label: with units.
-        series: none is empty.
-        note: how to read the chart, if that is not obvious.
-    """
+    """A chart: its `key` is the stem of file names, labels include units, no series is empty, and the note explains
+    how to read it."""
 
     key: str
     title: str

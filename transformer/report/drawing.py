@@ -52,12 +52,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A chart with the coordinates of all its parts.
-
-    Attributes:
-        columns: run and name of each column of the table.
-        thinned: points of the longest series, if not all are drawn.
-    """
+    """A chart with the coordinates of its parts, the run and name of each table column, and the points of the longest
+    series if not all are drawn (`thinned`)."""
 
     chart: Chart
     x_ticks: list[Tick]
@@ -104,9 +100,9 @@ def draw(chart: Chart) -> Drawing:
     x, y = Axis(x_values, LEFT, WIDTH - RIGHT), Axis(y_values, HEIGHT - BOTTOM, TOP)
     listed = [each for each in series if each.style != "dots"]
     longest = max(len(each.points) for each in chart.series if each.style != "dots")
-    marks = [Mark(each.run, _style(each), _path(each, x, y)) for each in series]
-    columns, rows = [(each.run, each.name) for each in listed], _rows(listed, x, y)
-    return Drawing(chart, x.ticks(), y.ticks(), marks, columns, rows, longest if longest > MAX_POINTS else None)
+    marks, columns = [_mark(each, x, y) for each in series], [(each.run, each.name) for each in listed]
+    thinned = longest if longest > MAX_POINTS else None
+    return Drawing(chart, x.ticks(), y.ticks(), marks, columns, _rows(listed, x, y), thinned)
 
 
 def round_step(width: float) -> float:
@@ -133,17 +129,11 @@ def _thinned(series: Series) -> Series:
     return Series(series.run, series.name, [series.points[place] for place in places], series.style)
 
 
-def _style(series: Series) -> str:
-    if series.style == "dots":
-        return "dots"
-    return "line" if len(series.points) > 1 else "point"
-
-
-def _path(series: Series, x: Axis, y: Axis) -> str:
-    if series.style == "dots":  # lines of zero length with round ends
-        return "".join(f"M{x.place(first):g} {y.place(second):g}h0" for first, second in series.points)
+def _mark(series: Series, x: Axis, y: Axis) -> Mark:
     places = [f"{x.place(first):g} {y.place(second):g}" for first, second in _corners(series)]
-    return "M" + "L".join(places) + ("h0" if len(places) == 1 else "")
+    if series.style == "dots" or len(places) == 1:  # lines of zero length with round ends
+        return Mark(series.run, "dots" if series.style == "dots" else "point", "".join(f"M{at}h0" for at in places))
+    return Mark(series.run, "line", "M" + "L".join(places))
 
 
 def _corners(series: Series) -> list[Point]:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from transformer.evaluation.metrics import sentence_chrf_signature
 from transformer.report import drawing
 from transformer.report.card_text import value_text
-from transformer.report.charts import Chart, sentence_charts, training_charts, validation_charts
+from transformer.report.charts import sentence_charts, training_charts, validation_charts
 from transformer.report.reported import AttentionMap, ReportedRun, first_evaluation, same_sentences
 from transformer.report.sentences import most_changed, worst
 from transformer.run.evaluations import evenly_spaced
@@ -39,6 +39,11 @@ def render_page(runs: Sequence[ReportedRun], samples: int, version: str) -> str:
     """
     style, script = (_part(name) for name in ("page.css", "page.js"))
     changes = ((place, most_changed(runs[0], run, CHANGED)) for place, run in enumerate(runs))
+    groups = {
+        "Training": training_charts(runs),
+        "Validation": validation_charts(runs),
+        "Sentences": sentence_charts(runs),
+    }
     page = _templates().get_template("page.html")
     return page.render(
         runs=runs,
@@ -48,7 +53,7 @@ def render_page(runs: Sequence[ReportedRun], samples: int, version: str) -> str:
         style=Markup(style),
         script=Markup(script),
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}",
-        groups=_groups(runs),
+        groups=[(title, list(map(drawing.draw, charts))) for title, charts in groups.items() if charts],
         samples=_samples(runs, samples),
         worst={place: worst(run.chrf, WORST) for place, run in enumerate(runs)},
         changes=[(place, found) for place, found in changes if found],
@@ -72,16 +77,6 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def _groups(runs: Sequence[ReportedRun]) -> list[tuple[str, list[drawing.Drawing]]]:
-    """Headings and their charts."""
-    groups: dict[str, list[Chart]] = {
-        "Training": training_charts(runs),
-        "Validation": validation_charts(runs),
-        "Sentences": sentence_charts(runs),
-    }
-    return [(title, [drawing.draw(chart) for chart in charts]) for title, charts in groups.items() if charts]
 
 
 def _samples(runs: Sequence[ReportedRun], count: int) -> list[dict[str, object]]:

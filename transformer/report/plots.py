@@ -31,12 +31,10 @@ def check_matplotlib() -> None:
 
 def write_plots(charts: Sequence[Chart], directory: Path) -> list[Path]:
     """Draw each chart into `KEY.png`; returns the files. Raises as `write_file`."""
-    written = []
-    for chart in charts:
-        path = directory / f"{chart.key}.png"
+    paths = [directory / f"{chart.key}.png" for chart in charts]
+    for path, chart in zip(paths, charts, strict=True):
         write_file(path, plot(chart))
-        written.append(path)
-    return written
+    return paths
 
 
 def plot(chart: Chart) -> bytes:

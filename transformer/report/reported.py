@@ -32,9 +32,7 @@ class ReportedRun:
 
     Attributes:
         name: unique in the report.
-        card: see `card_of`.
         records: content of its `metrics.jsonl`.
-        evaluation: the one shown; None if it has none.
         chrf: chrF2++ of each sentence of the evaluation, 0 to 100.
         maps: cross-attention of some of them, by their place.
     """

@@ -57,17 +57,12 @@ def most_changed(first: ReportedRun, second: ReportedRun, count: int) -> list[Ch
     order = sorted(gains, key=lambda place: -gains[place])
     chosen = [place for place in order[:count] if gains[place] > 0]
     chosen += [place for place in order[-count:] if gains[place] < 0 and place not in chosen]
-    return [
-        Change(
-            before.rows[place],
-            before.sources[place],
-            before.references[place],
-            *differences(before.hypotheses[place], after.hypotheses[place]),
-            first.chrf[place],
-            second.chrf[place],
-        )
-        for place in chosen
-    ]
+    changes = []
+    for place in chosen:
+        texts = before.sources[place], before.references[place]
+        marked = differences(before.hypotheses[place], after.hypotheses[place])
+        changes.append(Change(before.rows[place], *texts, *marked, first.chrf[place], second.chrf[place]))
+    return changes
 
 
 def differences(before: str, after: str) -> tuple[Marked, Marked]:
