@@ -10,6 +10,7 @@ from transformer.config import ModelSection
 from transformer.model.build import build_model
 from transformer.model.decoder import DecoderLayer
 from transformer.model.encoder import EncoderLayer
+from transformer.model.speed.packed import Packed
 from transformer.model.transformer import Transformer
 
 MakeModel = Callable[..., Transformer]
@@ -34,6 +35,20 @@ def make_model() -> MakeModel:
         return model
 
     return make
+
+
+@pytest.fixture
+def decode_packed() -> Callable[[Transformer, Tensor, Tensor], Tensor]:
+    """The hidden states (n, D) of the target's tokens, computed in the packed layout, as training does."""
+
+    def decode(model: Transformer, source_ids: Tensor, target_ids: Tensor) -> Tensor:
+        source, target = (
+            Packed(ids != model.pad_id, int((ids != model.pad_id).sum())) for ids in (source_ids, target_ids)
+        )
+        encoder_output = model.encode(source_ids, layout=source)
+        return model.decode(target_ids, encoder_output, layout=target)[: target.num_tokens]
+
+    return decode
 
 
 @pytest.fixture

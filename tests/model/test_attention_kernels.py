@@ -1,4 +1,5 @@
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -69,7 +70,28 @@ def test_auto_takes_the_readable_kernel_on_a_cpu_and_the_fused_one_elsewhere(mon
 
     monkeypatch.setattr(kernels, "reference", lambda *_: "reference")
     monkeypatch.setattr(kernels, "sdpa", lambda *_: "sdpa")
-    assert KERNELS["auto"] is fastest
+    assert KERNELS["auto"].padded is fastest
     for device, expected in (("cpu", "reference"), ("meta", "sdpa")):
         tensor = torch.empty(1, 1, 1, 1, device=device)
         assert fastest(tensor, tensor, tensor, None) == expected
+
+
+@pytest.fixture
+def medium_precision() -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")  # as `configure_process` leaves it
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("in_training", [True, False])
+def test_the_processs_precision_changes_in_training_alone(
+    medium_precision: None, monkeypatch: pytest.MonkeyPatch, in_training: bool
+) -> None:
+    """Several threads may translate at once: they would change it under each other's feet."""
+    seen, change = [], torch.set_float32_matmul_precision
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda name: (seen.append(name), change(name)))
+    query, key, value = inputs(torch.float32)
+    reference(query.requires_grad_(in_training), key, value, None)
+    assert seen == (["highest", "medium"] if in_training else [])
+    assert torch.get_float32_matmul_precision() == "medium"

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
@@ -7,10 +8,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from transformer.config import ModelSection
+from transformer.config.model_section import Positions
 from transformer.errors import UserError
 from transformer.model.attention_kernels import KERNELS
-from transformer.model.build import build_model
-from transformer.model.linear import StackedLinear
+from transformer.model.build import (
+    ADDED_TO_EMBEDDINGS,
+    ADDED_TO_SCORES,
+    SELF_ATTENTIONS,
+    TURNING_QUERIES_AND_KEYS,
+    build_model,
+)
+from transformer.model.layers import Linear
 from transformer.model.transformer import Transformer
 
 MakeModel = Callable[..., Transformer]
@@ -115,11 +123,11 @@ def test_initialisation() -> None:
     options = ModelSection(d_model=64, d_ff=128, num_heads=4, num_encoder_layers=1, num_decoder_layers=1,
                            tied_embeddings="none", norm="pre")  # fmt: skip
     model = build_model(options, 600, 600, pad_id=0)
-    linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    linears = [module for module in model.modules() if isinstance(module, Linear)]
     assert len(linears) == 4 + 7
     for module in linears:
         assert not module.bias.any()
-        for matrix in module.weight.split(module.widths if isinstance(module, StackedLinear) else module.out_features):
+        for matrix in module.weight.split(module.widths):
             bound = math.sqrt(6 / sum(matrix.shape))
             assert 0.98 * bound < matrix.abs().max() <= bound
             assert matrix.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
@@ -151,3 +159,8 @@ def test_the_seed_decides_the_weights() -> None:
 def test_every_attention_uses_the_chosen_kernel(make_model: MakeModel, kernel: str) -> None:
     modules = make_model(attention_kernel=kernel).modules()
     assert {module.kernel for module in modules if hasattr(module, "kernel")} == {KERNELS[kernel]}
+
+
+def test_each_position_scheme_fills_one_slot() -> None:
+    slots = (ADDED_TO_EMBEDDINGS, TURNING_QUERIES_AND_KEYS, ADDED_TO_SCORES, SELF_ATTENTIONS)
+    assert sorted(name for slot in slots for name in slot) == sorted({*get_args(Positions)} - {"none"})

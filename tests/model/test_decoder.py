@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from transformer.model.context import AttentionContext
-from transformer.model.masks import causal_mask
+from transformer.model.masks import AttentionContext, causal_mask
 from transformer.model.transformer import Transformer
 
 MakeModel = Callable[..., Transformer]
 REAL = torch.tensor([[True, True, True, True, True], [True, True, True, False, False]])
+SOURCE_CONTEXT = AttentionContext.of_whole_sentences(REAL[:, None, None, :])
 FUTURE = torch.ones(4, 4, dtype=torch.bool).triu(1)
 
 
@@ -31,7 +31,7 @@ def test_layer_is_pytorchs(
     x, memory = random_inputs()
     direction = torch.randn_like(x)
 
-    own = ours(x, AttentionContext.of_whole_sentences(causal_mask(4)), memory, REAL[:, None, None, :])
+    own = ours(x, AttentionContext.of_whole_sentences(causal_mask(4)), memory, SOURCE_CONTEXT)
     their = theirs(x, memory, tgt_mask=FUTURE, memory_key_padding_mask=~REAL)
     torch.testing.assert_close(own, their, rtol=1e-10, atol=1e-10)
     names = [name for name, _ in ours.named_parameters()]
@@ -60,7 +60,7 @@ def test_stack_is_pytorchs(make_model: MakeModel, torch_weights: Callable[..., d
         theirs.norm.load_state_dict(ours.norm.state_dict())
     x, memory = random_inputs()
     expected = theirs(x, memory, tgt_mask=FUTURE, memory_key_padding_mask=~REAL)
-    own = ours(x, AttentionContext.of_whole_sentences(causal_mask(4)), memory, REAL[:, None, None, :])
+    own = ours(x, AttentionContext.of_whole_sentences(causal_mask(4)), memory, SOURCE_CONTEXT)
     torch.testing.assert_close(own, expected, rtol=1e-10, atol=1e-10)
 
 

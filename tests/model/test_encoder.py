@@ -1,4 +1,5 @@
-"""Parity with PyTorch's own encoder, weights copied over; PyTorch's masks are True where attention is forbidden."""
+"""Parity with PyTorch's own encoder, weights copied over, whose masks are True where attention is forbidden; and what
+concerns all layers of a stack."""
 
 from collections.abc import Callable
 
@@ -6,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from transformer.model.context import AttentionContext
+from transformer.model.masks import AttentionContext
 from transformer.model.transformer import Transformer
 
 MakeModel = Callable[..., Transformer]
+SOURCE_IDS = torch.tensor([[5, 6, 7, 8, 3], [9, 4, 3, 0, 0]])
 REAL = torch.tensor([[True, True, True, True, True], [True, True, True, False, False]])
 CONTEXT = AttentionContext.of_whole_sentences(REAL[:, None, None, :])
 
@@ -50,6 +52,34 @@ def test_stack_is_pytorchs(make_model: MakeModel, torch_weights: Callable[..., d
     x = torch.randn(2, 5, 16, dtype=torch.float64)
     expected = theirs(x, src_key_padding_mask=~REAL)
     torch.testing.assert_close(ours(x, CONTEXT)[REAL], expected[REAL], rtol=1e-10, atol=1e-10)
+
+
+def test_layers_are_left_out_in_training_alone(make_model: MakeModel) -> None:
+    model = make_model(layer_drop=0.25, num_encoder_layers=8)
+    assert len(list(model.encoder.kept_layers())) == 8
+    model.train()
+    kept = [[number for number, _ in model.encoder.kept_layers()] for _ in range(500)]
+    assert 0.7 < sum(map(len, kept)) / 4000 < 0.8
+    assert {number for numbers in kept for number in numbers} == set(range(8))
+
+
+@pytest.mark.parametrize("kind", ["attention", "average", "ssru"])
+def test_layers_are_left_out_whatever_the_decoder(make_model: MakeModel, kind: str) -> None:
+    assert make_model(layer_drop=0.25, decoder_self_attention=kind).decoder.layer_drop == 0.25
+
+
+def test_a_model_without_its_layers_is_the_shorter_one(make_model: MakeModel) -> None:
+    model = make_model(layer_drop=0.999999)
+    model.train()
+    x = model.source_embedding(SOURCE_IDS)
+    assert torch.equal(model.encode(SOURCE_IDS).hidden, model.encoder.norm(x))
+
+
+@pytest.mark.parametrize("positions", ["t5_bias", "alibi"])
+def test_one_bias_serves_all_layers(make_model: MakeModel, positions: str) -> None:
+    names = [name for name in make_model(positions=positions).state_dict() if "bias" in name and "score" in name]
+    expected = ["encoder.score_bias.weight", "decoder.score_bias.weight"]
+    assert names == (expected if positions == "t5_bias" else [])
 
 
 PAIRS = {

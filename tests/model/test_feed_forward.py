@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from transformer.model.feed_forward import ACTIVATIONS, GATES, FeedForward, GatedFeedForward
+from transformer.model.feed_forward import ACTIVATIONS, FeedForward
+from transformer.model.variants.gated_feed_forward import GATES, GatedFeedForward
 
 BY_HAND: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": lambda x: x.clamp(min=0),

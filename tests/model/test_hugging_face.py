@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from transformer.model.attention_kernels import reference
-from transformer.model.context import AttentionContext
-from transformer.model.feed_forward import GATES, GatedFeedForward
-from transformer.model.masks import causal_mask
-from transformer.model.normalization import rms_norm
+from transformer.model.attention import AttentionOptions
+from transformer.model.masks import AttentionContext, causal_mask
 from transformer.model.positions.rotary import RotaryPositions
+from transformer.model.residual import rms_norm
 from transformer.model.transformer import Transformer
+from transformer.model.variants.gated_feed_forward import GATES, GatedFeedForward
 from transformer.model.variants.grouped_query import GroupedSelfAttention
 
 transformers = pytest.importorskip("transformers")
@@ -104,8 +103,7 @@ def test_grouped_rotary_attention_is_llamas() -> None:
     llama = pytest.importorskip("transformers.models.llama.modeling_llama")
     config = llama_config()
     theirs = llama.LlamaAttention(config, layer_idx=0).eval()
-    ours = GroupedSelfAttention(16, 4, reference, causal=True, num_key_value_heads=2)
-    ours.turn = RotaryPositions(4)
+    ours = GroupedSelfAttention(AttentionOptions(16, 4), num_key_value_heads=2, turn=RotaryPositions(4))
     for kind in ("weight", "bias"):
         parts = [getattr(getattr(theirs, f"{name}_proj"), kind) for name in "qkv"]
         getattr(ours.query_key_value, kind).data = torch.cat([part.detach() for part in parts])

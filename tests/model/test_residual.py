@@ -3,23 +3,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from transformer.model.normalization import NORMS, rms_norm
-from transformer.model.residual import (
-    RESIDUALS,
-    DeepNorm,
-    PostNorm,
-    PreNorm,
-    SandwichNorm,
-    deep_norm_alpha_and_beta,
-    ends_unnormalised,
-)
+from transformer.model.build import RESIDUALS
+from transformer.model.residual import NORMS, PostNorm, PreNorm, Residual, rms_norm
+from transformer.model.variants.deep_norm import DeepNorm
+from transformer.model.variants.sandwich_norm import SandwichNorm
 
 
 def double(x: Tensor) -> Tensor:
     return 2 * x
 
 
-def with_random_norms(residual: PostNorm) -> PostNorm:
+def with_random_norms(residual: Residual) -> Residual:
     for parameter in residual.parameters():
         nn.init.normal_(parameter)
     return residual
@@ -54,18 +48,10 @@ def test_dropout_falls_on_the_sublayer_alone() -> None:
 
 
 @pytest.mark.parametrize("residual", [PostNorm(1000, 0.5), DeepNorm(1000, 0.5, alpha=2.0)])
-def test_post_norm_output_is_normalised_but_the_sum_is_not_dropped(residual: PostNorm) -> None:
+def test_post_norm_output_is_normalised_but_the_sum_is_not_dropped(residual: Residual) -> None:
     x = torch.randn(1, 1, 1000)
     torch.testing.assert_close(residual(x, torch.zeros_like), F.layer_norm(x, (1000,)), rtol=1e-4, atol=1e-4)
 
 
 def test_where_a_last_norm_follows() -> None:
-    assert [name for name in RESIDUALS if ends_unnormalised(name)] == ["pre", "sandwich"]
-
-
-def test_deep_norms_alpha_and_beta_are_the_papers() -> None:
-    """Wang et al. 2022, figure 2, worked out for 6 and 6, and for 18 and 6 layers."""
-    encoder, decoder = deep_norm_alpha_and_beta(6, 6)["encoder"], deep_norm_alpha_and_beta(6, 6)["decoder"]
-    assert encoder == pytest.approx((0.81 * 6 ** (5 / 16), 0.87 * 6 ** (-5 / 16)))
-    assert decoder == pytest.approx((18**0.25, 72**-0.25))
-    assert deep_norm_alpha_and_beta(18, 6)["encoder"][0] == pytest.approx(0.81 * (18**4 * 6) ** (1 / 16))
+    assert [name for name, residual in RESIDUALS.items() if residual.leaves_sums] == ["pre", "sandwich"]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from transformer.model.dropout import Dropout
 from transformer.model.masks import padding_mask
+from transformer.model.speed.dropout import Dropout
 from transformer.model.transformer import Transformer
 
 MakeModel = Callable[..., Transformer]

@@ -14,6 +14,7 @@ from transformer.model.build import build_model
 from transformer.model.transformer import EncoderOutput, Transformer
 
 MakeModel = Callable[..., Transformer]
+DecodePacked = Callable[[Transformer, Tensor, Tensor], Tensor]
 AXES: dict[str, tuple[object, ...]] = {
     "positions": ("sinusoidal", "learned", "shaw_keys", "shaw_keys_values", "t5_bias", "alibi", "rotary", "none"),
     "norm": ("post", "pre", "sandwich", "deep"),
@@ -26,7 +27,6 @@ AXES: dict[str, tuple[object, ...]] = {
 }
 SOURCE_IDS = torch.tensor([[5, 6, 7, 8, 3], [9, 4, 3, 0, 0], [6, 6, 6, 3, 0]])
 TARGET_IDS = torch.tensor([[2, 11, 12, 13, 7, 9], [2, 14, 5, 0, 0, 0], [2, 15, 16, 4, 0, 0]])
-NUM_SOURCE, NUM_TARGET = 12, 13
 Choice = dict[str, object]
 
 
@@ -115,12 +115,12 @@ def test_padding_changes_nothing(model: Transformer) -> None:
         close(model(source, target)[0], whole[row, : target.shape[1]])
 
 
-def test_packed_is_padded_in_values_and_gradients(model: Transformer) -> None:
+def test_packed_is_padded_in_values_and_gradients(model: Transformer, decode_packed: DecodePacked) -> None:
     weights = list(model.parameters())
     padded = model.decode(TARGET_IDS, model.encode(SOURCE_IDS))[TARGET_IDS != 0]
-    packed = model.decode_packed(SOURCE_IDS, TARGET_IDS, NUM_SOURCE, NUM_TARGET)
+    packed = decode_packed(model, SOURCE_IDS, TARGET_IDS)
     close(packed, padded)
-    labels = torch.randint(0, 20, (NUM_TARGET,))
+    labels = torch.randint(0, 20, (len(packed),))
     for own, expected in zip(
         *(torch.autograd.grad(F.cross_entropy(model.output(h), labels), weights) for h in (packed, padded)), strict=True
     ):

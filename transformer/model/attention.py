@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformer.model.attention_kernels import REFERENCE, AttentionKernel, attention_weights
 from transformer.model.cache import CrossAttentionCache, SelfAttentionCache
 from transformer.model.layers import Layer, Linear
-from transformer.model.layout import Layout
+from transformer.model.layout import HeadLayout
 from transformer.model.masks import AttentionContext
 from transformer.model.positions import Turn
 from transformer.model.residual import MakeNorm
@@ -29,7 +29,7 @@ class AttentionOptions:
         num_heads: H; divides D.
         kernel: how attention is computed.
         dropout: probability, on the weights; where it is not 0, training uses the readable formula.
-        make_head_norm: the norm of each head's queries and keys (Henry et al. 2020); None: there is none.
+        make_head_norm: makes the norm of each head's queries and keys (Henry et al. 2020); None: they have none.
     """
 
     d_model: int
@@ -48,7 +48,7 @@ class AttentionOptions:
         return self.d_model // self.num_heads
 
     def head_norm(self) -> nn.Module:
-        """A new norm of queries or keys."""
+        """A new norm, for queries or for keys."""
         return nn.Identity() if self.make_head_norm is None else self.make_head_norm(self.head_dimension)
 
 
@@ -66,22 +66,22 @@ class Attention(Layer):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, context: AttentionContext) -> Tensor:
         """softmax(QKᵀ / √K) V: (B, H, T, K), (B, H, S, K), (B, H, S, K) → (B, H, T, K)."""
-        if context.record is None and not self.drops_weights:
+        if not self.needs_weights(context):
             return self.kernel(query, key, value, context.packed or context.mask)
         weights = attention_weights(query, key, context.mask)  # (B, H, T, S)
         if context.record is not None:
             context.record(weights)
         return self.weight_dropout(weights).to(value.dtype) @ value
 
-    def suited(self, context: AttentionContext, projected: Tensor) -> AttentionContext:
-        """The context with packed rows left as they are, where the kernel takes them."""
-        if context.record is not None or self.drops_weights or not self.kernel.takes_packed_rows(projected):
+    def needs_weights(self, context: AttentionContext) -> bool:
+        """Whether some weights are dropped or all are recorded; kernels return weighted sums alone."""
+        return context.record is not None or (self.training and self.weight_dropout.p > 0)
+
+    def in_layout_of_kernel(self, context: AttentionContext, projected: Tensor) -> AttentionContext:
+        """The context, in packed rows where sentences are packed and the kernel takes such projections."""
+        if self.needs_weights(context) or not self.kernel.takes_packed_rows(projected):
             return context
         return context.in_packed_rows() or context
-
-    @property
-    def drops_weights(self) -> bool:
-        return self.training and self.weight_dropout.p > 0
 
 
 class SelfAttention(Attention):
@@ -89,7 +89,7 @@ class SelfAttention(Attention):
 
     Args:
         options: see `AttentionOptions`.
-        turn: turns heads (B, H, T, K) to the positions (T) of their tokens (`positions.rotary`); None: they stay.
+        turn: positions that turn queries and keys; None: nothing turns them.
     """
 
     def __init__(self, options: AttentionOptions, turn: Turn | None = None) -> None:
@@ -100,7 +100,7 @@ class SelfAttention(Attention):
     def forward(self, x: Tensor, context: AttentionContext, cache: SelfAttentionCache | None = None) -> Tensor:
         """(…, D) → (…, D); with a cache, x is the newest token of each beam, (B, R, D)."""
         projected = self.query_key_value(x)  # (…, 3·D)
-        context = self.suited(context, projected)
+        context = self.in_layout_of_kernel(context, projected)
         query, key, value = self.heads(projected, context)  # each (B, H, T, K)
         if cache is not None:
             key, value = cache.append(key, value)  # each (B, H, S, K)
@@ -116,7 +116,7 @@ class SelfAttention(Attention):
             query, key = (self.turn(heads, context.query_positions) for heads in (query, key))
         return query, key, value
 
-    def split(self, projected: Tensor, layout: Layout) -> tuple[Tensor, ...]:
+    def split(self, projected: Tensor, layout: HeadLayout) -> tuple[Tensor, ...]:
         """(…, 3·D) → the heads (B, H, T, K) of queries, keys and values."""
         return layout.split_heads(projected, 3, self.num_heads)
 
@@ -138,14 +138,14 @@ class CrossAttention(Attention):
     ) -> Tensor:
         """Target (…, D) and source (…, D) → (…, D)."""
         projected = self.query(x)  # (…, D)
-        context = self.suited(context, projected)
+        context = self.in_layout_of_kernel(context, projected)
         key, value = self.keys_and_values(memory, context.memory_layout, cache)  # each (B, H, S, K)
         (query,) = context.layout.split_heads(projected, 1, self.num_heads)  # (B, H, T, K)
         attended = self.attend(self.query_norm(query).to(value.dtype), key, value, context)  # (B, H, T, K)
         return self.output(context.layout.merge_heads(attended))
 
     def keys_and_values(
-        self, memory: Tensor, layout: Layout, cache: CrossAttentionCache | None
+        self, memory: Tensor, layout: HeadLayout, cache: CrossAttentionCache | None
     ) -> tuple[Tensor, Tensor]:
         """Source (…, D) → the heads (B, H, S, K) of keys and values, from the cache where it has them."""
         if cache is not None and cache.keys is not None and cache.values is not None:
@@ -154,6 +154,6 @@ class CrossAttention(Attention):
         key = self.key_norm(key).to(value.dtype)
         return (key, value) if cache is None else cache.set(key, value)
 
-    def split(self, projected: Tensor, layout: Layout) -> tuple[Tensor, ...]:
+    def split(self, projected: Tensor, layout: HeadLayout) -> tuple[Tensor, ...]:
         """(…, 2·D) → the heads (B, H, S, K) of keys and values."""
         return layout.split_heads(projected, 2, self.num_heads)

@@ -1,4 +1,4 @@
-"""How attention is computed: functions of one signature, which agree (Vaswani et al. 2017, section 3.2.1).
+"""How attention is computed: functions of one signature and one result (Vaswani et al. 2017, section 3.2.1).
 
     kernel(query (B,H,T,K), key (B,H,S,K), value (B,H,S,K), mask) -> (B,H,T,K)
 
@@ -25,18 +25,18 @@ from transformer.model.speed.variable_length import has_variable_length, variabl
 
 @dataclass(frozen=True)
 class AttentionKernel:
-    """A function that computes attention, and what it can do.
+    """A way to compute attention, and what it can take.
 
     Attributes:
-        padded: for heads side by side, (B,H,T,K), as the module describes.
-        packed: for heads in packed rows, (m,H,K), with a mask to match; None: the kernel takes none.
+        padded: computes it for sentences side by side, with the signature above.
+        packed: computes it for packed rows, (m,H,K); None: the kernel takes none.
     """
 
     padded: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
     packed: Callable[[Tensor, Tensor, Tensor, PackedMask], Tensor] | None = None
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | PackedMask | None) -> Tensor:
-        """(B,H,T,K), (B,H,S,K), (B,H,S,K) → (B,H,T,K), or all in packed rows, where the mask is a `PackedMask`."""
+        """(B,H,T,K), (B,H,S,K), (B,H,S,K) → (B,H,T,K); with a `PackedMask`, all are packed rows (m,H,K)."""
         if not isinstance(mask, PackedMask):
             return self.padded(query, key, value, mask)
         if self.packed is None:
@@ -44,11 +44,11 @@ class AttentionKernel:
         return self.packed(query, key, value, mask)
 
     def takes_packed_rows(self, x: Tensor) -> bool:
-        """Whether projections of such device and dtype can stay in packed rows."""
+        """Whether it takes packed rows of this device and dtype."""
         return self.packed is not None and has_variable_length(x)
 
     def without_packed_rows(self) -> AttentionKernel:
-        """The same for attention that needs heads side by side."""
+        """This kernel, for sentences side by side alone."""
         return replace(self, packed=None)
 
 
@@ -63,7 +63,7 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor
 
 
 def reference(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Two batched products and a softmax. The yardstick, and the fastest on a CPU where sentences are short."""
+    """Two batched products and a softmax: the readable form, and the fastest on a CPU for short sentences."""
     with many_small_products(query):
         return attention_weights(query, key, mask).to(value.dtype) @ value  # (B, H, T, K)
 

@@ -1,6 +1,6 @@
 """From the config's model section to a model. No other file of `model` reads the config.
 
-What an option can name stands in a dictionary: a new kind is a file, and a line here.
+The dictionaries hold what an option can name: to add a kind, write its file and add a line here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from transformer.model.variants.sandwich_norm import SandwichNorm
 
 Part = TypeVar("Part")
 
-# `model.positions`: a scheme fills one of three slots, or is a self-attention of its own. `none` fills no slot.
+# `model.positions`: each scheme fills one of three slots or is a self-attention of its own; `none` fills no slot
 ADDED_TO_EMBEDDINGS: dict[str, Callable[[ModelSection], AddedPositions]] = {
     "sinusoidal": lambda o: SinusoidalPositions(o.d_model),
     "learned": lambda o: LearnedPositions(o.max_positions, o.d_model),
@@ -47,7 +47,7 @@ ADDED_TO_EMBEDDINGS: dict[str, Callable[[ModelSection], AddedPositions]] = {
 TURNING_QUERIES_AND_KEYS: dict[str, Callable[[ModelSection], Turn]] = {
     "rotary": lambda o: RotaryPositions(o.d_model // o.num_heads),
 }
-ADDED_TO_SCORES: dict[str, Callable[[ModelSection, bool], ScoreBias]] = {  # the second argument: of the encoder
+ADDED_TO_SCORES: dict[str, Callable[[ModelSection, bool], ScoreBias]] = {
     "t5_bias": lambda o, bidirectional: T5Bias(o.num_heads, bidirectional),
     "alibi": lambda o, bidirectional: AlibiBias(o.num_heads),
 }
@@ -70,7 +70,7 @@ def build_model(options: ModelSection, source_vocab_size: int, target_vocab_size
 
     Args:
         options: the config's model section.
-        source_vocab_size, target_vocab_size: V of each side; equal where one matrix serves both.
+        source_vocab_size, target_vocab_size: V of each side; the same number for `tied_embeddings: three_way`.
         pad_id: id of the padding.
     """
     model = _assemble(options, source_vocab_size, target_vocab_size, pad_id)
@@ -78,9 +78,9 @@ def build_model(options: ModelSection, source_vocab_size: int, target_vocab_size
         if isinstance(module, DrawsInitialWeights):
             module.draw_initial_weights()
     if options.norm == "deep":
-        for name, (_, beta) in _alpha_and_beta(options).items():
+        for name, (_, beta) in alpha_and_beta(options.num_encoder_layers, options.num_decoder_layers).items():
             shrink_initial_weights(model.get_submodule(name), beta)
-    # N(0, 1/D), of variance 1 after their scaling by √D; the paper leaves the initial weights open
+    # N(0, 1/D), so that their variance is 1 after scaling by √D; the paper leaves the initial weights open
     weights = [model.source_embedding.weight, model.target_embedding.weight, model.output.weight]
     for embedding in {id(weight): weight for weight in weights}.values():
         nn.init.normal_(embedding, std=embedding.shape[1] ** -0.5)
@@ -143,18 +143,17 @@ def _cross_attention(o: ModelSection) -> CrossAttention:
 
 
 def _attention_options(o: ModelSection, in_scores: bool = False) -> AttentionOptions:
-    """The options of one attention; `in_scores`: its scores hold positions."""
+    """Options of one attention; `in_scores`: positions are added to its scores."""
     kernel = KERNELS[o.attention_kernel]
     if in_scores or o.key_value_heads != o.num_heads:
-        # the kernels for packed rows take no mask, so nothing can be added to their scores; shared heads are repeated
-        # once they stand side by side
+        # packed rows have no mask that positions could be added to; grouped heads have not been tried with them
         kernel = kernel.without_packed_rows()
     make_head_norm = NORMS[o.norm_kind] if o.query_key_norm else None
     return AttentionOptions(o.d_model, o.num_heads, kernel, o.attention_dropout, make_head_norm)
 
 
 def _of_positions(slot: Mapping[str, Callable[[ModelSection], Part]], o: ModelSection) -> Part | None:
-    """What `model.positions` puts into a slot; None: nothing."""
+    """What `model.positions` puts into a slot, if anything."""
     return slot[o.positions](o) if o.positions in slot else None
 
 
@@ -169,16 +168,12 @@ def _feed_forward(o: ModelSection) -> FeedForward:
 
 
 def _residual(o: ModelSection, stack: str) -> Callable[[], Residual]:
-    """Makes the residual connections of the encoder or decoder."""
+    """How to make a residual connection of `encoder` or `decoder`."""
     common = o.d_model, o.dropout, NORMS[o.norm_kind]
     if o.norm == "deep":
-        alpha, _ = _alpha_and_beta(o)[stack]
+        alpha, _ = alpha_and_beta(o.num_encoder_layers, o.num_decoder_layers)[stack]
         return functools.partial(DeepNorm, *common, alpha=alpha)
     return functools.partial(RESIDUALS[o.norm], *common)
-
-
-def _alpha_and_beta(o: ModelSection) -> dict[str, tuple[float, float]]:
-    return alpha_and_beta(o.num_encoder_layers, o.num_decoder_layers)
 
 
 def _final_norm(o: ModelSection) -> nn.Module:

@@ -35,7 +35,7 @@ class SelfAttentionCache:
     Attributes:
         keys: (B,H,K,C), transposed as the product with the queries reads them.
         values: (B,H,C,K).
-        length: how many of the C are keys.
+        length: how many of the C places hold keys.
     """
 
     keys: Tensor | None = None
@@ -81,7 +81,7 @@ class CrossAttentionCache:
 
 @dataclass
 class LayerCache:
-    """What one decoder layer keeps."""
+    """What a decoder layer keeps."""
 
     self_attention: TargetCache
     cross_attention: CrossAttentionCache = field(default_factory=CrossAttentionCache)

@@ -25,10 +25,10 @@ class TargetAttention(Protocol):
     """Masked self-attention, or what stands in its place (`variants`)."""
 
     def __call__(self, x: Tensor, context: AttentionContext, cache: TargetCache | None = None) -> Tensor:
-        """(…, D) → (…, D), each position from those up to it."""
+        """(…, D) → (…, D); each position depends on those up to it."""
 
     def new_cache(self) -> TargetCache:
-        """What decoding token by token keeps."""
+        """An empty cache for decoding token by token."""
 
 
 class DecoderLayer(Layer):
@@ -64,7 +64,7 @@ class DecoderLayer(Layer):
         return self.feed_forward_residual(x, self.feed_forward)
 
     def new_cache(self) -> LayerCache:
-        """What decoding token by token keeps of this layer."""
+        """An empty cache for decoding token by token."""
         return LayerCache(self.self_attention.new_cache())
 
 
@@ -82,7 +82,7 @@ class Decoder(Stack):
     ) -> Tensor:
         """Target (…, D) and encoder's output (…, D), each with its context → (…, D).
 
-        The masks are (1, 1, T, T), or (B, 1, T, S) of the keys in the cache, and (B, 1, 1, S) for the encoder's output.
+        The masks are (1, 1, T, T), or with a cache one over its keys, and (B, 1, 1, S).
         """
         context = self.positioned(context)
         for number, layer in self.kept_layers():

@@ -1,6 +1,6 @@
 """The encoder (Vaswani et al. 2017, section 3.1): N layers of self-attention and feed-forward.
 
-B batch, S source length, T queries, D d_model, H heads; … is B, S or packed rows m.
+B batch, S source length, D d_model; … is B, S or packed rows m.
 """
 
 from __future__ import annotations
@@ -38,25 +38,21 @@ class EncoderLayer(Layer):
 
 
 class Stack(Layer):
-    """What encoder and decoder share: layers one after another, and what concerns all of them.
+    """Layers one after another, and what concerns all of them; encoder and decoder are stacks.
 
     Args:
-        layers: in their order.
-        norm: applied to what the last layer gives.
+        layers: the first one first.
+        norm: applied to the last layer's output.
         layer_drop: in training, the probability that a layer is left out (Fan et al. 2020).
         score_bias: positions that are added to the scores of self-attention, in all layers the same; None: none are.
 
     Attributes:
-        layer_generator: draws which layers are left out. It is not PyTorch's own: whoever seeds it alike, the processes
-            and the micro-batches of an update, leaves out the same layers.
+        layer_generator: draws which layers are left out. Not PyTorch's own, so that all processes and micro-batches of
+            an update can seed it alike and leave out the same layers.
     """
 
     def __init__(
-        self,
-        layers: Iterable[nn.Module],
-        norm: nn.Module,
-        layer_drop: float = 0.0,
-        score_bias: ScoreBias | None = None,
+        self, layers: Iterable[nn.Module], norm: nn.Module, layer_drop: float = 0.0, score_bias: ScoreBias | None = None
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
@@ -66,13 +62,13 @@ class Stack(Layer):
         self.score_bias = score_bias
 
     def positioned(self, context: AttentionContext) -> AttentionContext:
-        """The context with the positions that are added to scores."""
+        """The context with positions added to the scores."""
         if self.score_bias is None:
             return context
         return context.with_bias(self.score_bias(context.query_positions, context.key_positions))
 
     def kept_layers(self) -> Iterator[tuple[int, nn.Module]]:
-        """Number and layer of those that are not left out."""
+        """The layers that are not left out, with their numbers."""
         for number, layer in enumerate(self.layers):
             draws = self.training and self.layer_drop > 0
             if not draws or float(torch.rand((), generator=self.layer_generator)) >= self.layer_drop:

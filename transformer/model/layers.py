@@ -1,4 +1,4 @@
-"""The base of the model's modules, and the linear layer."""
+"""The base of all modules, and the linear layer."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from torch import Tensor, nn
 
 
 class Layer(nn.Module):
-    """A module whose call returns a tensor, which `nn.Module` leaves open."""
+    """A module that returns a tensor; `nn.Module` itself does not say what its call returns."""
 
     __call__: Callable[..., Tensor]
 
 
 @runtime_checkable
 class DrawsInitialWeights(Protocol):
-    """A module with weights of its own."""
+    """A module that knows the initial weights of its own parameters."""
 
     def draw_initial_weights(self) -> None:
-        """Set the weights that training starts from."""
+        """Draw them from PyTorch's random generator."""
 
 
 class Linear(nn.Linear):
-    """xWᵀ + b. With several widths: as many projections of one input, computed as one product.
+    """xWᵀ + b; with several widths, one product that computes as many projections of x.
 
     Args:
         d_input: width of the input.
-        widths: width of each projection; in the output they stand side by side.
+        widths: width of each projection; they stand side by side in the output.
     """
 
     __call__: Callable[..., Tensor]
@@ -38,7 +38,7 @@ class Linear(nn.Linear):
         self.widths = list(widths)
 
     def draw_initial_weights(self) -> None:
-        """Xavier uniform for each projection by itself, as in the authors' tensor2tensor, and zero biases."""
+        """Xavier uniform for each projection by itself, as in the authors' tensor2tensor; zero biases."""
         for matrix in torch.split(self.weight.detach(), self.widths):
             nn.init.xavier_uniform_(matrix)
         nn.init.zeros_(self.bias)

@@ -1,8 +1,8 @@
 """How the tokens of a batch lie in memory, and how attention finds its heads there.
 
-`PADDED` is the textbook's layout: (B, S, D), where padding fills up short sentences. Training uses
-`speed.packed.Packed`, which holds the tokens alone. All layers but attention treat each token by itself, so that they
-are the same code for both.
+`PADDED` is the textbook's layout, (B, S, D), where padding fills up short sentences. Training uses
+`speed.packed.Packed`, which holds no padding. Every layer but attention treats each token by itself, so the same code
+serves both.
 
 B batch, S length, D d_model, H heads, K = D/H head dimension, P projections side by side; … is B, S or packed rows m.
 """
@@ -14,24 +14,28 @@ from typing import Protocol
 from torch import Tensor
 
 
-class Layout(Protocol):
-    """A way to lay out hidden states."""
-
-    def pack(self, x: Tensor) -> Tensor:
-        """(B, S, D) → (…, D)."""
+class HeadLayout(Protocol):
+    """How attention finds its heads in hidden states, (B, H, S, K) or packed rows."""
 
     def split_heads(self, x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
-        """`parts` projections side by side, (…, P·D) → P times (B, H, S, K)."""
+        """(…, P·D) → P times (B, H, S, K)."""
 
     def merge_heads(self, x: Tensor) -> Tensor:
         """(B, H, S, K) → (…, D)."""
+
+
+class Layout(HeadLayout, Protocol):
+    """How hidden states lie in memory."""
+
+    def pack(self, x: Tensor) -> Tensor:
+        """(B, S, D) → (…, D)."""
 
 
 class Padded:
     """(B, S, D)."""
 
     def pack(self, x: Tensor) -> Tensor:
-        """Nothing to do."""
+        """(B, S, D) → the same."""
         return x
 
     def split_heads(self, x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:

@@ -1,6 +1,6 @@
-"""Which query may attend to which key. In boolean masks True means that it may. All masks are made here.
+"""Which query may attend to which key; in boolean masks, True means that it may. Masks are made only here.
 
-Layers take a mask in the form that attention adds to its scores, made once for a whole stack.
+Layers take a mask in the form that attention adds to its scores; it is made once for a whole stack.
 
 B batch, H heads, T queries, S keys, m packed rows.
 """
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from transformer.model.inspection.attention_record import AttentionRecord
-from transformer.model.layout import PADDED, Layout
+from transformer.model.layout import PADDED, HeadLayout
 from transformer.model.speed.packed import Packed, PackedMask
 
 # finite, so that a query that may attend to nothing gets even weights and not NaN; so far below any score that the
@@ -45,43 +45,41 @@ class AttentionContext:
         mask: additive, broadcastable to (B, H, T, S).
         query_positions: (T), or (m, 1) in packed rows: the place of each query in its sentence.
         key_positions: (S): the place of each key; anything for keys that the mask hides.
-        causal: the mask hides exactly the later keys of a sentence and its padding.
+        causal: whether the mask hides all later keys of a sentence; kernels that take no mask are told by this.
         layout, memory_layout: how the queries lie in memory, and how the keys and values do.
-        packed: stands for the mask where the kernel takes packed rows.
-        record: called with the weights (B, H, T, S) of each attention; None: nobody wants them.
+        packed: replaces the mask where the kernel takes packed rows.
+        record: called with the attention weights (B, H, T, S); None: they are not recorded.
     """
 
     mask: Tensor
     query_positions: Tensor
     key_positions: Tensor
     causal: bool = False
-    layout: Layout = PADDED
-    memory_layout: Layout = PADDED
+    layout: HeadLayout = PADDED
+    memory_layout: HeadLayout = PADDED
     packed: PackedMask | None = None
     record: Callable[[Tensor], None] | None = None
 
     @staticmethod
     def of_whole_sentences(
-        mask: Tensor, layout: Layout = PADDED, memory_layout: Layout | None = None, causal: bool = False
+        mask: Tensor, layout: HeadLayout = PADDED, memory_layout: HeadLayout = PADDED, causal: bool = False
     ) -> AttentionContext:
-        """For keys at positions 0 … S - 1, and queries at the same; the layouts are the same unless two are given."""
+        """The context of whole sentences: queries and keys at positions 0 … S - 1."""
         positions = torch.arange(mask.shape[-1], device=mask.device)  # (S)
-        return AttentionContext(
-            mask, positions, positions, causal, layout, layout if memory_layout is None else memory_layout
-        )
+        return AttentionContext(mask, positions, positions, causal, layout, memory_layout)
 
     def with_bias(self, bias: Tensor) -> AttentionContext:
-        """Add numbers (B, H, T, S) to the scores."""
+        """The context with numbers (B, H, T, S) to add to the scores."""
         if self.packed is not None:
             raise ValueError("nothing can be added to the scores of packed rows")
         return replace(self, mask=self.mask + bias.to(self.mask.dtype))
 
     def recorded(self, record: AttentionRecord | None, name: str) -> AttentionContext:
-        """The context of one layer, whose weights go into the record under that name."""
+        """The context of one layer, whose attention weights go into the record under this name."""
         return self if record is None else replace(self, record=record.writer(name))
 
     def in_packed_rows(self) -> AttentionContext | None:
-        """The same for a kernel that takes packed rows; None where the sentences are not packed."""
+        """The context for a kernel that takes packed rows; None: the sentences are not packed."""
         if not isinstance(self.layout, Packed) or not isinstance(self.memory_layout, Packed):
             return None
         own, memory = self.layout.rows, self.memory_layout.rows

@@ -1,6 +1,6 @@
-"""The connection around every sub-layer: residual addition, dropout and norm, and the two norms there are.
+"""The connection around every sub-layer (residual addition, dropout and norm), and the kinds of norm.
 
-Other orders of the three are in `variants`. D d_model.
+`variants` has other orders of the three. D d_model.
 """
 
 from __future__ import annotations
@@ -31,25 +31,23 @@ NORMS: dict[str, MakeNorm] = {"layer": layer_norm, "rms": rms_norm}
 
 
 class Residual(Layer):
-    """A residual connection.
+    """A residual connection around a sub-layer f: `residual(x, f)`.
 
     Args:
         d_model: width D.
-        dropout: probability, on what the sub-layer gives.
-        make_norm: from a width to a norm.
+        dropout: probability, on the sub-layer's output.
+        make_norm: makes a norm over a width.
+
+    Attributes:
+        leaves_sums: whether its output has no norm, so that a stack ends with one.
     """
 
     leaves_sums: ClassVar[bool] = False
-    """Whether a stack of them ends in a bare sum, so that one more norm follows."""
 
     def __init__(self, d_model: int, dropout: float, make_norm: MakeNorm = layer_norm) -> None:
         super().__init__()
         self.norm: Callable[[Tensor], Tensor] = make_norm(d_model)
         self.dropout = Dropout(dropout)
-
-    def forward(self, x: Tensor, sublayer: SubLayer) -> Tensor:
-        """(…, D) → (…, D)."""
-        raise NotImplementedError
 
 
 class PostNorm(Residual):

@@ -85,13 +85,13 @@ class Transformer(Layer):
         Args:
             source_ids: (B, S).
             source_mask: (B, 1, 1, S), True where attention may look; None: everywhere but at padding.
-            layout: how the hidden states are to lie in memory; training packs them (`speed.packed`).
-            record: takes the attention weights.
+            layout: how hidden states lie in memory; training packs them (`speed.packed`).
+            record: collects attention weights.
         """
         if source_mask is None:
             source_mask = padding_mask(source_ids, self.pad_id)  # (B, 1, 1, S)
         x = layout.pack(self.source_embedding(source_ids))  # (…, D)
-        context = AttentionContext.of_whole_sentences(additive(source_mask, x.dtype), layout)
+        context = AttentionContext.of_whole_sentences(additive(source_mask, x.dtype), layout, layout)
         return EncoderOutput(self.encoder(x, context, record), source_mask, layout)
 
     def decode(
@@ -105,19 +105,19 @@ class Transformer(Layer):
         """Ids (B, T) → hidden states (…, D) before the output projection.
 
         Args:
-            decoder_input_ids: without a cache (B, T), whole prefixes, as in training. With one (N, 1), the next token
-                of each row, R rows a sentence; what came before is in the cache.
+            decoder_input_ids: without a cache, whole prefixes (B, T), as in training; with one, the next token of each
+                row, (N, 1), with R rows per sentence.
             encoder_output: of the B sentences.
-            cache: from `new_cache`; keeps what the next step needs.
-            layout: how the hidden states are to lie in memory; with a cache always `PADDED`.
-            record: takes the attention weights.
+            cache: keeps what came before; see `new_cache`.
+            layout: how hidden states lie in memory; ignored with a cache, where they are never packed.
+            record: collects attention weights.
         """
         if cache is not None:
             return self._decode_step(decoder_input_ids, encoder_output, cache, record)
         # padding stands after a row's tokens, so the causal mask hides it from them
         mask = causal_mask(decoder_input_ids.shape[1], decoder_input_ids.device)  # (1, 1, T, T)
         x = layout.pack(self.target_embedding(decoder_input_ids))  # (…, D)
-        context = AttentionContext.of_whole_sentences(additive(mask, x.dtype), layout, causal=True)
+        context = AttentionContext.of_whole_sentences(additive(mask, x.dtype), layout, layout, causal=True)
         memory_context = _memory_context(encoder_output, x.dtype, layout)
         return self.decoder(x, context, encoder_output.hidden, memory_context, record=record)
 
@@ -149,6 +149,6 @@ class Transformer(Layer):
 
 
 def _memory_context(encoder_output: EncoderOutput, dtype: torch.dtype, layout: Layout) -> AttentionContext:
-    """For cross-attention from queries in a layout."""
+    """The context of cross-attention, whose queries lie in a layout."""
     mask = additive(encoder_output.source_mask, dtype)  # (B, 1, 1, S)
     return AttentionContext.of_whole_sentences(mask, layout, encoder_output.layout)

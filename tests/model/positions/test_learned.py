@@ -7,7 +7,7 @@ from transformer.model.positions.learned import LearnedPositions
 
 def test_rows_of_the_table() -> None:
     positions = LearnedPositions(10, 4)
-    positions.reset_parameters()
+    positions.draw_initial_weights()
     assert torch.equal(positions(3, 2), positions.weight[2:5])
     assert torch.equal(positions(10), positions.weight)
     assert positions.weight.std() > 0.1

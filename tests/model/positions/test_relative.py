@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from transformer.model.attention_kernels import reference, sdpa
-from transformer.model.context import AttentionContext
-from transformer.model.masks import additive, causal_mask
+from transformer.model.attention import AttentionOptions
+from transformer.model.attention_kernels import KERNELS
+from transformer.model.masks import AttentionContext, additive, causal_mask
 from transformer.model.positions.alibi import AlibiBias, slopes
 from transformer.model.positions.rotary import RotaryPositions
 from transformer.model.positions.shaw import ShawSelfAttention
@@ -83,11 +83,12 @@ def test_alibi_is_symmetric_and_falls() -> None:
     assert bias[0, 0, 0].tolist() == [0.0, -0.5, -1.0, -1.5, -2.0]
 
 
-@pytest.mark.parametrize("kernel", [reference, sdpa])
+@pytest.mark.parametrize("kernel", ["reference", "sdpa"])
 @pytest.mark.parametrize("on_values", [False, True])
 @pytest.mark.parametrize("causal", [False, True])
-def test_shaw_is_equations_three_and_four_with_loops(on_values: bool, causal: bool, kernel: object) -> None:
-    attention = ShawSelfAttention(8, 2, kernel, farthest=2, on_values=on_values).double()  # type: ignore[arg-type]
+def test_shaw_is_equations_three_and_four_with_loops(on_values: bool, causal: bool, kernel: str) -> None:
+    options = AttentionOptions(8, 2, KERNELS[kernel])
+    attention = ShawSelfAttention(options, farthest=2, on_values=on_values).double()
     for parameter in attention.parameters():
         nn.init.normal_(parameter)
     query, key, value = torch.randn(3, 1, 2, 6, 4, dtype=torch.float64)

@@ -3,9 +3,8 @@
 import torch
 from torch import nn
 
-from transformer.model.context import AttentionContext
 from transformer.model.feed_forward import FeedForward
-from transformer.model.masks import causal_mask
+from transformer.model.masks import AttentionContext, causal_mask
 from transformer.model.variants.average_attention import AverageAttention
 from transformer.model.variants.recurrent_unit import SimplerSimpleRecurrentUnit
 

@@ -1,4 +1,4 @@
-"""What a model consists of and costs, found on PyTorch's meta device: nothing is computed, nothing allocated.
+"""What a model consists of and what it costs, found on PyTorch's meta device: nothing is computed or allocated.
 
 B batch, S source length, T target length.
 """
@@ -20,19 +20,19 @@ from transformer.model.variants.recurrent_cache import RecurrentCache
 
 Result = TypeVar("Result")
 
-_LENGTH = 32  # of the sentences that costs are computed for, or as long as the model takes them
+_LENGTH = 32  # tokens of the sentences that costs are computed for, or fewer if the model takes no more
 _LAYER = re.compile(r"^(encoder|decoder)\.layers\.(\d+)\.")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A weight, or the like weights of all layers of a stack.
+    """One weight, or the corresponding weights of all layers of a stack.
 
     Attributes:
-        name: as in checkpoints, `*` for the number of a layer.
-        shape: of one.
-        copies: how many.
-        parameters: of all copies together.
+        name: as in checkpoints, with `*` for the number of a layer.
+        shape: of a single copy.
+        copies: 1, or the number of layers.
+        parameters: numbers in all copies together.
     """
 
     name: str
@@ -43,16 +43,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Costs:
-    """What work takes, for sentences of 32 tokens.
+    """What a token costs, in sentences of 32 tokens.
 
     Attributes:
-        source_flops, target_flops: operations of the forward pass for a source and a target token; a training update
-            takes three times as many.
-        cache_per_source_token, cache_per_target_token: numbers kept while a hypothesis grows, for each token of either
-            side.
+        source_flops, target_flops: operations of the forward pass per source and target token; a training update takes
+            three times as many.
+        cache_per_source_token, cache_per_target_token: numbers kept per token while a hypothesis grows.
         cache_per_hypothesis: numbers kept whatever the length (recurrent decoders).
-        saved_per_pair: numbers that a training update keeps for its backward pass, for a source and a target token; the
-            logits are not among them, for the loss makes its gradient at once.
+        saved_per_pair: numbers that a training update keeps for its backward pass, per pair of a source and a target
+            token. Logits do not count, because the loss computes their gradient at once.
     """
 
     source_flops: float
@@ -64,7 +63,7 @@ class Costs:
 
 
 def weights(model: Transformer) -> list[Row]:
-    """Every weight once, those of like layers in one row."""
+    """Every weight once; corresponding weights of all layers share a row."""
     rows: dict[str, Row] = {}
     for name, parameter in model.named_parameters():  # tied weights come once
         general = _LAYER.sub(r"\1.layers.*.", name)
@@ -75,13 +74,13 @@ def weights(model: Transformer) -> list[Row]:
 
 
 def costs(model: Transformer) -> Costs:
-    """Of a model on the meta device, which afterwards has no gradients any more."""
+    """What a model on the meta device costs; it keeps no gradients afterwards."""
     length = min(_LENGTH, model.max_length or _LENGTH)
     ids = torch.ones(1, length, dtype=torch.int64, device="meta")
     model.train()
     saved = _saved(lambda: model.decode(ids, model.encode(ids)), model)
     model.eval()
-    model.requires_grad_(False)  # PyTorch's counter stumbles over slices of weights that have gradients
+    model.requires_grad_(False)  # PyTorch's counter fails on slices of weights that have gradients
     encoded, source_flops = _counted(lambda: model.encode(ids))
     _, target_flops = _counted(lambda: model.output(model.decode(ids, encoded)))
     cache = model.new_cache()
@@ -107,9 +106,9 @@ def _counted(work: Callable[[], Result]) -> tuple[Result, int]:
 
 
 def _saved(work: Callable[[], object], model: nn.Module) -> int:
-    """Numbers that autograd keeps, beside the weights."""
+    """How many numbers autograd keeps, apart from the weights."""
     own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
-    kept: dict[int, tuple[Tensor, int]] = {}  # by storage, which is held so that none is used again
+    kept: dict[int, tuple[Tensor, int]] = {}  # by storage; holding it keeps its address from being used again
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()

@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al. 2014) that does not wait for the random generator.
+"""Dropout (Srivastava et al. 2014) whose random numbers cost little.
 
 On a CPU, PyTorch's own draws a number for each element on a single thread, which takes an eighth of the training time.
 Here one draw of 64 bits decides four elements.

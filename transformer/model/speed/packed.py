@@ -1,15 +1,14 @@
 """The tokens of a batch without its padding, one row each, sentence after sentence.
 
-All layers that treat each token by itself (projections, norms, feed-forward, dropout, the loss) then compute nothing
-for padding, on products of few sizes, whose plans and memory can be used again. Only inside attention do sentences lie
-side by side, and not even there where the kernel takes packed rows.
+Layers that treat each token by itself (projections, norms, feed-forward, dropout, the loss) then compute nothing for
+padding, and their products have few sizes, so that plans and memory are used again. Only inside attention do sentences
+lie side by side, unless the kernel takes packed rows.
 
 B batch, S length, D d_model, H heads, K = D/H head dimension, P projections side by side, n tokens, m ≥ n + 1 rows.
 """
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,11 +21,11 @@ _ROWS_MULTIPLE = 128
 
 @dataclass(frozen=True)
 class Runs:
-    """Where sentences lie that follow one another.
+    """Where sentences lie, one after another.
 
     Attributes:
         starts: (B + 1), int32: the first row of each, and the end.
-        longest: at least the rows of the longest.
+        longest: at least the length of the longest.
     """
 
     starts: Tensor
@@ -38,8 +37,8 @@ class PackedMask:
     """The mask of packed rows: a query may attend to the keys of its own sentence.
 
     Attributes:
-        queries, keys: where each sentence lies among the rows of either side.
-        causal: only to those up to its own place.
+        queries, keys: where each sentence lies on either side.
+        causal: it may attend only to keys up to its own place.
     """
 
     queries: Runs
@@ -55,10 +54,12 @@ class Packed:
     Args:
         is_token: (B, S), False at padding.
         num_tokens: n. The caller knows it; counting here would wait for the GPU.
+
+    Attributes:
+        rows: the layout inside attention, for kernels that take packed rows.
     """
 
     def __init__(self, is_token: Tensor, num_tokens: int) -> None:
-        self.is_token = is_token
         self.shape = is_token.shape
         self.num_tokens = num_tokens
         self.num_rows = (num_tokens // _ROWS_MULTIPLE + 1) * _ROWS_MULTIPLE
@@ -67,6 +68,7 @@ class Packed:
         self.places = true_first(flat, self.num_rows)  # (m)
         # the row of each place; padding gets the first row after the tokens
         self.row_of_place = torch.where(flat, flat.cumsum(0) - 1, num_tokens)  # (B·S)
+        self.rows = PackedRows(is_token, self.places, num_tokens)
         self._heads: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def pack(self, x: Tensor) -> Tensor:
@@ -89,11 +91,6 @@ class Packed:
         rows = _gather(x.reshape(-1, width), to_rows, to_heads, used=self.num_tokens * num_heads)
         return rows.view(self.num_rows, num_heads * width)
 
-    @functools.cached_property
-    def rows(self) -> PackedRows:
-        """The same rows for attention kernels that take them as they are."""
-        return PackedRows(self)
-
     def _indices(self, parts: int, num_heads: int) -> tuple[Tensor, Tensor]:
         """Where each entry of (P, B, H, S) stands in (m, P, H), and the other way round."""
         if (parts, num_heads) not in self._heads:
@@ -111,36 +108,26 @@ class Packed:
 
 
 class PackedRows:
-    """Packed tokens whose heads stay in their rows: (m, H, K)."""
+    """Packed tokens inside attention, where heads stay in their rows: (m, H, K).
 
-    def __init__(self, packed: Packed) -> None:
-        self.packed = packed
+    Attributes:
+        positions: (m, 1): the place of each row in its sentence.
+        runs: where each sentence lies. The rows after the tokens count as one more, so attention makes them finite.
+    """
 
-    def pack(self, x: Tensor) -> Tensor:
-        """(B, S, D) → (m, D)."""
-        return self.packed.pack(x)
+    def __init__(self, is_token: Tensor, places: Tensor, num_tokens: int) -> None:
+        self.positions = (places % is_token.shape[1])[:, None]
+        ends, num_rows = is_token.sum(dim=1).cumsum(0), len(places)
+        starts = F.pad(F.pad(ends, (1, 0)), (0, 1), value=num_rows)  # (B + 2)
+        self.runs = Runs(starts.int(), max(is_token.shape[1], num_rows - num_tokens))
 
     def split_heads(self, x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
         """(m, P·D) → P times (m, H, K)."""
-        return x.reshape(self.packed.num_rows, parts, num_heads, -1).unbind(1)
+        return x.reshape(len(x), parts, num_heads, -1).unbind(1)
 
     def merge_heads(self, x: Tensor) -> Tensor:
         """(m, H, K) → (m, D)."""
         return x.flatten(1)
-
-    @functools.cached_property
-    def positions(self) -> Tensor:
-        """(m, 1): the place of each row in its sentence."""
-        return (self.packed.places % self.packed.shape[1])[:, None]
-
-    @functools.cached_property
-    def runs(self) -> Runs:
-        """Where each sentence lies. The rows after the tokens count as one more sentence, so that attention gives them
-        something finite."""
-        packed = self.packed
-        ends = packed.is_token.sum(dim=1).cumsum(0)  # (B)
-        starts = F.pad(F.pad(ends, (1, 0)), (0, 1), value=packed.num_rows)  # (B + 2)
-        return Runs(starts.int(), max(packed.shape[1], packed.num_rows - packed.num_tokens))
 
 
 def true_first(values: Tensor, count: int) -> Tensor:

@@ -18,11 +18,11 @@ def many_small_products(query: Tensor) -> Iterator[None]:
     several threads may translate at once, and there the setting gains nothing, because the same shapes come again and
     their plans are ready.
     """
-    precision = torch.get_float32_matmul_precision()
     in_training = query.requires_grad and not torch.compiler.is_compiling()  # a compiled region cannot change it
-    if not in_training or precision == "highest" or query.device.type != "cpu" or query.dtype != torch.float32:
+    if not in_training or query.device.type != "cpu" or query.dtype != torch.float32:
         yield
         return
+    precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
         yield

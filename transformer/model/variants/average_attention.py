@@ -1,5 +1,5 @@
-"""The average attention network (Zhang et al. 2018), in place of a decoder's self-attention: the mean of all positions
-so far, which the next step only adds to.
+"""The average attention network (Zhang et al. 2018), in place of a decoder's self-attention: a step of decoding adds
+its position to the mean of those before.
 
 B batch, T length, R beams, D d_model.
 """
@@ -20,7 +20,7 @@ class AverageAttention(Layer):
 
     Args:
         d_model: width D.
-        feed_forward: on the mean.
+        feed_forward: applied to the mean.
     """
 
     def __init__(self, d_model: int, feed_forward: FeedForward) -> None:
@@ -41,10 +41,10 @@ class AverageAttention(Layer):
         return of_input * x + of_mean * mean
 
     def new_cache(self) -> RecurrentCache:
-        """The sum so far."""
+        """For the sum so far."""
         return RecurrentCache()
 
 
 def _counts(context: AttentionContext, x: Tensor) -> Tensor:
-    """(T, 1): how many positions each mean is of."""
+    """(T, 1): the number of positions in each mean."""
     return (context.query_positions + 1)[:, None].to(x.dtype)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from transformer.model.attention import AttentionOptions, CrossAttention, SelfAttention
 from transformer.model.layers import Linear
-from transformer.model.layout import Layout
+from transformer.model.layout import HeadLayout
 from transformer.model.masks import AttentionContext
 from transformer.model.positions import Turn
 
@@ -35,7 +35,7 @@ class GroupedSelfAttention(SelfAttention):
         self.parts = [options.d_model, 2 * width]
         self.query_key_value = Linear(options.d_model, options.d_model, width, width)
 
-    def split(self, projected: Tensor, layout: Layout) -> tuple[Tensor, ...]:
+    def split(self, projected: Tensor, layout: HeadLayout) -> tuple[Tensor, ...]:
         """(…, D + 2·G·K) → queries (B, H, T, K), keys and values (B, G, T, K)."""
         query, key_value = torch.split(projected, self.parts, dim=-1)  # (…, D), (…, 2·G·K)
         (heads,) = layout.split_heads(query, 1, self.num_heads)
@@ -60,7 +60,7 @@ class GroupedCrossAttention(CrossAttention):
         self.num_key_value_heads = num_key_value_heads
         self.key_value = Linear(options.d_model, *2 * [num_key_value_heads * options.head_dimension])
 
-    def split(self, projected: Tensor, layout: Layout) -> tuple[Tensor, ...]:
+    def split(self, projected: Tensor, layout: HeadLayout) -> tuple[Tensor, ...]:
         """(…, 2·G·K) → keys and values (B, G, S, K)."""
         return layout.split_heads(projected, 2, self.num_key_value_heads)
 

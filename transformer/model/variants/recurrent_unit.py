@@ -1,5 +1,5 @@
 """The simpler simple recurrent unit (Kim et al. 2019, section 3.1), in place of a decoder's self-attention: a running
-mixture with a learned gate, which takes one product a step and keeps one vector.
+mixture with a learned gate. A step of decoding takes one product and keeps one vector.
 
 B batch, T length, R beams, D d_model.
 """
@@ -41,7 +41,7 @@ class SimplerSimpleRecurrentUnit(Layer):
         return F.relu(cache.state.to(x.dtype))
 
     def new_cache(self) -> RecurrentCache:
-        """The newest state."""
+        """For the newest state."""
         return RecurrentCache()
 
 

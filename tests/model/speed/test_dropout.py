@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from transformer.model.dropout import Dropout, random_levels
+from transformer.model.speed.dropout import Dropout, random_levels
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
