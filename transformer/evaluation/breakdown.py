@@ -19,8 +19,8 @@ RARE_COUNT = 5  # occurrences in the training corpus up to which a word is rare
 
 @dataclass(frozen=True)
 class Bucket:
-    """Similar sentences, e.g. of `6-10` words: their number, corpus scores (None if empty), and the words of the
-    translations divided by those of the references."""
+    """Similar sentences, e.g. of `6-10` words: their number, corpus scores, and the words of the translations divided
+    by those of the references; None without sentences."""
 
     name: str
     sentences: int
