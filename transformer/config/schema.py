@@ -159,15 +159,11 @@ class Config(Section):
             raise ValueError("training.subword_sampling needs tokenizer.model_type: unigram, and it is bpe")
         longest, rows = self.data.max_length + 1, self.model.max_positions  # with the end mark
         if self.model.positions == "learned" and longest > rows:
-            raise ValueError(
-                f"model.max_positions {rows} is too few for data.max_length and an end mark; give {longest}"
-            )
+            raise ValueError(f"model.max_positions {rows} is too few for data.max_length + end mark; give {longest}")
         every, saved = self.validation.every, self.checkpoint_every
         if every % saved:
-            unsaved = "else the best checkpoint might not be saved"
-            raise ValueError(
-                f"validation.every {every} must be a multiple of training.checkpoint_every {saved}, {unsaved}"
-            )
+            reason = f"training.checkpoint_every {saved}, or the best checkpoint might not be saved"
+            raise ValueError(f"validation.every {every} must be a multiple of {reason}")
         return self
 
     @property
