@@ -108,7 +108,7 @@ def test_a_run_from_before_the_gradient_noise_scale_and_energy_went_goes_on(
         ):
             metrics.write(json.dumps(record) + "\n")
     outcome = command("train", run_copy, "training.max_updates=62")
-    assert outcome.code == 0 and "going on from update 60" in outcome.err
+    assert outcome.code == 0 and "resuming from update 60" in outcome.err
     assert "noise_scale_every" not in (run_copy / "config.yaml").read_text("utf-8")
     output("evaluate", run_copy, "decoding.beam_size=1")
     output("report", run_copy, "--output", tmp_path / "report.html")
