@@ -89,7 +89,12 @@ def imported_packages(path: Path) -> set[str]:
 def test_what_the_package_imports_is_what_it_requires() -> None:
     module_of = {"pyyaml": "yaml"}
     imported = set().union(*map(imported_packages, (ROOT / "transformer").rglob("*.py")))
-    imported -= {*sys.stdlib_module_names, "transformer", "markupsafe", "pydantic_core"}  # jinja2 and pydantic require them
+    imported -= {
+        *sys.stdlib_module_names,
+        "transformer",
+        "markupsafe",
+        "pydantic_core",
+    }  # jinja2 and pydantic require them
     required = {module_of.get(each.name, each.name) for each in REQUIREMENTS}
     assert required <= imported
     assert imported - required <= {each.name for each in EXTRAS["report"]}
