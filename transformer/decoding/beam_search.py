@@ -11,7 +11,7 @@ Sentences that are done leave the batch in groups.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -52,15 +52,12 @@ class SearchOptions:
     """How to search.
 
     Attributes:
-        beam_size: R.
-        n_best: hypotheses to return, at most R.
+        beam_size, n_best: R, and how many hypotheses to return, at most R.
         alpha: exponent of `gnmt_length_penalty`.
-        bos_id, eos_id: begin and end mark.
         forbidden_ids: tokens that are never written.
         early_stopping: finish a sentence when no live hypothesis can reach its n best; never changes the result.
         patience: finish it in any case when `patience` · R hypotheses, and the n best, are finished (Kasai et al.
             2022); None: never.
-        length_penalty: its kind, see `length_penalty`.
     """
 
     beam_size: int
@@ -79,18 +76,13 @@ class SearchOptions:
 
 
 class Survivors(NamedTuple):
-    """What pruning leaves of a step's continuations. A log-probability of -inf marks an empty place.
+    """What pruning leaves of a step's continuations, (B, R) each. A log-probability of -inf marks an empty place."""
 
-    Attributes:
-        ended_log_probs, ended_parents: (B, R) hypotheses that end here, and the live hypothesis each comes from.
-        log_probs, parents, tokens: (B, R) hypotheses that go on, the live one each extends, and the token appended.
-    """
-
-    ended_log_probs: Tensor
-    ended_parents: Tensor
-    log_probs: Tensor
-    parents: Tensor
-    tokens: Tensor
+    ended_log_probs: Tensor  # of hypotheses that end here
+    ended_parents: Tensor  # the live hypothesis that each comes from
+    log_probs: Tensor  # of hypotheses that go on
+    parents: Tensor  # the live hypothesis that each extends
+    tokens: Tensor  # the token that it appends
 
 
 class Pruning(Protocol):
@@ -104,19 +96,13 @@ class Pruning(Protocol):
 
 
 class BestFirst:
-    """Plain beam search: the R most probable continuations go on, and an end mark counts if it is among the R best.
-
-    Args:
-        beam_size: R.
-        eos_id: the end mark.
-    """
+    """Plain beam search: the R most probable continuations go on; an end mark counts if it is among the R best."""
 
     def __init__(self, beam_size: int, eos_id: int) -> None:
         self.beam_size = beam_size
         self.eos_id = eos_id
 
     def prune(self, log_probs: Tensor, so_far: Tensor) -> Survivors:
-        """See `Pruning.prune`."""
         beam = self.beam_size
         # a hypothesis has one end mark, so the best 2R continuations contain R that go on
         best, parents, tokens = best_continuations(log_probs, so_far, 2 * beam)  # each (B, 2R)
@@ -145,10 +131,8 @@ def beam_search(
     """Search every sentence of a batch.
 
     Args:
-        step: the model.
-        state: its state for B rows, one per sentence: R equal beginnings are one hypothesis.
+        state: of the step function for B rows, one per sentence: R equal beginnings are one hypothesis.
         max_lengths: for each sentence the most tokens, end mark included; the last can only be the end mark.
-        options: see `SearchOptions`.
         device: where the step function wants its tokens.
         pruning: which continuations survive a step; None: the most probable.
         headroom: for each sentence, the most that the step function can ever add to the model's log-probabilities.
@@ -171,7 +155,7 @@ def beam_search(
         rows, sentences = search.advance(log_probs)  # (N'), (B')
         if search.remaining:
             state.reorder(rows, sentences)
-            tokens = search.newest_tokens  # (N', 1)
+            tokens = search.live.tokens[:, :, search.length - 1].reshape(-1, 1)  # (N', 1)
     return search.results
 
 
@@ -183,57 +167,29 @@ def not_numbers() -> UserError:
 
 
 class _Live(NamedTuple):
-    """The live hypotheses, one row per sentence that is still in the batch.
+    """The live hypotheses, one row per sentence that is still in the batch."""
 
-    Attributes:
-        sentences: (B) which sentence each row is.
-        searching: (B) False where a sentence is done and only waits to leave the batch.
-        max_lengths: (B).
-        largest_penalties: (B) length penalty at the longest allowed length.
-        tokens, parents: (B, R, limit) what each hypothesis appended at a step, and to which one of the step before.
-        sums: (B, R, limit) its log-probability after that step.
-        log_probs: (B, R) the newest sums, -inf where there is no hypothesis; at first (B, 1).
-    """
-
-    sentences: Tensor
-    searching: Tensor
-    max_lengths: Tensor
-    largest_penalties: Tensor
-    tokens: Tensor
-    parents: Tensor
-    sums: Tensor
-    log_probs: Tensor
-
-    def select(self, kept: Tensor) -> _Live:
-        """The rows `kept` (B',), in that order."""
-        return _Live(*(tensor.index_select(0, kept) for tensor in self))
+    sentences: Tensor  # (B) which sentence each row is
+    searching: Tensor  # (B) False where a sentence is done and only waits to leave the batch
+    max_lengths: Tensor  # (B)
+    largest_penalties: Tensor  # (B) length penalty at the longest allowed length
+    tokens: Tensor  # (B, R, limit) what each hypothesis appended at a step
+    parents: Tensor  # (B, R, limit) the hypothesis of the step before that it extended
+    sums: Tensor  # (B, R, limit) its log-probability after that step
+    log_probs: Tensor  # (B, R) the newest sums, -inf where there is no hypothesis; at first (B, 1)
 
 
 class _Finished(NamedTuple):
-    """The best R hypotheses of each sentence that have ended, best first.
+    """The best R hypotheses of each sentence that have ended, best first."""
 
-    Attributes:
-        scores: (B, R), -inf where there is none.
-        log_probs: (B, R).
-        lengths: (B, R) tokens before the end mark.
-        parents: (B, R) the live hypothesis of that length that ended.
-        num_ended: (B) hypotheses that have ended so far, including those that were worse than R others.
-    """
-
-    scores: Tensor
-    log_probs: Tensor
-    lengths: Tensor
-    parents: Tensor
-    num_ended: Tensor
+    scores: Tensor  # (B, R), -inf where there is none
+    log_probs: Tensor  # (B, R)
+    lengths: Tensor  # (B, R) tokens before the end mark
+    parents: Tensor  # (B, R) the live hypothesis of that length that ended
+    num_ended: Tensor  # (B) hypotheses that have ended so far, including those that were worse than R others
 
     def with_ended(self, ended: Survivors, length: int, penalty: float, end_penalty: Tensor | None) -> _Finished:
-        """Add what ends after `length` tokens, and keep the best R of all.
-
-        Args:
-            ended: of this step.
-            length, penalty: of all that end here.
-            end_penalty: (B, R) added to their scores.
-        """
+        """Add what ends after `length` tokens, its scores with the `end_penalty` (B, R), and keep the best R of all."""
         ends = ended.ended_log_probs > NEVER  # (B, R)
         scores = ended.ended_log_probs.to(self.scores) / penalty  # (B, R)
         scores = scores if end_penalty is None else scores + end_penalty
@@ -247,27 +203,9 @@ class _Finished(NamedTuple):
             self.num_ended + ends.sum(dim=1),
         )
 
-    def select(self, kept: Tensor) -> _Finished:
-        """The rows `kept` (B',), in that order."""
-        return _Finished(*(tensor.index_select(0, kept) for tensor in self))
-
-    def best(self, row: int, n_best: int) -> Iterator[tuple[float, float, int, int]]:
-        """Score, log-probability, length and parent of up to `n_best` hypotheses of a sentence."""
-        columns = (self.scores, self.log_probs, self.lengths, self.parents)
-        found = zip(*(column[row, :n_best].tolist() for column in columns), strict=True)
-        return (each for each in found if each[0] > NEVER)
-
 
 class _Search:
-    """The search of a batch.
-
-    Attributes:
-        length: T, tokens of the live hypotheses.
-        live, finished: the hypotheses.
-        headroom: (B), see `beam_search`.
-        results: by sentence, filled in as sentences are done.
-        remaining: number of sentences that are not done.
-    """
+    """The search of a batch."""
 
     def __init__(
         self, max_lengths: Sequence[int], options: SearchOptions, device: torch.device | None, pruning: Pruning
@@ -276,8 +214,8 @@ class _Search:
         self.pruning = pruning
         self.options = options
         self.end_penalty: Callable[[], Tensor] | None = None
-        self.headroom: Tensor | None = None
-        self.length = 0
+        self.headroom: Tensor | None = None  # (B)
+        self.length = 0  # T, of the live hypotheses
         self.shortest_limit, self.longest_limit = min(max_lengths, default=0), max(max_lengths, default=0)
         self.forbidden = torch.tensor(options.forbidden_ids, dtype=torch.int64, device=device)
         precise = torch.float32 if device is not None and device.type == "mps" else torch.float64  # MPS has no float64
@@ -297,13 +235,8 @@ class _Search:
         zeros = torch.zeros(size, beam, dtype=torch.int64, device=device)  # (B, R)
         self.finished = _Finished(nothing.to(precise), nothing, zeros, zeros, zeros[:, 0])
         self.any_finished = False
-        self.results: list[list[Hypothesis]] = [[] for _ in range(size)]
-        self.remaining = size
-
-    @property
-    def newest_tokens(self) -> Tensor:
-        """(N, 1)."""
-        return self.live.tokens[:, :, self.length - 1].reshape(-1, 1)
+        self.results: list[list[Hypothesis]] = [[] for _ in range(size)]  # filled in as sentences are done
+        self.remaining = size  # sentences that are not done
 
     def advance(self, step_log_probs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Extend every live hypothesis by its best tokens, given (N, V).
@@ -359,7 +292,8 @@ class _Search:
         self.remaining = int(searching.sum())
         stay = staying(searching, self.remaining, _GROUP)  # (B')
         if stay is not None:
-            self.live, self.finished = self.live.select(stay), self.finished.select(stay)
+            self.live = _Live(*(tensor.index_select(0, stay) for tensor in self.live))
+            self.finished = _Finished(*(tensor.index_select(0, stay) for tensor in self.finished))
             self.headroom = None if self.headroom is None else self.headroom.index_select(0, stay)
             self.pruning.keep(stay)
         return stay
@@ -378,7 +312,8 @@ class _Search:
         """The n best finished hypotheses of a sentence, read backwards from their ends."""
         tokens, parents = self.live.tokens[row].tolist(), self.live.parents[row].tolist()  # (R, limit) each
         sums, found = self.live.sums[row].tolist(), []
-        for score, log_prob, length, beam in self.finished.best(row, self.options.n_best):
+        best = zip(*(column[row, : self.options.n_best].tolist() for column in self.finished[:4]), strict=True)
+        for score, log_prob, length, beam in (each for each in best if each[0] > NEVER):
             ids, path = list[int](), [log_prob]
             for step in range(length - 1, -1, -1):
                 ids.append(tokens[beam][step])

@@ -9,14 +9,8 @@ from transformer.config.decoding_section import LengthPenalty
 
 
 def length_penalty(kind: LengthPenalty, length: int, alpha: float) -> float:
-    """The penalty of a sequence of `length` tokens, end mark included.
-
-    Args:
-        kind: `gnmt`, see `gnmt_length_penalty`; `average`: the length, so that the score is the mean log-probability
-            of a token; `none`: 1.
-        length: in tokens.
-        alpha: exponent of `gnmt`.
-    """
+    """The penalty of a sequence of `length` tokens, end mark included: `gnmt`, see `gnmt_length_penalty`; `average`,
+    the length, so that the score is the mean log-probability of a token; `none`, 1."""
     if kind == "gnmt":
         return gnmt_length_penalty(length, alpha)
     return float(length) if kind == "average" else 1.0

@@ -47,20 +47,13 @@ def parse_line(line: str, fields: LineFields) -> Request:
 
 @dataclass(frozen=True)
 class EncodedRequest:
-    """A request as token ids.
-
-    Attributes:
-        source: the sentence, without special ids.
-        prefix: tokens that the translation begins with.
-        required, preferred: terms that must or should occur; None: no such terms.
-        no_repeat: n-grams of this many tokens occur at most once; 0: any may repeat.
-    """
+    """A request as token ids, without special ids."""
 
     source: list[int]
     prefix: list[int]
-    required: Progress | None
-    preferred: Progress | None
-    no_repeat: int
+    required: Progress | None  # terms that must occur
+    preferred: Progress | None  # terms that should occur
+    no_repeat: int  # n-grams of this many tokens occur at most once; 0: any may repeat
 
     @property
     def prescribed_length(self) -> int:
@@ -79,8 +72,6 @@ class RequestEncoder:
     """Encodes sentences and requests. Several threads may use it at once.
 
     Attributes:
-        source_tokenizer, target_tokenizer: of the run.
-        options: decoding options.
         max_positions: number of positions of the model; None: unlimited.
         warn: called with a message when a sentence is cut.
     """
@@ -96,11 +87,7 @@ class RequestEncoder:
         return Spelling(self.target_tokenizer)
 
     def encode(self, sentences: Sequence[str | Request], first_number: int) -> list[EncodedRequest]:
-        """Encode each sentence.
-
-        Args:
-            sentences: see `Translator.translate`.
-            first_number: number of the first sentence in messages.
+        """Encode sentences, of which messages call the first one `first_number`.
 
         Raises:
             UserError: a sentence asks for what it cannot get.
@@ -120,8 +107,8 @@ class RequestEncoder:
         Raises:
             UserError: a translation is longer than the model has positions for.
         """
-        requests = [self._request(line, number) for number, line in enumerate(sources, 1)]
-        encoded = self.source_tokenizer.encode([request.sentence for request in requests])
+        sentences = [self._request(line, number).sentence for number, line in enumerate(sources, 1)]
+        encoded = self.source_tokenizer.encode(sentences)
         pairs = []
         for number, (source, target) in enumerate(zip(encoded, self.target_tokenizer.encode(targets), strict=True), 1):
             if len(target) >= (self.max_positions or math.inf):
@@ -161,11 +148,7 @@ class RequestEncoder:
         return encoded
 
     def _progress(self, terms: Sequence[str]) -> Progress | None:
-        """The distinct terms of a sentence.
-
-        Raises:
-            UserError: there are too many, or one cannot be written.
-        """
+        """The distinct terms of a sentence."""
         distinct = list(dict.fromkeys(terms))
         if len(distinct) > MAX_TERMS:
             raise UserError(f"{len(distinct)} terms; at most {MAX_TERMS} a sentence, leave some out")
@@ -191,7 +174,6 @@ class RequestEncoder:
             raise UserError(f"sentence {number}: its prefix and terms are longer than this model's translations can be")
 
     def _cut(self, ids: list[int], number: int) -> list[int]:
-        """The tokens of a source that count."""
         limit, reason = self._source_limit()
         if len(ids) > limit:
             self.warn(f"sentence {number}: {len(ids)} tokens; only the first {limit} count ({reason})")

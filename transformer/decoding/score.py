@@ -26,12 +26,8 @@ def score_pairs(
 def score_tokens(
     model: Transformer | Sequence[Transformer], sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
 ) -> list[list[float]]:
-    """The log-probability of each target token, then of the end mark.
-
-    Args:
-        model: in evaluation mode; several models form an ensemble.
-        sources, targets: token ids without special ids.
-    """
+    """The log-probability of each target token, then of the end mark; sources and targets are without special ids.
+    Models are in evaluation mode; several form an ensemble."""
     models = [model] if isinstance(model, Transformer) else model
     batch = collate(sources, targets).to(models[0].device)
     of_labels = mean_probability([_label_log_probs(each, batch) for each in models])  # (B, T)

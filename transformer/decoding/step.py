@@ -38,13 +38,7 @@ class StepFunction(Protocol[StateT]):
 
 
 class ModelState:
-    """A model's encoded sentences and its key-value cache.
-
-    Args:
-        model: in evaluation mode.
-        source_ids: (B, S) ids with padding.
-        shortlist: the target pieces to choose from; None: all.
-    """
+    """The sentences (B, S) that a model in evaluation mode has encoded, and its key-value cache."""
 
     def __init__(self, model: Transformer, source_ids: Tensor, shortlist: BatchShortlist | None = None) -> None:
         self.encoder_output = model.encode(source_ids)
@@ -52,21 +46,16 @@ class ModelState:
         self.shortlist = shortlist
 
     def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
-        """See `State.reorder`. The source side moves only when sentences leave, not when beams change places."""
         self.cache.reorder(rows, sentences)
-        if sentences is not None:
+        if sentences is not None:  # the source side does not move when beams change places
             self.encoder_output = self.encoder_output.select(sentences)
             self.shortlist = self.shortlist and self.shortlist.select(sentences)
 
 
 class ModelStep:
-    """The step function of a Transformer.
+    """The step function of a Transformer in evaluation mode.
 
     With a shortlist, a token is its position in the shortlist, and there are V' log-probabilities instead of V.
-
-    Args:
-        model: in evaluation mode.
-        shortlist: of the batch to be searched; None: the whole vocabulary.
     """
 
     def __init__(self, model: Transformer, shortlist: BatchShortlist | None = None) -> None:
@@ -77,7 +66,6 @@ class ModelStep:
     def __call__(
         self, token_ids: Tensor, state: ModelState, record: AttentionRecord | None = None
     ) -> tuple[Tensor, ModelState]:
-        """See `StepFunction`; the record takes the step's attention weights."""
         if self.ids is not None:
             token_ids = self.ids[token_ids]
         hidden = self.model.decode(token_ids, state.encoder_output, state.cache, record=record)  # (N, 1, D)
@@ -95,23 +83,17 @@ class EnsembleState(Generic[StateT]):
         self.states = list(states)
 
     def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
-        """See `State.reorder`."""
         for state in self.states:
             state.reorder(rows, sentences)
 
 
 class EnsembleStep(Generic[StateT]):
-    """Several step functions of one vocabulary as one: the mean of their probabilities.
-
-    Args:
-        steps: one for each of the M models.
-    """
+    """The step functions of M models of one vocabulary as one: the mean of their probabilities."""
 
     def __init__(self, steps: Sequence[StepFunction[StateT]]) -> None:
         self.steps = list(steps)
 
     def __call__(self, token_ids: Tensor, state: EnsembleState[StateT]) -> tuple[Tensor, EnsembleState[StateT]]:
-        """See `StepFunction`."""
         taken = [step(token_ids, own) for step, own in zip(self.steps, state.states, strict=True)]
         state.states = [own for _, own in taken]
         return mean_probability([log_probs for log_probs, _ in taken]), state

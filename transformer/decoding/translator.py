@@ -47,8 +47,6 @@ class Translator:
 
     Args:
         model: on its device; put into evaluation mode here.
-        source_tokenizer, target_tokenizer: of the run.
-        options: decoding options.
         warn: called with a message when a sentence is cut or translated again.
         shortlist: see `decoding.shortlist`.
         others: models of the same vocabulary and on the same device that form an ensemble with `model`.

@@ -66,45 +66,20 @@ def sampling_options(options: DecodingSection, num_candidates: int) -> SamplingO
     )
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What requests that share a batch have in common.
-
-    Attributes:
-        num_terms: number of required terms.
-        no_repeat: see `EncodedRequest`.
-    """
-
-    num_terms: int
-    no_repeat: int
-
-
-def kind_of(request: EncodedRequest) -> Kind:
-    """Requests of one kind may share a batch."""
-    return Kind(len(request.required.terms) if request.required else 0, request.no_repeat)
-
-
+@dataclass(frozen=True, eq=False)
 class BatchSearch:
     """Searches batches; nothing in it changes, so several threads may call it at once.
 
-    Args:
+    Attributes:
         models: in evaluation mode, of one vocabulary and on one device; several form an ensemble.
-        options: decoding options.
         num_candidates: hypotheses or samples wanted per sentence.
         shortlist: the target pieces that each source piece may need; None: all are considered.
     """
 
-    def __init__(
-        self,
-        models: Sequence[Transformer],
-        options: DecodingSection,
-        num_candidates: int,
-        shortlist: Shortlist | None = None,
-    ) -> None:
-        self.models = models
-        self.options = options
-        self.num_candidates = num_candidates
-        self.shortlist = shortlist
+    models: Sequence[Transformer]
+    options: DecodingSection
+    num_candidates: int
+    shortlist: Shortlist | None = None
 
     @property
     def device(self) -> torch.device:
@@ -112,23 +87,21 @@ class BatchSearch:
         return self.models[0].device
 
     def batches(self, requests: Mapping[int, EncodedRequest]) -> list[list[int]]:
-        """The keys of the requests that are searched together: of one kind, and of similar length."""
-        of_kind: dict[Kind, list[int]] = {}
+        """The keys of the requests that are searched together: of one kind, that is with as many required terms and
+        the same `no_repeat`, and of similar length."""
+        of_kind: dict[tuple[int, int], list[int]] = {}
         for key, request in requests.items():
-            of_kind.setdefault(kind_of(request), []).append(key)
+            num_terms = len(request.required.terms) if request.required else 0
+            of_kind.setdefault((num_terms, request.no_repeat), []).append(key)
         return [
             [keys[position] for position in batch]
-            for kind, keys in of_kind.items()
-            for batch in self.by_length([len(requests[key].source) for key in keys], kind.num_terms + 1)
+            for (num_terms, _), keys in of_kind.items()
+            for batch in self.by_length([len(requests[key].source) for key in keys], num_terms + 1)
         ]
 
     def by_length(self, lengths: list[int], beam_factor: int = 1) -> list[list[int]]:
-        """Batches of sequences of similar length, given by position.
-
-        Args:
-            lengths: in tokens.
-            beam_factor: how many times wider than `decoding.beam_size` their beams are.
-        """
+        """Batches of sequences of similar length in tokens, given by position; their beams are `beam_factor` times as
+        wide as `decoding.beam_size`."""
         size = max(1, self.options.batch_size // beam_factor)
         if self.options.method == "sample":
             size = min(size, max(1, _SAMPLES_TOGETHER // self.num_candidates))
@@ -136,11 +109,7 @@ class BatchSearch:
 
     @torch.inference_mode()
     def search(self, requests: Sequence[EncodedRequest], max_lengths: Sequence[int]) -> list[list[Hypothesis]]:
-        """The candidates of each request, best first.
-
-        Args:
-            requests: of one kind.
-            max_lengths: for each, see `beam_search`.
+        """The candidates of each request of one kind, best first; `max_lengths` as in `beam_search`.
 
         Raises:
             UserError: the scores are NaN or infinite.
@@ -214,16 +183,9 @@ class BatchSearch:
         preferred = self._preferred_terms(rows)
         rules = self._rules(rows, preferred)
         options, pruning = self._pruning(requests, limits)
-        found = beam_search(
-            RuledStep(step),
-            RuledState(state, rules),
-            limits,
-            options,
-            self.device,
-            pruning,
-            None if preferred is None else preferred.headroom,
-            end_penalty,
-        )
+        headroom = None if preferred is None else preferred.headroom
+        ruled = RuledStep(step), RuledState(state, rules)
+        found = beam_search(*ruled, limits, options, self.device, pruning, headroom, end_penalty)
         if preferred is not None:
             found = [
                 [_without_bonus(preferred, request, h) for h in best] for request, best in zip(rows, found, strict=True)

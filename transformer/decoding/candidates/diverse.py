@@ -22,11 +22,8 @@ class DiverseGroups:
     is then taken back, so scores remain the model's.
 
     Args:
-        sentences: B; the G groups of a sentence are consecutive.
-        groups: G.
+        sentences, groups, beam_size: B, G and R'; the groups of a sentence are consecutive.
         strength: λ, the price of one token of one earlier hypothesis, in nats.
-        beam_size: R'.
-        eos_id: the end mark.
     """
 
     def __init__(self, sentences: int, groups: int, strength: float, beam_size: int, eos_id: int) -> None:
@@ -36,7 +33,6 @@ class DiverseGroups:
         self.sentences, self.groups = numbers // groups, numbers % groups  # (B·G) each
 
     def prune(self, log_probs: Tensor, so_far: Tensor) -> Survivors:
-        """See `Pruning.prune`."""
         live, vocabulary = so_far.shape[1], log_probs.shape[1]
         steps = log_probs.view(len(so_far), live, vocabulary)  # (B·G, R', V)
         charges = log_probs.new_zeros(int(self.sentences.max()) + 1, vocabulary)  # (sentences, V)
@@ -57,13 +53,12 @@ class DiverseGroups:
         """With the model's own log-probabilities again; charge (b, V)."""
         ended = survivors.ended_log_probs + charge[:, self.best_first.eos_id, None]  # (b, R')
         live = survivors.log_probs + charge.gather(1, survivors.tokens)  # (b, R')
-        return Survivors(ended, survivors.ended_parents, live, survivors.parents, survivors.tokens)
+        return survivors._replace(ended_log_probs=ended, log_probs=live)
 
     def _price(self, survivors: Survivors) -> Tensor:
         """(b, R') what the token of each live hypothesis will cost later groups; an empty place costs nothing."""
         return (survivors.log_probs > NEVER).to(survivors.log_probs) * self.strength
 
     def keep(self, sentences: Tensor) -> None:
-        """See `Pruning.keep`."""
         stay = sentences.to(self.sentences.device)
         self.sentences, self.groups = self.sentences[stay], self.groups[stay]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from transformer.data.tokenizer import Tokenizer
@@ -23,27 +23,25 @@ class Rerank(Protocol):
         """The token ids of sentences, and the candidates of each → the candidates with new scores, best first."""
 
 
+@dataclass(frozen=True, eq=False)
 class MinimumBayesRisk:
     """Chooses the candidate with the highest expected utility: Σ_y p(y) · utility(candidate, y) over the candidates y.
 
     Samples have equal weights (Eikema and Aziz 2020), so p is how often a text was drawn; the hypotheses of a beam are
     weighted by their probability, normalised over the beam (Kumar and Byrne 2004). The score is the expected utility.
 
-    Args:
-        target_tokenizer: of the run.
+    Attributes:
         utility: of a translation, the first argument, given the reference, the second one; higher is better.
         sampled: whether the candidates are samples.
     """
 
-    def __init__(self, target_tokenizer: Tokenizer, utility: Callable[[str, str], float], sampled: bool) -> None:
-        self.target_tokenizer = target_tokenizer
-        self.utility = utility
-        self.sampled = sampled
+    target_tokenizer: Tokenizer
+    utility: Callable[[str, str], float]
+    sampled: bool
 
     def __call__(
         self, sources: Sequence[Sequence[int]], found: Sequence[Sequence[Hypothesis]]
     ) -> list[list[Hypothesis]]:
-        """See `Rerank`."""
         return [self._of_sentence(candidates) for candidates in found]
 
     def _of_sentence(self, candidates: Sequence[Hypothesis]) -> list[Hypothesis]:
@@ -60,35 +58,24 @@ class MinimumBayesRisk:
         return _ranked(_first(candidates, texts), expected)
 
 
+@dataclass(frozen=True, eq=False)
 class NoisyChannel:
     """Scores log p(y|x) + λ · log p(x|y) + μ · L of a translation y with L tokens, its end mark included (Yee et al.
     2019, Ng et al. 2019, without their language models).
 
-    Args:
-        source_tokenizer, target_tokenizer: of the run.
+    Attributes:
         reverse: log p(x|y) of sentences x, the second argument, given their translations y, the first.
-        channel_weight: λ.
-        length_weight: μ.
     """
 
-    def __init__(
-        self,
-        source_tokenizer: Tokenizer,
-        target_tokenizer: Tokenizer,
-        reverse: Callable[[Sequence[str], Sequence[str]], Sequence[float]],
-        channel_weight: float,
-        length_weight: float,
-    ) -> None:
-        self.source_tokenizer = source_tokenizer
-        self.target_tokenizer = target_tokenizer
-        self.reverse = reverse
-        self.channel_weight = channel_weight
-        self.length_weight = length_weight
+    source_tokenizer: Tokenizer
+    target_tokenizer: Tokenizer
+    reverse: Callable[[Sequence[str], Sequence[str]], Sequence[float]]
+    channel_weight: float  # λ
+    length_weight: float  # μ
 
     def __call__(
         self, sources: Sequence[Sequence[int]], found: Sequence[Sequence[Hypothesis]]
     ) -> list[list[Hypothesis]]:
-        """See `Rerank`."""
         texts = [self.target_tokenizer.decode([candidate.ids for candidate in candidates]) for candidates in found]
         read = self.source_tokenizer.decode(sources)  # as far as the model read it
         pairs = list(dict.fromkeys((text, source) for of, source in zip(texts, read, strict=True) for text in of))

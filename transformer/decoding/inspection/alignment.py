@@ -11,13 +11,10 @@ _WORD_START = "▁"
 
 
 def word_alignment(cross: Tensor, source_pieces: Sequence[str], target_pieces: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs of a source and a target word, counted from 0.
+    """Pairs of a source and a target word, counted from 0; a word begins with `▁`.
 
-    Each target word is aligned to the source word that its pieces attend to most, by the mean over the heads.
-
-    Args:
-        cross: (H, T, S) cross-attention of one layer, end marks included.
-        source_pieces, target_pieces: without end marks; a word begins with `▁`.
+    Each target word is aligned to the source word that its pieces attend to most, by the mean over the heads of the
+    cross-attention (H, T, S) of one layer. It includes the end marks; the given pieces do not.
     """
     if not source_pieces or not target_pieces:
         return []

@@ -31,9 +31,7 @@ _FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "PingFang
 def attention_maps(model: Transformer, source_ids: Sequence[int], target_ids: Sequence[int]) -> dict[str, Tensor]:
     """The weights of every attention for one pair, whichever kernel is in use.
 
-    Args:
-        model: in evaluation mode.
-        source_ids, target_ids: without special ids.
+    The model is in evaluation mode, and the ids are without special ids.
 
     Returns:
         `encoder.N` (H, S, S), `decoder.N` (H, T, T) and `cross.N` (H, T, S) of each layer N, from 0, on the CPU. Row t

@@ -20,16 +20,10 @@ _MODULE = re.compile(r"(encoder|decoder)\.layers\.(\d+)\.(self|cross)_attention"
 
 @dataclass(frozen=True)
 class HeadStatistics:
-    """How a head attends, over many rows (Voita et al. 2019, who call the largest weight confidence).
+    """How a head attends: means over many rows (Voita et al. 2019, who call the largest weight confidence)."""
 
-    Attributes:
-        entropy: mean entropy of a row, in nats; 0 if a single key has all the weight.
-        distance: mean of |expected key position - query position|.
-        largest_weight: mean of the largest weight of a row.
-    """
-
-    entropy: float
-    distance: float
+    entropy: float  # in nats; 0 if a single key has all the weight
+    distance: float  # |expected key position - query position|
     largest_weight: float
 
 
@@ -68,13 +62,9 @@ def _map_name(module: str) -> str:
 
 
 def mask_heads(model: Transformer, heads: Sequence[str]) -> list[str]:
-    """Remove the contribution of some heads (Michel et al. 2019).
+    """Remove the contribution of some heads, such as `cross.0.3`: layer and head, both from 0 (Michel et al. 2019).
 
     It zeroes columns of the output projections, so call it before the weights are laid out for decoding.
-
-    Args:
-        model: changed in place.
-        heads: such as `encoder.0.3`, `decoder.0.3` or `cross.0.3`: layer and head, both from 0.
 
     Returns:
         The names of heads that the model does not have.

@@ -19,8 +19,6 @@ class Coverage:
     `transformer align`. It comes from the steps that the search computes anyway.
 
     Args:
-        step: of the model.
-        state: of the batch.
         beta: β of the penalty.
     """
 
@@ -32,7 +30,6 @@ class Coverage:
         self.attended: Tensor | None = None  # (N, S)
 
     def __call__(self, token_ids: Tensor, state: Coverage) -> tuple[Tensor, Coverage]:
-        """See `StepFunction`."""
         record = AttentionRecord({self.attention})
         log_probs, self.state = self.step(token_ids, self.state, record)
         (weights,) = record.maps[self.attention]  # (B, H, R, S)
@@ -41,7 +38,6 @@ class Coverage:
         return log_probs, state
 
     def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
-        """See `State.reorder`."""
         self.state.reorder(rows, sentences)
         if self.attended is not None:
             self.attended = self.attended.index_select(0, rows)

@@ -11,12 +11,9 @@ NEVER = float("-inf")  # log-probability of what cannot be
 
 
 def forbid(log_probs: Tensor, forbidden: Tensor, eos_id: int, at_limit: Tensor | None) -> None:
-    """Set the log-probabilities of forbidden tokens to -inf, in place.
+    """Set the log-probabilities (N, V) of forbidden tokens (F) to -inf, in place.
 
     Args:
-        log_probs: (N, V) of the next token.
-        forbidden: (F) ids that no row may write.
-        eos_id: the end mark.
         at_limit: (N), True where only the end mark may follow; None: nowhere.
     """
     log_probs.index_fill_(1, forbidden, NEVER)

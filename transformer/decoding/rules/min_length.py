@@ -8,19 +8,13 @@ from transformer.decoding.rules.forbidden import NEVER
 
 
 class MinLength:
-    """No end mark before `length` tokens.
-
-    Args:
-        length: in tokens, end mark not included.
-        eos_id: the end mark.
-    """
+    """No end mark before `length` tokens, the end mark not included."""
 
     def __init__(self, length: int, eos_id: int) -> None:
         self.length = length
         self.eos_id = eos_id
 
     def apply(self, log_probs: Tensor, history: Tensor) -> None:
-        """See `Rule.apply`: (N, V), (N, T)."""
         if history.shape[1] < self.length:
             log_probs[:, self.eos_id] = NEVER
 

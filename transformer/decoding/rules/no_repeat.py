@@ -8,10 +8,9 @@ from transformer.decoding.rules.forbidden import NEVER
 
 
 class NoRepeat:
-    """No n-gram of tokens occurs twice (Paulus et al. 2018, section 2.5, for n = 3).
+    """No n-gram of n = `size` tokens occurs twice (Paulus et al. 2018, section 2.5, for n = 3).
 
     Args:
-        size: n.
         exempt: for each sentence, tokens that may always be written; padded with -1: (B, K).
     """
 
@@ -20,7 +19,6 @@ class NoRepeat:
         self.exempt = exempt
 
     def apply(self, log_probs: Tensor, history: Tensor) -> None:
-        """See `Rule.apply`: (N, V), (N, T)."""
         length = history.shape[1]
         if length < self.size:
             return
@@ -33,6 +31,5 @@ class NoRepeat:
         log_probs[rows[~free], tokens[~free]] = NEVER
 
     def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
-        """See `Rule.reorder`."""
         if sentences is not None:
             self.exempt = self.exempt.index_select(0, sentences)

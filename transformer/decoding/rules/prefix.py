@@ -23,7 +23,6 @@ class Prefix:
         self.rules = rules
 
     def apply(self, log_probs: Tensor, history: Tensor) -> None:
-        """See `Rule.apply`: (N, V), (N, T)."""
         place = history.shape[1]
         given = self.tokens[:, place] if place < self.tokens.shape[1] else self.tokens.new_full((len(self.tokens),), -1)
         given = given.repeat_interleave(len(history) // len(given))  # (N)
@@ -36,7 +35,6 @@ class Prefix:
         log_probs[rows, tokens] = own
 
     def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
-        """See `Rule.reorder`."""
         if sentences is not None:
             self.tokens = self.tokens.index_select(0, sentences)
         for rule in self.rules:

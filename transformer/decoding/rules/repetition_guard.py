@@ -9,22 +9,14 @@ _TIMES = 4
 
 
 def has_run_away(ids: Sequence[int], max_length: int) -> bool:
-    """Whether a translation ends in a loop, or only because it reached its limit.
+    """Whether a translation ends in a loop, or only because it reached its limit, `max_length` with the end mark.
 
-    Args:
-        ids: its tokens, without the end mark.
-        max_length: the most tokens that it may have, end mark included.
-
-    Returns:
-        True if the last one to eight tokens occur four times in a row at the end (one token after them, such as a full
-        stop, is ignored), or if the translation is as long as it may be.
+    A loop is one to eight tokens that occur four times in a row at the end; one token after them, such as a full stop,
+    is ignored.
     """
     return len(ids) + 1 >= max_length or any(_loops(ids[: len(ids) - ignored]) for ignored in (0, 1))
 
 
 def _loops(ids: Sequence[int]) -> bool:
-    for size in range(1, _LONGEST_LOOP + 1):
-        end = ids[len(ids) - size :]
-        if len(ids) >= _TIMES * size and list(ids[len(ids) - _TIMES * size :]) == list(end) * _TIMES:
-            return True
-    return False
+    sizes = range(1, min(_LONGEST_LOOP, len(ids) // _TIMES) + 1)
+    return any(list(ids[-_TIMES * size :]) == list(ids[-size:]) * _TIMES for size in sizes)

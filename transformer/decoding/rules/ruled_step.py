@@ -28,12 +28,7 @@ class Rule(Protocol):
 
 
 class RuledState(Generic[StateT]):
-    """A step function's state, the tokens so far, and the rules.
-
-    Args:
-        state: of the step function.
-        rules: for this batch, in the order in which they apply.
-    """
+    """A step function's state, the tokens so far, and the rules in the order in which they apply."""
 
     def __init__(self, state: StateT, rules: Sequence[Rule]) -> None:
         self.state = state
@@ -41,7 +36,6 @@ class RuledState(Generic[StateT]):
         self.history: Tensor | None = None  # (N, T)
 
     def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
-        """See `State.reorder`."""
         self.state.reorder(rows, sentences)
         if self.history is not None:
             self.history = self.history.index_select(0, rows)
@@ -50,17 +44,12 @@ class RuledState(Generic[StateT]):
 
 
 class RuledStep(Generic[StateT]):
-    """A step function under the rules of its state.
-
-    Args:
-        step: the step function.
-    """
+    """A step function under the rules of its state."""
 
     def __init__(self, step: StepFunction[StateT]) -> None:
         self.step = step
 
     def __call__(self, token_ids: Tensor, state: RuledState[StateT]) -> tuple[Tensor, RuledState[StateT]]:
-        """See `StepFunction`."""
         log_probs, state.state = self.step(token_ids, state.state)  # (N, V)
         if not state.rules:
             return log_probs, state

@@ -33,7 +33,6 @@ class SamplingOptions:
     Attributes:
         samples: R per sentence; equal ones are kept, since each is a draw.
         alpha: exponent of `gnmt_length_penalty`, which makes scores comparable with beam search's; changes no sample.
-        bos_id, eos_id: begin and end mark.
         forbidden_ids: tokens that are never written.
         temperature: divisor of the log-probabilities.
         top_k, top_p, epsilon: see `is_kept`.
@@ -62,11 +61,9 @@ def sample(
     """Draw R translations of every sentence of a batch.
 
     Args:
-        step: the model.
-        state: its state for B rows, one per sentence.
+        state: of the step function for B rows, one per sentence.
         max_lengths: for each sentence the most tokens, end mark included; the last can only be the end mark.
         keys: of the sentences' random numbers, see `sentence_key`. Sample r does not depend on R.
-        options: see `SamplingOptions`.
         device: where the step function wants its tokens.
         ids: (V) the token behind each log-probability, if tokens are positions in a shortlist of this batch.
 
@@ -87,22 +84,14 @@ def sample(
     while samples.remaining:
         if rows is not None:
             state.reorder(rows, rows)
-        log_probs, state = step(samples.newest_tokens, state)  # (N, V)
+        tokens = samples.tokens[samples.live, samples.length - 1, None]  # (N, 1)
+        log_probs, state = step(tokens, state)  # (N, V)
         rows = samples.advance(log_probs)
     return samples.results()
 
 
 class _Samples:
-    """All samples of a batch, live and ended.
-
-    Attributes:
-        sentences: (B·R) the sentence of each sample.
-        live: (N) the sample of each row of the batch; some may have ended and wait to leave.
-        tokens: (B·R, limit).
-        log_probs: (B·R).
-        lengths: (B·R) tokens before the end mark; -1 while a sample goes on.
-        remaining: number of samples that go on.
-    """
+    """All samples of a batch, live and ended."""
 
     def __init__(
         self,
@@ -115,31 +104,25 @@ class _Samples:
         self.options = options
         self.ids = ids
         size = len(max_lengths)
-        self.sentences = torch.arange(size, device=device).repeat_interleave(options.samples)  # (B·R)
+        self.sentences = torch.arange(size, device=device).repeat_interleave(options.samples)  # (B·R) of each sample
         numbers = torch.arange(options.samples, device=device)
         of_sentences = torch.tensor(keys, dtype=torch.int64, device=device)
         self.keys = children(of_sentences[:, None], numbers).flatten()  # (B·R)
         self.max_lengths = torch.tensor(max_lengths, device=device)[self.sentences]  # (B·R)
         self.shortest_limit = min(max_lengths, default=0)
         total = len(self.sentences)
-        self.live = torch.arange(total, device=device)
-        self.tokens = torch.full((total, max(max_lengths, default=0)), options.eos_id, device=device)
-        self.log_probs = torch.zeros(total, device=device)
-        self.lengths = torch.full((total,), -1, device=device)
+        self.live = torch.arange(total, device=device)  # (N) sample of each row; some have ended and wait to leave
+        self.tokens = torch.full((total, max(max_lengths, default=0)), options.eos_id, device=device)  # (B·R, limit)
+        self.log_probs = torch.zeros(total, device=device)  # (B·R)
+        self.lengths = torch.full((total,), -1, device=device)  # (B·R) before the end mark; -1 while a sample goes on
         self.forbidden = torch.tensor(options.forbidden_ids, dtype=torch.int64, device=device)
         self.length = 0
-        self.remaining = total
-
-    @property
-    def newest_tokens(self) -> Tensor:
-        """(N, 1)."""
-        return self.tokens[self.live, self.length - 1, None]
+        self.remaining = total  # samples that go on
 
     def advance(self, log_probs: Tensor, first: Tensor | None = None) -> Tensor | None:
-        """Draw a token for every row, given (N, V).
+        """Draw a token for every row, given (N, V), which is overwritten.
 
         Args:
-            log_probs: of the next token; overwritten.
             first: at the first step, the row of the state that each row continues.
 
         Returns:
@@ -179,7 +162,6 @@ class _Samples:
         return torch.cat([_draw(part, own, ids, self.options) for part, own in parts])
 
     def results(self) -> list[list[Hypothesis]]:
-        """By sentence, best score first."""
         found: list[list[Hypothesis]] = [[] for _ in range(len(self.sentences) // self.options.samples)]
         columns = (self.sentences, self.tokens, self.log_probs, self.lengths)
         for sentence, tokens, log_prob, length in zip(*(column.tolist() for column in columns), strict=True):
@@ -222,9 +204,6 @@ def is_kept(log_probs: Tensor, of_drawn: Tensor, more_probable: Tensor, options:
         log_probs: (M, V), normalised.
         of_drawn: (M, 1) log-probability of the token.
         more_probable: (M, V), True at tokens that are more probable than it.
-
-    Returns:
-        (M).
     """
     kept = torch.ones_like(of_drawn[:, 0], dtype=torch.bool)  # (M)
     if options.top_k is not None:
@@ -233,4 +212,4 @@ def is_kept(log_probs: Tensor, of_drawn: Tensor, more_probable: Tensor, options:
         kept &= (log_probs.exp() * more_probable).sum(dim=1) < options.top_p
     if options.epsilon is not None:
         kept &= of_drawn[:, 0].exp() >= options.epsilon
-    return kept | ~more_probable.any(dim=1)
+    return kept | ~more_probable.any(dim=1)  # (M)

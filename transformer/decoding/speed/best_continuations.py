@@ -12,7 +12,7 @@ _WIDTH = 32  # of the order of √V: sorting the maxima and sorting the chosen b
 
 
 def best_continuations(log_probs: Tensor, so_far: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The `count` best of the R·V continuations of each sentence, or all where there are fewer.
+    """The c = `count` best of the R·V continuations of each sentence, or all where there are fewer.
 
     PyTorch's `topk` sorts pairs of value and index over whole rows. The best values lie in the blocks with the largest
     maxima, so only those blocks need sorting, together with the tokens left over after the last whole block.
@@ -20,7 +20,6 @@ def best_continuations(log_probs: Tensor, so_far: Tensor, count: int) -> tuple[T
     Args:
         log_probs: (B·R, V) of the next token.
         so_far: (B, R) log-probabilities of the hypotheses.
-        count: c.
 
     Returns:
         The sums (B, c), best first; the beam that each extends (B, c); its token (B, c).

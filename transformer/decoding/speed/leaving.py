@@ -6,16 +6,8 @@ from torch import Tensor
 
 
 def staying(goes_on: Tensor, remaining: int, group: int) -> Tensor | None:
-    """The rows that stay in the batch.
-
-    Args:
-        goes_on: (N), False where a row has ended.
-        remaining: number of rows that go on.
-        group: number of rows that leave at a time.
-
-    Returns:
-        (N') the rows that go on, and as many ended ones as fill up a multiple of the group; None: all N.
-    """
+    """The rows (N') that stay in the batch: the `remaining` ones where `goes_on` (N) is true, and as many ended ones as
+    fill up a multiple of the group; None: all N."""
     size = -(-remaining // group) * group if remaining > group else remaining
     if size >= len(goes_on):
         return None

@@ -102,7 +102,6 @@ class FrozenOutput(nn.Module):
         return logits
 
     def select(self, ids: Tensor) -> nn.Module:
-        """See `OutputProjection.select`."""
         return self.make(self.weight[ids], None)
 
 
@@ -114,9 +113,8 @@ def prepack(model: Transformer) -> None:
     dtype = model.source_embedding.weight.dtype
     if model.device.type != "cpu" or dtype not in {torch.float32, torch.bfloat16} or not _has_operators():
         return
-    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return
-    _replace_projections(model, PrepackedLinear)
+    if dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        _replace_projections(model, PrepackedLinear)
 
 
 def prepack_int8(model: Transformer) -> None:

@@ -30,15 +30,10 @@ _MULTIPLE = 512
 
 @dataclass(frozen=True)
 class BatchShortlist:
-    """The pieces that a batch of sentences may need.
+    """The pieces that a batch of sentences may need."""
 
-    Attributes:
-        ids: (V') ascending, so the special ids come first; then filling that no sentence may use.
-        allowed: (B, V'), True at the pieces that a sentence may use.
-    """
-
-    ids: Tensor
-    allowed: Tensor
+    ids: Tensor  # (V') ascending, so the special ids come first; then filling that no sentence may use
+    allowed: Tensor  # (B, V'), True at the pieces that a sentence may use
 
     def select(self, sentences: Tensor | None) -> BatchShortlist:
         """Keep some sentences (B',), in that order; None: all."""

@@ -55,9 +55,7 @@ class Workers(Generic[Work, Result]):
         self._gate = _ForkGate()
 
     def map(self, work: Sequence[Work]) -> Iterator[tuple[int, Result]]:
-        """Yield the index and the result of each piece of work, as they complete.
-
-        A single piece is done in this process.
+        """Yield the index and the result of each piece of work, as they complete; a single piece is done here.
 
         Raises:
             UserError: a worker was killed, e.g. for lack of memory.
@@ -93,15 +91,13 @@ class Workers(Generic[Work, Result]):
 
     def close(self) -> None:
         """End the processes at once; a later `map` forks new ones."""
-        pool = self._pool
-        if pool is not None:
+        if (pool := self._pool) is not None:
             for process in list((getattr(pool, "_processes", None) or {}).values()):
                 process.terminate()
             self._drop(pool)
 
     def _forked(self) -> ProcessPoolExecutor:
-        pool = self._pool
-        if pool is not None:
+        if (pool := self._pool) is not None:
             return pool
         with self._gate.forking():
             if self._pool is None:
@@ -109,7 +105,7 @@ class Workers(Generic[Work, Result]):
                 pool = ProcessPoolExecutor(self._count, context, _begin, (self._function, os.getpid()))
                 with warnings.catch_warnings():  # PyTorch's own threads are idle when it forks
                     warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
-                    pool.submit(_do_nothing)  # the first task forks all processes
+                    pool.submit(int)  # the first task forks all processes
                 self._pool = pool
             return self._pool
 
@@ -174,10 +170,6 @@ def _begin(function: Callable[..., Any], parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGUSR1)
     end_without_parent()  # in case it has ended already
     torch.set_num_threads(1)
-
-
-def _do_nothing() -> None:
-    """A task."""
 
 
 def _do(piece: object) -> Any:

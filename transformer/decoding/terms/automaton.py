@@ -20,11 +20,7 @@ States = tuple[int, ...]  # one state for each term of a sentence
 
 
 class Spelling:
-    """A target vocabulary, by the text that its pieces spell. Several threads may use it at once.
-
-    Args:
-        tokenizer: of the target side.
-    """
+    """A target vocabulary, by the text that its pieces spell. Several threads may use it at once."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
@@ -62,11 +58,8 @@ class Term:
 
     A state is the number of bytes of the term that the text so far ends with. The last state, all bytes, is never left.
 
-    Args:
-        text: as it must stand in the translation, case included.
-        spelling: of the target vocabulary.
-
     Attributes:
+        text: as it must stand in the translation, case included.
         end: the last state.
         first_tokens: for each state but the last, the tokens that lead on from it.
         remaining: for each state, a number of tokens that is enough to reach the end.
@@ -142,9 +135,6 @@ class Progress:
     """How far the hypotheses of one sentence are with its terms.
 
     It remembers what it computed, since most hypotheses are where another was; each request has its own.
-
-    Args:
-        terms: of the sentence.
 
     Attributes:
         start: the states before the first token.

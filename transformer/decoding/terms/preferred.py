@@ -36,7 +36,6 @@ class PreferredTerms:
         self.headroom = [bonus * sum(term.remaining[0] for term in each.terms) for each in progress]
 
     def apply(self, log_probs: Tensor, history: Tensor) -> None:
-        """See `Rule.apply`: (N, V), (N, T)."""
         if history.shape[1]:
             newest = history[:, -1].tolist()
             self.rows = [self._after(*row, token) for row, token in zip(self.rows, newest, strict=True)]
@@ -52,7 +51,6 @@ class PreferredTerms:
         log_probs[rows, tokens] = own + own.new_tensor([paid for _, _, paid in places])
 
     def reorder(self, rows: Tensor, sentences: Tensor | None) -> None:
-        """See `Rule.reorder`."""
         self.rows = [self.rows[row] for row in rows.tolist()]
 
     def bonuses(self, progress: Progress, ids: Sequence[int], eos_id: int) -> list[float]:

@@ -33,21 +33,11 @@ class Continuation(NamedTuple):
 
 @dataclass
 class _Sentence:
-    """A sentence of the search.
-
-    Attributes:
-        progress: of its terms.
-        room: tokens that can still be written before the end mark.
-        states: of each live hypothesis.
-    """
+    """A sentence of the search."""
 
     progress: Progress
-    room: int
-    states: list[States]
-
-    def missing(self) -> list[bool]:
-        """For each live hypothesis, whether it lacks a term."""
-        return [self.progress.remaining(states) > 0 for states in self.states]
+    room: int  # tokens that can still be written before the end mark
+    states: list[States]  # of each live hypothesis
 
 
 class RequiredTerms:
@@ -57,7 +47,6 @@ class RequiredTerms:
         progress: of each sentence; at least one term of at least one token each.
         max_lengths: see `beam_search`; each must leave room for all terms and the end mark.
         beam_size: R, over all banks.
-        eos_id: the end mark.
     """
 
     def __init__(self, progress: Sequence[Progress], max_lengths: Sequence[int], beam_size: int, eos_id: int) -> None:
@@ -67,10 +56,9 @@ class RequiredTerms:
         self.eos_id = eos_id
 
     def prune(self, log_probs: Tensor, so_far: Tensor) -> Survivors:
-        """See `Pruning.prune`."""
         steps = log_probs.view(*so_far.shape, -1)  # (B, R, V)
-        missing = torch.tensor([sentence.missing() for sentence in self.sentences], device=steps.device)  # (B, R)
-        steps[..., self.eos_id].masked_fill_(missing, NEVER)
+        lacking = [[each.progress.remaining(states) > 0 for states in each.states] for each in self.sentences]
+        steps[..., self.eos_id].masked_fill_(torch.tensor(lacking, device=steps.device), NEVER)  # (B, R)
         ended, going = list[list[Continuation]](), list[list[Continuation]]()
         for sentence, ways in zip(self.sentences, self._ways(steps, so_far), strict=True):
             ending, continuing = self._allocate(sentence, self._feasible(sentence, ways))
@@ -82,7 +70,6 @@ class RequiredTerms:
         return Survivors(ended_log_probs, ended_parents, *_columns(going, so_far))
 
     def keep(self, sentences: Tensor) -> None:
-        """See `Pruning.keep`."""
         self.sentences = [self.sentences[number] for number in sentences.tolist()]
 
     def _ways(self, steps: Tensor, so_far: Tensor) -> list[dict[tuple[int, int], float]]:
@@ -145,7 +132,6 @@ def divide(beam_size: int, wanted: Sequence[int]) -> list[int]:
     cannot fill goes to the banks before it, from last to first, then to those after it.
 
     Args:
-        beam_size: R.
         wanted: number of continuations of each bank, from the bank with no token of a term to the one with all.
     """
     share, rest = divmod(beam_size, len(wanted))
