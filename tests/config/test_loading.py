@@ -139,12 +139,12 @@ def test_numbers_are_decimal(minimal: str) -> None:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("model.d_model=wide", "command line: model.d_model=wide: model.d_model: input should be a valid integer"),
-        ("model.d_modle=3", "command line: model.d_modle=3: model.d_modle: unknown key; did you mean d_model?"),
+        ("model.d_model=wide", "override model.d_model=wide: model.d_model: input should be a valid integer"),
+        ("model.d_modle=3", "override model.d_modle=3: model.d_modle: unknown key; did you mean d_model?"),
         ("modle.d_model=3", "modle.d_model=3: an override reads section.key=value, with a section of run, data,"),
         ("model=3", "an override reads section.key=value"),
-        ("run.directory=", "command line: run.directory=: run.directory: needs text"),
-        ("training.betas=0.9", "command line: training.betas=0.9: training.betas: needs a list"),
+        ("run.directory=", "override run.directory=: run.directory: needs text"),
+        ("training.betas=0.9", "override training.betas=0.9: training.betas: needs a list"),
         ("run.seed.x.y=1", "run.seed"),
     ],
 )
@@ -169,9 +169,7 @@ def test_overrides_lie_over_the_file_in_order(minimal: str) -> None:
 def test_overriding_a_config_keeps_the_rest_and_checks_the_whole(config: Config) -> None:
     assert override_config(config, []) is config
     assert changed_keys(config, override_config(config, ["model.d_model=64"])) == ["model.d_model"]
-    with pytest.raises(
-        UserError, match=r"^command line: tokenizer\.shared=false: model\.tied_embeddings three_way needs"
-    ):
+    with pytest.raises(UserError, match=r"^override tokenizer\.shared=false: model\.tied_embeddings three_way needs"):
         override_config(config, ["tokenizer.shared=false"])
     with pytest.raises(UserError, match=r"data\.train holds no options"):
         override_config(config, ["data.train.source=x"])
@@ -223,7 +221,7 @@ def test_a_run_that_used_a_removed_option_still_loads(tmp_path: Path, minimal: s
     assert load_config(tmp_path).training.max_updates == 7
     with pytest.raises(UserError, match="removed"):
         load_config(tmp_path / "config.yaml")
-    with pytest.raises(UserError, match=r"^command line: training\.noise_scale_every=3: .*removed.* leave it out$"):
+    with pytest.raises(UserError, match=r"^override training\.noise_scale_every=3: .*removed.* leave it out$"):
         load_config(tmp_path, ["training.noise_scale_every=3"])
     empty = f"{minimal}training: {{noise_scale_every: null}}\n"
     assert parse_config(empty, "c.yaml") == parse_config(minimal, "c.yaml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -75,7 +76,10 @@ def as_config(config: Config | Sections | str | Path, overrides: Overrides = ())
     if isinstance(config, Config):
         return override_config(config, overrides)
     if isinstance(config, Mapping):
-        return _resolved({section: dict(options) for section, options in config.items()}, {}, "config", overrides)
+        tree: JsonObject = {}
+        for _, (section, key), value in _section_assignments(config):
+            tree.setdefault(section, {})[key] = value
+        return _resolved(tree, {}, "config", overrides)
     return load_config(config, overrides)
 
 
@@ -214,10 +218,12 @@ def _construct(loader: yaml.SafeLoader, node: yaml.Node, key: Key, origins: Orig
 
 def _assignments(overrides: Overrides) -> Iterator[tuple[str, list[str], object]]:
     """Each override as text, the path of its key, and its value."""
-    for override in [overrides] if isinstance(overrides, Mapping) else overrides:
+    for override in [overrides] if isinstance(overrides, Mapping | str) else overrides:
         if isinstance(override, Mapping):
             yield from _section_assignments(override)
             continue
+        if not isinstance(override, str):
+            raise TypeError(f"override {override!r}: give a text section.key=value, or a mapping of sections")
         match = _OVERRIDE.match(override)
         if match is None:
             sections = ", ".join(Config.model_fields)
@@ -234,7 +240,17 @@ def _section_assignments(sections: Sections) -> Iterator[tuple[str, list[str], o
         if not isinstance(options, Mapping):
             raise UserError(f"{section}={_shown(options)}: give a section's options as a mapping")
         for key, value in options.items():
-            yield f"{section}.{key}={_shown(value)}", [section, str(key)], value
+            plain = _plain(value)
+            yield f"{section}.{key}={_shown(plain)}", [section, str(key)], plain
+
+
+def _plain(value: object) -> object:
+    """A copy of a value as YAML would give it."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _override(tree: JsonObject, origins: Origins, overrides: Overrides) -> None:
@@ -249,7 +265,7 @@ def _override(tree: JsonObject, origins: Origins, overrides: Overrides) -> None:
         if path == ["model", "preset"]:
             for name in preset_options(value):
                 branch.pop(name, None)
-        origins[tuple(path)] = f"command line: {override}"
+        origins[tuple(path)] = f"override {override}"
 
 
 def _drop_removed(tree: JsonObject, origins: Origins, name: str, any_value: bool = False) -> None:
@@ -283,7 +299,7 @@ def _explain(kind: type[Section], error: ErrorDetails, origins: Origins, name: s
     location = error["loc"]
     known = max((key for key in origins if key == location[: len(key)]), key=len, default=())
     where = origins.get(known, name)
-    overridden = [o for key, o in origins.items() if key[: len(location)] == location and o.startswith("command line")]
+    overridden = [o for key, o in origins.items() if key[: len(location)] == location and o.startswith("override ")]
     if overridden:  # the file's section may be right without the override
         where = overridden[-1]
     dotted = ".".join(map(str, location))

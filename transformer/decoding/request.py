@@ -131,8 +131,15 @@ class RequestEncoder:
         return min(limit, self.max_positions or limit)
 
     def _request(self, sentence: str | Request, number: int) -> Request:
+        if isinstance(sentence, Request):
+            return sentence
+        if not isinstance(sentence, str):
+            raise TypeError(f"sentence {number}: give text or a Request, not {type(sentence).__name__}")
         try:
-            return parse_line(sentence, self.options.line_fields) if isinstance(sentence, str) else sentence
+            sentence.encode()
+            return parse_line(sentence, self.options.line_fields)
+        except UnicodeEncodeError as error:
+            raise UserError(f"sentence {number}: character {error.start + 1} is half of one; mend the text") from None
         except UserError as error:
             raise UserError(f"sentence {number}: {error}") from None
 

@@ -106,7 +106,7 @@ class Translator:
         Raises:
             UserError: a sentence asks for what it cannot get, or the scores are NaN or infinite.
         """
-        if isinstance(sentences, str):
+        if isinstance(sentences, str | bytes):
             raise TypeError("give a list of sentences, not one string")
         requests = self._encoder.encode(sentences, first_number)
         results = [[Translation("", 0.0, 0.0, [])] for _ in sentences]
@@ -130,6 +130,8 @@ class Translator:
 
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[Translation]:
         """The model's own score of given translations, comparable with those of `translate_n_best`."""
+        if isinstance(sources, str | bytes) or isinstance(targets, str | bytes):
+            raise TypeError("give lists of sentences, not one string")
         if len(sources) != len(targets):
             raise ValueError(f"{len(sources)} sources and {len(targets)} targets; give one target for each source")
         pairs = self.encode_pairs(sources, targets)

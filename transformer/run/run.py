@@ -1,14 +1,17 @@
 """A run as everything else sees it: opened once from a path and overrides, each parsed once.
 
-A `Run` keeps the checkpoint it was opened with, even if a running training moves `best`."""
+A `Run` keeps the checkpoint that was first asked for, even if a running training moves `best` later."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+
+import torch
 
 from transformer.config import Config, Overrides, load_config, overridden_sections, override_config
 from transformer.data.tokenizer import PAD, Tokenizer, load_tokenizers, tokenizer_hashes
@@ -21,6 +24,7 @@ from transformer.run.state import load_model_tensors
 from transformer.run.store import MODEL_FILE, CheckpointError, MisfitError, read_checkpoint
 
 TRAINED = ("run", "data", "decoding")  # sections that can change after training
+BEST = "decoding.checkpoint=best"  # override for a run that another run names, whatever its own config says
 
 
 class Run:
@@ -109,13 +113,17 @@ class Run:
     @functools.cached_property
     def members(self) -> list[Run]:
         """The other runs of `decoding.ensemble`."""
-        return [Run(path) for path in self.config.decoding.ensemble]
+        return [self._other(path) for path in self.config.decoding.ensemble]
 
     @functools.cached_property
     def reverse(self) -> Run | None:
         """The run of `decoding.reverse`, which translates in the other direction."""
         path = self.config.decoding.reverse
-        return None if path is None else Run(path)
+        return None if path is None else self._other(path)
+
+    def _other(self, path: str) -> Run:
+        """Another run that this one names: its best checkpoint, unless the path names one."""
+        return Run(path, BEST, build=self.build)
 
     @property
     def languages(self) -> tuple[str, str]:
@@ -146,7 +154,8 @@ class Run:
             advice = f"the newest good one is {good}: use it with decoding.checkpoint={int(good.name)}"
             raise CheckpointError(f"{error}; {advice}") from None
         source, target = self.tokenizers
-        model = (self.build or build_model)(self.config.model, source.vocab_size, target.vocab_size, PAD)
+        with torch.random.fork_rng(devices=[]):  # its initial weights, which are drawn in vain, cost no random number
+            model = (self.build or build_model)(self.config.model, source.vocab_size, target.vocab_size, PAD)
         load_model_tensors(model, stored.model, self.checkpoint)
         return model.eval()
 
@@ -169,12 +178,19 @@ class Run:
 
 
 def open_run(run: Run | str | Path, overrides: Overrides = ()) -> Run:
-    """Open a path as a `Run`, or apply overrides to one that is already open."""
-    return run.changed(overrides) if isinstance(run, Run) else Run(run, overrides)
+    """Open a path as a `Run`, or apply overrides to one that is already open, whose checkpoint is then pinned: two
+    tasks on one `Run` use the same one."""
+    if not isinstance(run, Run):
+        return Run(run, overrides)
+    with contextlib.suppress(CheckpointError):  # a task that needs a checkpoint says that there is none
+        run.pinned()
+    return run.changed(overrides)
 
 
 def _check_sections(overrides: Overrides, changeable: Sequence[str]) -> None:
     for override, section in overridden_sections(overrides):
+        if section not in Config.model_fields:
+            raise UserError(f"{override}: no such section; there are {', '.join(Config.model_fields)}")
         if section not in changeable:
             allowed = ", ".join(f"{name}.*" for name in changeable[:-1]) + f" and {changeable[-1]}.*"
             raise UserError(f"{override}: a trained run cannot change this; only {allowed} can")

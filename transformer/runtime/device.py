@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import torch
 
 from transformer.errors import UserError
 
+_configuring = threading.Lock()
+_open_contexts: list[tuple[int, str]] = []  # what was set before the first of them; one entry more than are open
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # parameter numbers of glibc's mallopt(3)
 
 
@@ -43,28 +46,37 @@ def configured_process(
     threads: int | None, device: torch.device, training: bool = False, local_processes: int = 1
 ) -> Iterator[None]:
     """`configure_process` while the context is open; restores threads and precision, but not glibc's allocator
-    settings, which cannot be read."""
-    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    configure_process(threads, device, training, local_processes)
+    settings, which cannot be read. Where contexts of several threads overlap, the last to end restores what was there
+    before the first."""
+    with _configuring:
+        if not _open_contexts:
+            _open_contexts.append((torch.get_num_threads(), torch.get_float32_matmul_precision()))
+        _open_contexts.append(_open_contexts[0])
+        configure_process(threads, device, training, local_processes)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.set_float32_matmul_precision(before[1])
+        with _configuring:
+            num_threads, precision = _open_contexts.pop()
+            if len(_open_contexts) == 1:
+                _open_contexts.clear()
+                torch.set_num_threads(num_threads)
+                torch.set_float32_matmul_precision(precision)
 
 
 def configure_process(
     threads: int | None, device: torch.device, training: bool = False, local_processes: int = 1
 ) -> None:
-    """Set threads, fp32 matrix precision and the allocator; call once, before the first large tensor."""
+    """Set threads, in training the fp32 matrix precision, and the allocator; call once, before the first large tensor."""
     torch.set_num_threads(threads or max(1, physical_cores() // local_processes))
+    flags = cpu_flags()
     if training:
         bound_plan_caches()
-    flags = cpu_flags()
-    if device.type == "cpu" and "avx2" in flags and not flags & {"amx_tile", "amx_bf16"}:
+    if training and device.type == "cpu" and "avx2" in flags and not flags & {"amx_tile", "amx_bf16"}:
         # "medium" sends fp32 products to oneDNN, twice as fast as MKL on AMD processors. It also permits bf16 inside
         # them, which oneDNN uses on processors with AMX, on Arm and, as TF32, on GPUs; there the default stays, or fp32
-        # would not be fp32.
+        # would not be fp32. Decoding gains nothing: its layers hold weights that oneDNN has packed in any case, and
+        # the products of attention, one query at a time, are faster in MKL.
         torch.set_float32_matmul_precision("medium")
     keep_freed_memory()
 

@@ -15,7 +15,7 @@ from transformer.errors import UserError
 from transformer.model.build import ModelBuilder, build_model, model_shapes
 from transformer.model.transformer import Transformer
 from transformer.run.directory import RunDirectory
-from transformer.run.run import Run
+from transformer.run.run import BEST, Run
 from transformer.run.state import TrainedModel, TrainingState, load_model_tensors, model_tensors
 from transformer.run.store import MisfitError
 from transformer.runtime.device import choose_precision
@@ -74,7 +74,7 @@ def build_trainer(
     apart = sharded or options.weight_average != "none"  # the validated weights are not the trained ones
     evaluated = build(config.model, source_size, target_size, PAD).to(device) if apart else model
     if options.start_from is not None and not run.updates():
-        start_from(options.start_from, model, prepared)
+        start_from(options.start_from, model, prepared, parts.model)
         reporter.info(f"weights of {options.start_from}")
     updater = build_updater(config, model, processes, reporter, parts.objective)
     average = None if updater.average is None else updater.average.weights
@@ -88,7 +88,7 @@ def build_trainer(
     state = state or TrainingState()
     stream = build_stream(config, prepared, state, processes)
     selection = Selection(config, checkpoints, Validation(config, prepared, stream, processes), evaluated)
-    return Trainer(config, updater, stream, checkpoints, state, selection, parts.listeners)
+    return Trainer(config, updater, stream, checkpoints, state, selection, parts.listeners if processes.is_main else ())
 
 
 def build_updater(
@@ -131,9 +131,9 @@ def refuse_more_than_memory(shapes: Mapping[str, tuple[int, ...]]) -> None:
         )
 
 
-def start_from(source: str, model: Transformer, prepared: Prepared) -> None:
+def start_from(source: str, model: Transformer, prepared: Prepared, build: ModelBuilder | None = None) -> None:
     """Load another run's weights into a model; a different tokenizer or model is a `UserError`."""
-    other = Run(source)
+    other = Run(source, BEST, build=build)
     if other.tokenizer_hashes != tokenizer_hashes(prepared.source_tokenizer, prepared.target_tokenizer):
         raise UserError(
             f"training.start_from={source}: that run has another tokenizer; give its own as tokenizer.source_model, "

@@ -37,6 +37,8 @@ def read_evaluation_set(
     if source is not None and reference is not None:
         name = f"./{source}" if str(source) in SPLITS else str(source)  # unlike the name of the run's own corpus
         return EvaluationSet(name, *read_matching_lines(source, reference))
+    if split not in SPLITS:
+        raise UserError(f"split {split!r}: there are {', '.join(SPLITS)}")
     corpora = getattr(config.data, split)
     if not corpora:
         raise UserError(f"data.{split}: the run's config names no such corpus; give --source and {flag}")

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,9 +80,11 @@ def do(arguments: list[str]) -> int:
     """Run a verb in its own process and return its exit code.
 
     The verb itself handles signals, by saving. It receives those of the terminal directly; those to this process are
-    passed on."""
+    passed on, unless another thread than the main one waits here, which can receive none."""
     # -P: no Python modules are taken from the folder of a stranger's plan
     with subprocess.Popen([sys.executable, "-P", "-m", "transformer", *arguments]) as process:
+        if threading.current_thread() is not threading.main_thread():
+            return process.wait()
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         before_end = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
         try:

@@ -1,5 +1,6 @@
 """Training a config, or resuming a run."""
 
+import contextlib
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,14 +58,14 @@ def train(
     overrides: Overrides = (),
     *,
     model: ModelBuilder | None = None,
-    objective: BuildObjective = build_objective,
+    objective: BuildObjective | None = None,
     listeners: Sequence[RecordListener] = (),
     reporter: Reporter | None = None,
 ) -> TrainingResult:
     """Prepare the data and train a config, or resume a run exactly from its newest checkpoint.
 
     Meanwhile the process has the threads, matrix precision and allocator that train fastest; threads and precision are
-    restored afterwards.
+    restored afterwards. PyTorch's random generator is left as the last update seeded it.
 
     Args:
         config, overrides, reporter: see `transformer.tasks`.
@@ -78,6 +79,9 @@ def train(
         UserError: if anything is missing, damaged or inconsistent; the message names it.
     """
     reporter = reporter or LoggingReporter()
+    for listener in listeners:
+        if not all(callable(getattr(listener, name, None)) for name in ("record", "forget_after", "close")):
+            raise TypeError(f"listener {listener!r}: needs the methods record, forget_after and close")
     stored, parsed = _parsed(config, overrides)
     device = choose_device(parsed.run.device)
     options = parsed.run
@@ -86,7 +90,9 @@ def train(
         configured_process(options.threads, device, training=True, local_processes=processes.local_size),
     ):
         speaker = reporter if processes.is_main else SilentReporter()
-        training = _Training(parsed, device, processes, OwnParts(model, objective, listeners), speaker)
+        training = _Training(
+            parsed, device, processes, OwnParts(model, objective or build_objective, listeners), speaker
+        )
         if not processes.is_main:
             processes.wait()  # for the main one to write the run
             return training.result(training.fit(training.prepare()))
@@ -168,14 +174,13 @@ class _Training:
             board = TensorBoard(self.directory.tensorboard, trainer.state.update) if config.run.tensorboard else None
             trainer.listeners = [log, *([board] if board else []), *self.parts.listeners, narrator]
             trainer.advance = narrator.progress.advance
-        try:
+        with contextlib.ExitStack() as stack:  # each is closed, whatever another one raises
+            for listener in trainer.listeners:
+                stack.callback(listener.close)
             if config.training.micro_batch_tokens == "auto" and self.device.type == "cuda":
                 probe_micro_batches(trainer, prepared, self.reporter)
             preflight(trainer, prepared, self.reporter)
             outcome = trainer.fit()
-        finally:
-            for listener in trainer.listeners:
-                listener.close()
         say(in_words(outcome, trainer))
         return outcome
 

@@ -46,7 +46,7 @@ def translate_lines(
     one_at_a_time: bool = False,
     reporter: Reporter | None = None,
 ) -> Iterator[list[TranslatedLine]]:
-    """Translate lines in chunks; until the last one, the process is configured by the run's options.
+    """Translate lines in chunks; during each, the process is configured by the run's options.
 
     Args:
         lines: UTF-8 lines in the format of `decoding.line_fields`; or a text file, plain or .gz.
@@ -67,12 +67,13 @@ def translate_lines(
     texts = read_lines(lines) if isinstance(lines, Path) else decode_lines(lines, name)
     with configured(run):
         translator = load_translator(run, reporter or LoggingReporter(), use_all_cores=True)
-        workers = translator.options.workers or 1
-        size = 1 if one_at_a_time else _CHUNKS_TOGETHER * translator.options.batch_size * workers
-        done = 0
-        while chunk := list(itertools.islice(texts, size)):
+    workers = translator.options.workers or 1
+    size = 1 if one_at_a_time else _CHUNKS_TOGETHER * translator.options.batch_size * workers
+    done = 0
+    while chunk := list(itertools.islice(texts, size)):
+        with configured(run):
             found = translator.translate_n_best(chunk, first_number=done + 1)
-            yield [
+            outputs = [
                 TranslatedLine(
                     output_lines(number, translations, translator, calibration),
                     json.dumps(translator.attention(line, translations[0]).to_json(), ensure_ascii=False) + "\n"
@@ -81,7 +82,8 @@ def translate_lines(
                 )
                 for number, (line, translations) in enumerate(zip(chunk, found, strict=True), done + 1)
             ]
-            done += len(chunk)
+        yield outputs
+        done += len(chunk)
 
 
 def output_lines(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from transformer.config import DecodingSection
+from transformer.config import DecodingSection, Sections
 from transformer.decoding.candidates.reranking import MinimumBayesRisk, NoisyChannel, Rerank
 from transformer.decoding.inspection.heads import mask_heads
 from transformer.decoding.speed.prepack import prepack, prepack_int8
@@ -20,15 +20,15 @@ from transformer.runtime.reporting import LoggingReporter, Reporter
 
 
 def load(
-    run: Run | str | Path, *overrides: str, configure: bool = False, reporter: Reporter | None = None
+    run: Run | str | Path, *overrides: str | Sections, configure: bool = False, reporter: Reporter | None = None
 ) -> Translator:
     """Load a trained run and return its translator.
 
     Args:
         run: a run directory, one of its checkpoints, or a `Run`.
         overrides: `section.key=value` texts, such as `"decoding.beam_size=1"`, `"run.device=cpu"`.
-        configure: set PyTorch's threads (`run.threads`), fp32 matrix precision and glibc's allocator like the command
-            line, for the whole process; this is fastest.
+        configure: set PyTorch's threads (`run.threads`) and glibc's allocator like the command line, for the whole
+            process; this is fastest.
         reporter: receives warnings and the names of other runs loaded; None for Python's logging.
 
     Raises:
@@ -70,7 +70,7 @@ def load_translator(run: Run, reporter: Reporter, use_all_cores: bool = False, a
         options = options.model_copy(update={"workers": torch.get_num_threads()})
     rerank = None if alone else _reranker(run, device, reporter)
     return Translator(
-        model, *run.tokenizers, options, warn=reporter.info, shortlist=shortlist, others=others, rerank=rerank
+        model, *run.tokenizers, options, warn=reporter.warning, shortlist=shortlist, others=others, rerank=rerank
     )
 
 

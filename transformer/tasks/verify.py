@@ -76,20 +76,19 @@ def verify(run: Run | str | Path, overrides: Overrides = (), record: bool = Fals
     path is no run, or nothing can be recorded."""
     run = open_run(run, overrides)
     directory = run.directory
-    with configured_process(run.config.run.threads, choose_device("cpu")):
-        if record:
-            record_verification(run)
-        names: list[int | str] = [*directory.updates()]
-        names += [AVERAGED] if directory.checkpoint(AVERAGED).is_dir() else []
-        checks: dict[str, Callable[[], str]] = {
-            f"checkpoint {name}": functools.partial(_checkpoint, directory, name) for name in names
-        }
-        checks |= {
-            "pointers": lambda: f"best is {directory.resolve('best').name}, last is {directory.resolve('last').name}",
-            "tokenizer": lambda: _tokenizers(run),
-            "translations": lambda: _translations(run),
-        }
-        yield from carried_out(checks)
+    if record:
+        record_verification(run)
+    names: list[int | str] = [*directory.updates()]
+    names += [AVERAGED] if directory.checkpoint(AVERAGED).is_dir() else []
+    checks: dict[str, Callable[[], str]] = {
+        f"checkpoint {name}": functools.partial(_checkpoint, directory, name) for name in names
+    }
+    checks |= {
+        "pointers": lambda: f"best is {directory.resolve('best').name}, last is {directory.resolve('last').name}",
+        "tokenizer": lambda: _tokenizers(run),
+        "translations": lambda: _translations(run),
+    }
+    return carried_out(checks)
 
 
 def record_verification(run: Run) -> None:
@@ -158,7 +157,8 @@ def _translate(run: Run, decoding: JsonObject, sources: Sequence[str]) -> list[T
         options = DecodingSection(**decoding)
     except pydantic.ValidationError as error:
         raise UserError(f"{run.path}: verification.json: {error.errors()[0]['msg']}") from None
-    return [found[0] for found in Translator(model, *run.tokenizers, options).translate_n_best(sources)]
+    with configured_process(run.config.run.threads, choose_device("cpu")):
+        return [found[0] for found in Translator(model, *run.tokenizers, options).translate_n_best(sources)]
 
 
 def _checkpoint(run: RunDirectory, name: int | str) -> str:

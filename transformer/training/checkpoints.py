@@ -116,4 +116,4 @@ class TrainingCheckpoints:
     def _pass_over(self, error: CheckpointError) -> None:
         if isinstance(error, LaterFormatError):
             raise error
-        self.reporter.info(f"checkpoint passed over: {error}")
+        self.reporter.warning(f"checkpoint passed over: {error}")
