@@ -4,8 +4,6 @@ B batch, T queries, S keys, D d_model, H heads, K = D/H head dimension; in cache
 of a sentence. … is B, T or packed rows m; where the kernel takes packed rows, the heads are (m, H, K).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -25,8 +23,7 @@ class AttentionOptions:
     """What the attentions of a model have in common.
 
     Attributes:
-        d_model: width D.
-        num_heads: H; divides D.
+        d_model, num_heads: width D, and H, which divides it.
         kernel: how attention is computed.
         dropout: probability, on the weights; where it is not 0, training uses the readable formula.
         make_head_norm: makes the norm of each head's queries and keys (Henry et al. 2020); None: they have none.
@@ -85,12 +82,7 @@ class Attention(Layer):
 
 
 class SelfAttention(Attention):
-    """A sequence attends to itself; Q, K and V come from one product.
-
-    Args:
-        options: see `AttentionOptions`.
-        turn: positions that turn queries and keys; None: nothing turns them.
-    """
+    """A sequence attends to itself; Q, K and V come from one product. `turn`: positions that turn queries and keys."""
 
     def __init__(self, options: AttentionOptions, turn: Turn | None = None) -> None:
         super().__init__(options)

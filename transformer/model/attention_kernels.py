@@ -3,11 +3,8 @@
     kernel(query (B,H,T,K), key (B,H,S,K), value (B,H,S,K), mask) -> (B,H,T,K)
 
 `mask` is broadcastable to (B,H,T,S): boolean, True where a query may attend, or numbers that are added to the scores
-(`masks.additive`); None means everywhere.
-B batch, H heads, T queries, S keys, K head dimension, m packed rows.
+(`masks.additive`); None means everywhere. B batch, H heads, T queries, S keys, K head dimension, m packed rows.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable
@@ -47,7 +44,7 @@ class AttentionKernel:
         """Whether it takes packed rows of this device and dtype."""
         return self.packed is not None and has_variable_length(x)
 
-    def without_packed_rows(self) -> AttentionKernel:
+    def without_packed_rows(self) -> "AttentionKernel":
         """This kernel, for sentences side by side alone."""
         return replace(self, packed=None)
 
@@ -81,8 +78,4 @@ def fastest(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> T
 
 
 REFERENCE = AttentionKernel(reference)
-KERNELS = {
-    "auto": AttentionKernel(fastest, packed=variable_length),
-    "reference": REFERENCE,
-    "sdpa": AttentionKernel(sdpa),
-}
+KERNELS = {"auto": AttentionKernel(fastest, variable_length), "reference": REFERENCE, "sdpa": AttentionKernel(sdpa)}

@@ -3,8 +3,6 @@
 The dictionaries hold what an option can name: to add a kind, write its file and add a line here.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -70,10 +68,8 @@ RESIDUALS: dict[str, type[Residual]] = {"post": PostNorm, "pre": PreNorm, "sandw
 def build_model(options: ModelSection, source_vocab_size: int, target_vocab_size: int, pad_id: int) -> Transformer:
     """Build the model and draw its initial weights from PyTorch's random generator.
 
-    Args:
-        options: the config's model section.
-        source_vocab_size, target_vocab_size: V of each side; the same number for `tied_embeddings: three_way`.
-        pad_id: id of the padding.
+    Raises:
+        UserError: `tied_embeddings: three_way` with vocabularies of two sizes.
     """
     model = _assemble(options, source_vocab_size, target_vocab_size, pad_id)
     for module in model.modules():
@@ -82,9 +78,9 @@ def build_model(options: ModelSection, source_vocab_size: int, target_vocab_size
     if options.norm == "deep":
         for name, (_, beta) in alpha_and_beta(options.num_encoder_layers, options.num_decoder_layers).items():
             shrink_initial_weights(model.get_submodule(name), beta)
-    # N(0, 1/D), so that their variance is 1 after scaling by √D; the paper leaves the initial weights open
-    weights = [model.source_embedding.weight, model.target_embedding.weight, model.output.weight]
-    for embedding in {id(weight): weight for weight in weights}.values():
+    # N(0, 1/D), so that their variance is 1 after scaling by √D; the paper leaves the initial weights open.
+    # Tied weights are drawn once
+    for embedding in dict.fromkeys([model.source_embedding.weight, model.target_embedding.weight, model.output.weight]):
         nn.init.normal_(embedding, std=embedding.shape[1] ** -0.5)
     return model
 

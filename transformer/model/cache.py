@@ -8,8 +8,6 @@ B sentences, R beams a sentence (1 before the first step, when all are the same)
 S source length, S' keys with the rest, C room for keys, K head dimension.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -30,17 +28,11 @@ class TargetCache(Protocol):
 
 @dataclass
 class SelfAttentionCache:
-    """Keys and values of the tokens so far, in buffers that grow by doubling.
+    """Keys and values of the tokens so far, in buffers that grow by doubling."""
 
-    Attributes:
-        keys: (B,H,K,C), transposed as the product with the queries reads them.
-        values: (B,H,C,K).
-        length: how many of the C places hold keys.
-    """
-
-    keys: Tensor | None = None
-    values: Tensor | None = None
-    length: int = 0
+    keys: Tensor | None = None  # (B,H,K,C), transposed as the product with the queries reads them
+    values: Tensor | None = None  # (B,H,C,K)
+    length: int = 0  # how many of the C places hold keys
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add the keys and values (B,H,R,K) of R new tokens; return all of them, with zeros after them: (B,H,S',K)."""
@@ -88,15 +80,11 @@ class LayerCache:
 
 
 class DecoderCache:
-    """What the decoder keeps: a `LayerCache` for each layer, and which keys are whose past.
-
-    Attributes:
-        length: tokens of each beam.
-    """
+    """What the decoder keeps: a `LayerCache` for each layer, and which keys are whose past."""
 
     def __init__(self, layers: list[LayerCache]) -> None:
         self.layers = layers
-        self.length = 0
+        self.length = 0  # tokens of each beam
         self._num_keys = 0
         self._key_positions: Tensor | None = None  # (C)
         self._mask: Tensor | None = None  # (B, R, C), additive: which keys are which beam's past

@@ -4,8 +4,6 @@ B batch, T target length, S source length, D d_model; in cached decoding the T p
 … is B, T on the target side, B, S on the source side, or packed rows m.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Protocol
 

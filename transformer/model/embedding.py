@@ -3,8 +3,6 @@
 B batch, T length, D d_model, V vocabulary.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -21,7 +19,6 @@ class TokenEmbedding(Layer):
 
     Args:
         weight: (V, D), possibly shared with another embedding and the output.
-        dropout: probability.
         positions: what to add; None: nothing.
     """
 
@@ -45,11 +42,7 @@ class TokenEmbedding(Layer):
 
 
 class OutputProjection(Layer):
-    """Hidden states to logits by the embedding matrix, without a bias.
-
-    Args:
-        weight: (V, D).
-    """
+    """Hidden states to logits by the embedding matrix (V, D), without a bias."""
 
     def __init__(self, weight: nn.Parameter) -> None:
         super().__init__()
@@ -59,6 +52,6 @@ class OutputProjection(Layer):
         """(…, D) → (…, V)."""
         return F.linear(hidden, self.weight)
 
-    def select(self, ids: Tensor) -> OutputProjection:
+    def select(self, ids: Tensor) -> "OutputProjection":
         """The projection to some of the vocabulary: (…, D) → (…, V')."""
         return OutputProjection(nn.Parameter(self.weight[ids], requires_grad=False))

@@ -3,8 +3,6 @@
 B batch, S source length, D d_model; … is B, S or packed rows m.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
@@ -41,7 +39,6 @@ class Stack(Layer):
     """Layers one after another, and what concerns all of them; encoder and decoder are stacks.
 
     Args:
-        layers: the first one first.
         norm: applied to the last layer's output.
         layer_drop: in training, the probability that a layer is left out (Fan et al. 2020).
         score_bias: positions that are added to the scores of self-attention, in all layers the same; None: none are.

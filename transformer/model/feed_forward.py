@@ -1,9 +1,4 @@
-"""The position-wise feed-forward layer (Vaswani et al. 2017, section 3.3, equation 2).
-
-D d_model, F d_ff.
-"""
-
-from __future__ import annotations
+"""The position-wise feed-forward layer (Vaswani et al. 2017, section 3.3, equation 2). D d_model, F d_ff."""
 
 from collections.abc import Callable
 
@@ -18,14 +13,7 @@ ACTIVATIONS: dict[str, Activation] = {"relu": F.relu, "gelu": F.gelu, "silu": F.
 
 
 class FeedForward(Layer):
-    """a(xW₁ + b₁)W₂ + b₂, the same at each position; a is max(0, ·) in the paper.
-
-    Args:
-        d_model: width D of input and output.
-        d_ff: width F of the hidden layer.
-        activation: a, element by element.
-        dropout: probability, on the hidden layer.
-    """
+    """a(xW₁ + b₁)W₂ + b₂ with dropout on the hidden layer; the activation a is max(0, ·) in the paper."""
 
     def __init__(self, d_model: int, d_ff: int, activation: Activation = F.relu, dropout: float = 0.0) -> None:
         super().__init__()
@@ -35,5 +23,5 @@ class FeedForward(Layer):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, D) → (…, D)."""
+        """(…, D) → (…, D), by way of (…, F)."""
         return self.contract(self.dropout(self.activation(self.expand(x))))

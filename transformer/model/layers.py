@@ -1,7 +1,5 @@
 """The base of all modules, and the linear layer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
@@ -24,12 +22,7 @@ class DrawsInitialWeights(Protocol):
 
 
 class Linear(nn.Linear):
-    """xWᵀ + b; with several widths, one product that computes as many projections of x.
-
-    Args:
-        d_input: width of the input.
-        widths: width of each projection; they stand side by side in the output.
-    """
+    """xWᵀ + b; with several widths, one product computes as many projections, side by side in the output."""
 
     __call__: Callable[..., Tensor]
 

@@ -7,8 +7,6 @@ serves both.
 B batch, S length, D d_model, H heads, K = D/H head dimension, P projections side by side; … is B, S or packed rows m.
 """
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from torch import Tensor

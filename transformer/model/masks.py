@@ -1,7 +1,6 @@
 """Which query may attend to which key; in boolean masks, True means that it may. Masks are made only here.
 
 Layers take a mask in the form that attention adds to its scores; it is made once for a whole stack.
-
 B batch, H heads, T queries, S keys, m packed rows.
 """
 

@@ -1,9 +1,5 @@
-"""The connection around every sub-layer (residual addition, dropout and norm), and the kinds of norm.
-
-`variants` has other orders of the three. D d_model.
-"""
-
-from __future__ import annotations
+"""The connection around every sub-layer (residual addition, dropout and norm; `variants` has other orders), and
+the kinds of norm. D d_model."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -31,18 +27,9 @@ NORMS: dict[str, MakeNorm] = {"layer": layer_norm, "rms": rms_norm}
 
 
 class Residual(Layer):
-    """A residual connection around a sub-layer f: `residual(x, f)`.
+    """A residual connection around a sub-layer f: `residual(x, f)`; dropout falls on the sub-layer's output."""
 
-    Args:
-        d_model: width D.
-        dropout: probability, on the sub-layer's output.
-        make_norm: makes a norm over a width.
-
-    Attributes:
-        leaves_sums: whether its output has no norm, so that a stack ends with one.
-    """
-
-    leaves_sums: ClassVar[bool] = False
+    leaves_sums: ClassVar[bool] = False  # whether its output has no norm, so that a stack ends with one
 
     def __init__(self, d_model: int, dropout: float, make_norm: MakeNorm = layer_norm) -> None:
         super().__init__()

@@ -4,8 +4,6 @@ B batch, S source length, T target length, D d_model, V target vocabulary, R bea
 … is B, S or B, T, or packed rows m.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -23,34 +21,19 @@ from transformer.model.masks import AttentionContext, additive, causal_mask, pad
 
 @dataclass(frozen=True)
 class EncoderOutput:
-    """What the decoder needs of the source.
+    """What the decoder needs of the source."""
 
-    Attributes:
-        hidden: (…, D).
-        source_mask: (B, 1, 1, S), True at tokens.
-        layout: how `hidden` lies in memory.
-    """
+    hidden: Tensor  # (…, D)
+    source_mask: Tensor  # (B, 1, 1, S), True at tokens
+    layout: Layout = PADDED  # how `hidden` lies in memory
 
-    hidden: Tensor
-    source_mask: Tensor
-    layout: Layout = PADDED
-
-    def select(self, sentences: Tensor) -> EncoderOutput:
+    def select(self, sentences: Tensor) -> "EncoderOutput":
         """Keep some sentences (B',), in that order; for the padded layout."""
         return EncoderOutput(self.hidden.index_select(0, sentences), self.source_mask.index_select(0, sentences))
 
 
 class Transformer(Layer):
-    """Encoder, decoder, embeddings and output projection.
-
-    Args:
-        encoder: the stack that reads the source.
-        decoder: the stack that writes the target.
-        source_embedding: source ids to vectors.
-        target_embedding: target ids to vectors.
-        output: the decoder's vectors to logits.
-        pad_id: the id that the masks hide.
-    """
+    """Encoder, decoder, embeddings and output projection; masks hide the id `pad_id`."""
 
     def __init__(
         self,
@@ -83,10 +66,8 @@ class Transformer(Layer):
         """Ids (B, S) → hidden states (…, D).
 
         Args:
-            source_ids: (B, S).
             source_mask: (B, 1, 1, S), True where attention may look; None: everywhere but at padding.
             layout: how hidden states lie in memory; training packs them (`speed.packed`).
-            record: collects attention weights.
         """
         if source_mask is None:
             source_mask = padding_mask(source_ids, self.pad_id)  # (B, 1, 1, S)
@@ -107,10 +88,8 @@ class Transformer(Layer):
         Args:
             decoder_input_ids: without a cache, whole prefixes (B, T), as in training; with one, the next token of each
                 row, (N, 1), with R rows per sentence.
-            encoder_output: of the B sentences.
             cache: keeps what came before; see `new_cache`.
             layout: how hidden states lie in memory; ignored with a cache, where they are never packed.
-            record: collects attention weights.
         """
         if cache is not None:
             return self._decode_step(decoder_input_ids, encoder_output, cache, record)

@@ -1,7 +1,5 @@
 """Attention weights, collected from the calls that are given a record."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Collection
 

@@ -3,8 +3,6 @@
 B batch, S source length, T target length.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,19 +24,12 @@ _LAYER = re.compile(r"^(encoder|decoder)\.layers\.(\d+)\.")
 
 @dataclass(frozen=True)
 class Row:
-    """One weight, or the corresponding weights of all layers of a stack.
+    """One weight, or the corresponding weights of all layers of a stack."""
 
-    Attributes:
-        name: as in checkpoints, with `*` for the number of a layer.
-        shape: of a single copy.
-        copies: 1, or the number of layers.
-        parameters: numbers in all copies together.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    copies: int
-    parameters: int
+    name: str  # as in checkpoints, with `*` for the number of a layer
+    shape: tuple[int, ...]  # of a single copy
+    copies: int  # 1, or the number of layers
+    parameters: int  # numbers in all copies together
 
 
 @dataclass(frozen=True)

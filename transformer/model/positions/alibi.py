@@ -19,11 +19,7 @@ def slopes(num_heads: int) -> list[float]:
 
 
 class AlibiBias(Layer):
-    """Distance times the slope of each head, to be added to the scores.
-
-    Args:
-        num_heads: H.
-    """
+    """Distance times the slope of each head, to be added to the scores."""
 
     slopes: Tensor
 

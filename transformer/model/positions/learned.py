@@ -1,7 +1,4 @@
-"""Learned absolute positions (Gehring et al. 2017; Vaswani et al. 2017, Table 3, row E), added to the embeddings.
-
-T length, D d_model.
-"""
+"""Learned absolute positions (Gehring et al. 2017; Vaswani et al. 2017, Table 3, row E), added to the embeddings."""
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +8,7 @@ from transformer.model.layers import Layer
 
 
 class LearnedPositions(Layer):
-    """The vectors of positions `offset … offset + length - 1`, up to the end of the table.
-
-    Args:
-        max_positions: rows of the table.
-        d_model: width D.
-    """
+    """The vectors of positions `offset … offset + length - 1`, from a table (max_positions, D), where D is d_model."""
 
     def __init__(self, max_positions: int, d_model: int) -> None:
         super().__init__()

@@ -1,8 +1,5 @@
 """Rotary positions (Su et al. 2021, section 3.2): each query and key turns by an angle that grows with its position, so
-that their products depend on the distance alone.
-
-K head dimension.
-"""
+that their products depend on the distance alone. K head dimension."""
 
 import torch
 from torch import Tensor
@@ -13,13 +10,10 @@ _BASE = 10_000.0
 
 
 class RotaryPositions(Layer):
-    """Turns the pairs (x_i, x_{i + K/2}) of each head by position · 10000^(-2i/K).
+    """Turns the pairs (x_i, x_{i + K/2}) of each head by position · 10000^(-2i/K); K is even.
 
     The paper pairs neighbours. Pairing the halves is the same up to a permutation of the dimensions, which the learned
     matrices absorb, and it is what other systems read.
-
-    Args:
-        head_dimension: K, even.
     """
 
     def __init__(self, head_dimension: int) -> None:

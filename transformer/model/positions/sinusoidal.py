@@ -1,7 +1,4 @@
-"""Sinusoidal position encodings (Vaswani et al. 2017, section 3.5), added to the embeddings.
-
-T length, D d_model.
-"""
+"""Sinusoidal position encodings (Vaswani et al. 2017, section 3.5), added to the embeddings. T length, D d_model."""
 
 import math
 from functools import partial

@@ -1,7 +1,5 @@
 """T5's relative positions (Raffel et al. 2020, section 2.1): a learned number for each head and bucket of distances,
-added to the scores. All layers of a stack share one table.
-
-H heads, T queries, S keys.
+added to the scores. All layers of a stack share one table. H heads, T queries, S keys.
 """
 
 import math
@@ -35,7 +33,6 @@ class T5Bias(Layer):
     """A learned number for each bucket of distances and each head, to be added to the scores.
 
     Args:
-        num_heads: H.
         bidirectional: True in an encoder; a decoder sees no later keys.
     """
 

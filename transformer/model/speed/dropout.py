@@ -4,8 +4,6 @@ On a CPU, PyTorch's own draws a number for each element on a single thread, whic
 Here one draw of 64 bits decides four elements.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,13 +14,10 @@ _LEVELS = 2**16  # 16 random bits decide an element
 
 
 class Dropout(Layer):
-    """Sets each element to zero with probability p and divides the others by 1 - p; does nothing in evaluation mode.
+    """Zeroes each element with probability p < 1 and divides the others by 1 - p; does nothing in evaluation mode.
 
     On a CPU, p is rounded to a multiple of 2^-16 and the divisor with it, which keeps the expectation. In bf16 the
     divisor has three digits, as in PyTorch's own.
-
-    Args:
-        p: probability, 0 ≤ p < 1.
     """
 
     def __init__(self, p: float) -> None:

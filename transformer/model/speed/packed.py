@@ -7,8 +7,6 @@ lie side by side, unless the kernel takes packed rows.
 B batch, S length, D d_model, H heads, K = D/H head dimension, P projections side by side, n tokens, m ≥ n + 1 rows.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,29 +19,19 @@ _ROWS_MULTIPLE = 128
 
 @dataclass(frozen=True)
 class Runs:
-    """Where sentences lie, one after another.
+    """Where sentences lie, one after another."""
 
-    Attributes:
-        starts: (B + 1), int32: the first row of each, and the end.
-        longest: at least the length of the longest.
-    """
-
-    starts: Tensor
-    longest: int
+    starts: Tensor  # (B + 1), int32: the first row of each, and the end
+    longest: int  # at least the length of the longest
 
 
 @dataclass(frozen=True)
 class PackedMask:
-    """The mask of packed rows: a query may attend to the keys of its own sentence.
-
-    Attributes:
-        queries, keys: where each sentence lies on either side.
-        causal: it may attend only to keys up to its own place.
-    """
+    """The mask of packed rows: a query may attend to the keys of its own sentence."""
 
     queries: Runs
     keys: Runs
-    causal: bool
+    causal: bool  # it may attend only to keys up to its own place
 
 
 class Packed:

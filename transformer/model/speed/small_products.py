@@ -1,7 +1,5 @@
 """The matrix products of attention in training on a CPU: many, small, and of ever new sizes."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

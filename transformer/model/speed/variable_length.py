@@ -3,8 +3,6 @@
 n queries and m keys in all, H heads, K head dimension.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable

@@ -4,8 +4,6 @@ its position to the mean of those before.
 B batch, T length, R beams, D d_model.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -16,12 +14,7 @@ from transformer.model.variants.recurrent_cache import RecurrentCache, precise
 
 
 class AverageAttention(Layer):
-    """i ∘ x + f ∘ FFN(mean of x so far), with gates i and f from both (section 3.1).
-
-    Args:
-        d_model: width D.
-        feed_forward: applied to the mean.
-    """
+    """i ∘ x + f ∘ FFN(mean of x so far), with gates i and f from both (section 3.1)."""
 
     def __init__(self, d_model: int, feed_forward: FeedForward) -> None:
         super().__init__()

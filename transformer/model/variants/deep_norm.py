@@ -1,8 +1,6 @@
 """DeepNorm (Wang et al. 2022): post-norm whose updates stay bounded in deep stacks, by a heavier residual and smaller
 initial weights. D d_model."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -11,12 +9,7 @@ from transformer.model.residual import MakeNorm, Residual, SubLayer, layer_norm
 
 
 class DeepNorm(Residual):
-    """norm(α·x + dropout(f(x))) (section 3.1).
-
-    Args:
-        d_model, dropout, make_norm: see `Residual`.
-        alpha: α, from `alpha_and_beta`.
-    """
+    """norm(α·x + dropout(f(x))) (section 3.1), with α from `alpha_and_beta`."""
 
     def __init__(self, d_model: int, dropout: float, make_norm: MakeNorm = layer_norm, *, alpha: float) -> None:
         super().__init__(d_model, dropout, make_norm)

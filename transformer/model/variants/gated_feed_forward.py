@@ -1,7 +1,5 @@
 """Feed-forward layers with a gate (Shazeer 2020). D d_model, F d_ff."""
 
-from __future__ import annotations
-
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,9 +12,7 @@ GATES: dict[str, Activation] = {"geglu": F.gelu, "swiglu": F.silu}
 class GatedFeedForward(FeedForward):
     """(a(xW + b) ∘ (xV + c))W₂ + b₂ (equation 6, with biases); W and V are one product.
 
-    Args:
-        d_model, activation, dropout: see `FeedForward`.
-        d_ff: width F; two thirds of an ungated layer's give as many weights.
+    Two thirds of an ungated layer's F give as many weights.
     """
 
     def __init__(self, d_model: int, d_ff: int, activation: Activation, dropout: float = 0.0) -> None:

@@ -4,8 +4,6 @@ such head it is multi-query attention (Shazeer 2019). The cache holds only the s
 B batch, T queries, S keys, D d_model, H heads, G heads of keys and values, K = D/H head dimension.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -20,13 +18,7 @@ from transformer.model.positions import Turn
 
 
 class GroupedSelfAttention(SelfAttention):
-    """Self-attention with G heads of keys and values.
-
-    Args:
-        options: see `AttentionOptions`.
-        num_key_value_heads: G; divides H.
-        turn: see `SelfAttention`.
-    """
+    """Self-attention with G heads of keys and values; G divides H."""
 
     def __init__(self, options: AttentionOptions, num_key_value_heads: int, turn: Turn | None = None) -> None:
         super().__init__(options, turn)
@@ -48,12 +40,7 @@ class GroupedSelfAttention(SelfAttention):
 
 
 class GroupedCrossAttention(CrossAttention):
-    """Cross-attention with G heads of keys and values.
-
-    Args:
-        options: see `AttentionOptions`.
-        num_key_value_heads: G; divides H.
-    """
+    """Cross-attention with G heads of keys and values; G divides H."""
 
     def __init__(self, options: AttentionOptions, num_key_value_heads: int) -> None:
         super().__init__(options)

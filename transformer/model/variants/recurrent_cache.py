@@ -1,7 +1,5 @@
 """What recurrent layers keep between the steps of decoding. B sentences, R beams, N = B·R rows, D d_model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

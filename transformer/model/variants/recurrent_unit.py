@@ -4,8 +4,6 @@ mixture with a learned gate. A step of decoding takes one product and keeps one 
 B batch, T length, R beams, D d_model.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,11 +14,7 @@ from transformer.model.variants.recurrent_cache import RecurrentCache, precise
 
 
 class SimplerSimpleRecurrentUnit(Layer):
-    """c_t = f_t ∘ c_{t-1} + (1 - f_t) ∘ W x_t with f_t = σ(W_f x_t + b_f); the output is max(0, c_t).
-
-    Args:
-        d_model: width D.
-    """
+    """c_t = f_t ∘ c_{t-1} + (1 - f_t) ∘ W x_t with f_t = σ(W_f x_t + b_f); the output is max(0, c_t)."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()

@@ -1,7 +1,5 @@
 """Norms before and after each sub-layer (Ding et al. 2021). D d_model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import Tensor
