@@ -6,7 +6,7 @@ B batch, S source length, T target length.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -50,25 +50,16 @@ class Batch:
         def move(ids: Tensor) -> Tensor:
             return (ids.pin_memory() if device.type == "cuda" else ids).to(device, non_blocking=True)
 
-        return replace(
-            self,
-            source_ids=move(self.source_ids),
-            decoder_input_ids=move(self.decoder_input_ids),
-            labels=move(self.labels),
-        )
+        source_ids, decoder_input_ids, labels = map(move, self.fields()[:3])
+        return Batch(source_ids, decoder_input_ids, labels, self.num_source_tokens, self.num_target_tokens)
 
 
 def collate(sources: Sequence[Sequence[int] | np.ndarray], targets: Sequence[Sequence[int] | np.ndarray]) -> Batch:
-    """Add the special ids and pad.
-
-    Args:
-        sources, targets: token ids of each sentence, without special ids.
-    """
-    labels = pad_rows(targets, last=EOS)
+    """Add the special ids to the token ids of each sentence, and pad."""
     return Batch(
         source_ids=pad_rows(sources, last=EOS),
         decoder_input_ids=pad_rows(targets, first=BOS),
-        labels=labels,
+        labels=pad_rows(targets, last=EOS),
         num_source_tokens=sum(map(len, sources)) + len(sources),
         num_target_tokens=sum(map(len, targets)) + len(targets),
     )

@@ -54,11 +54,8 @@ class Window:
     order: np.ndarray
 
     def updates(self, source_lengths: np.ndarray, target_lengths: np.ndarray) -> list[Rows]:
-        """The places in `rows` of each update's pairs, sorted by length; the updates come in their order.
-
-        Args:
-            source_lengths, target_lengths: (rows,) tokens of the pairs, without special ids.
-        """
+        """The places in `rows` of each update's pairs, sorted by length; the updates come in their order. The lengths,
+        (rows,), are without special ids."""
         # by the longer side first: it pads least of the orders tried, half as much as by target length alone
         by_length = np.lexsort((source_lengths, target_lengths, np.maximum(source_lengths, target_lengths)))
         batches = cut_by_tokens(by_length, target_lengths[by_length] + 1, len(self.order))
@@ -66,13 +63,8 @@ class Window:
 
 
 def epoch_windows(target_lengths: np.ndarray, batch_tokens: int, window: int, seed: int, epoch: int) -> list[Window]:
-    """The windows of one epoch; each row is in exactly one.
-
-    Args:
-        target_lengths: (N,) tokens of each target, without special ids.
-        batch_tokens, window, seed: see `Batching`.
-        epoch: number of the pass, from 0.
-    """
+    """The windows of one epoch, counted from 0; each row is in exactly one. `target_lengths`, (N,), are without special
+    ids; for the rest see `Batching`."""
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(target_lengths))
     mean_length = float(target_lengths.mean()) + 1 if len(order) else 1.0
@@ -85,24 +77,14 @@ def epoch_windows(target_lengths: np.ndarray, batch_tokens: int, window: int, se
 
 
 def number_of_batches(tokens: np.ndarray, batch_tokens: int) -> int:
-    """The number of batches for which each comes as near to `batch_tokens` as a whole number allows.
-
-    Args:
-        tokens: (N,) of each sentence.
-        batch_tokens: tokens wanted in a batch.
-    """
+    """The number of batches of sentences with `tokens`, (N,), for which each comes as near to `batch_tokens` as a whole
+    number allows."""
     # a longer sentence fills one batch, and takes nothing from the next
     return min(len(tokens), max(1, round(float(np.minimum(tokens, batch_tokens).sum()) / batch_tokens)))
 
 
 def cut_by_tokens(rows: Rows, tokens: np.ndarray, number: int) -> list[Rows]:
-    """Cut rows into `number` runs of about equal token counts, none of them empty.
-
-    Args:
-        rows: (N,) in their order.
-        tokens: (N,) of each of them.
-        number: at most N.
-    """
+    """Cut rows, (N,), into `number` ≤ N runs of about equal sums of `tokens`, (N,), none of them empty."""
     if not number:
         return []
     # a row longer than a share takes up one, and leaves the others their size
@@ -113,10 +95,7 @@ def cut_by_tokens(rows: Rows, tokens: np.ndarray, number: int) -> list[Rows]:
 
 
 def split_update(rows: Rows, source_lengths: np.ndarray, target_lengths: np.ndarray, limit: int | None) -> list[Rows]:
-    """Split an update's rows into micro-batches of at most `limit` padded tokens a side.
-
-    A sentence longer than the limit makes a micro-batch by itself.
-    """
+    """Split an update's rows into micro-batches of at most `limit` padded tokens a side, or of one longer sentence."""
     if limit is None:
         return [rows]
     longest = np.maximum(source_lengths[rows], target_lengths[rows]) + 1
@@ -144,7 +123,6 @@ class Update:
     step and need the same number of micro-batches, so one that has fewer adds fillers, which weigh nothing.
 
     Args:
-        corpus: holds the sentences.
         rows: of all processes, sorted by length.
         micro_batch_tokens: padded tokens a side of a micro-batch; None: no bound.
         rank, size: the number of this process, from 0, and how many the job has.
@@ -165,11 +143,8 @@ class Update:
         self._collated: dict[int, list[tuple[Batch, bool]]] = {}
 
     def micro_batches(self, halvings: int = 0) -> list[tuple[Batch, bool]]:
-        """This process' batches, each with whether it counts or is a filler.
-
-        Args:
-            halvings: how often to halve the bound on a micro-batch, for want of memory.
-        """
+        """This process' batches, each with whether it counts or is a filler; for want of memory, the bound on a
+        micro-batch is halved `halvings` times."""
         if halvings not in self._collated:  # kept, because an update may be repeated
             shares = [self._pieces(rank, halvings) for rank in range(self.size)]
             own, most = shares[self.rank], max(map(len, shares))
@@ -201,9 +176,6 @@ class UpdateStream:
     processes.
 
     Args:
-        corpus: the encoded training corpus.
-        batching: how it is cut into updates.
-        position: where to go on.
         rank, size: see `Update`.
         sampling: draws another segmentation for the sentences of each window; None: they stay as they are. The number
             of updates of an epoch does not depend on what is drawn; updates grow with their sentences.
@@ -267,13 +239,8 @@ class UpdateStream:
 
 
 def batch_by_length(lengths: list[int], batch_size: int, batch_tokens: int) -> Iterator[list[int]]:
-    """Yield the indices of sentences to search together, longest first.
-
-    Args:
-        lengths: tokens of each sentence.
-        batch_size: the most sentences of a batch.
-        batch_tokens: the most tokens of a batch, padding included; a longer sentence makes a batch by itself.
-    """
+    """Yield the indices of sentences to search together, longest first: at most `batch_size` of them and
+    `batch_tokens` tokens, padding included; a longer sentence makes a batch by itself."""
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     start = 0
     while start < len(order):

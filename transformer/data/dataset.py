@@ -40,11 +40,7 @@ class EncodedPairs(Protocol):
 
 
 class PairsInMemory:
-    """Encoded pairs that are no file.
-
-    Args:
-        source_ids, target_ids: token ids of each pair, without special ids.
-    """
+    """Encoded pairs that are no file."""
 
     def __init__(self, source_ids: Sequence[Ids], target_ids: Sequence[Ids]) -> None:
         self._source = source_ids
@@ -53,23 +49,14 @@ class PairsInMemory:
         self.target_lengths = np.fromiter(map(len, target_ids), np.int32, len(target_ids))
 
     def sources(self, rows: Sequence[int] | np.ndarray) -> list[Ids]:
-        """The source ids of some rows."""
         return [self._source[row] for row in rows]
 
     def targets(self, rows: Sequence[int] | np.ndarray) -> list[Ids]:
-        """The target ids of some rows."""
         return [self._target[row] for row in rows]
 
 
 class EncodedCorpus:
-    """Encoded pairs in a file, as `CorpusWriter` leaves them.
-
-    Args:
-        path: the file, which stays open and is read when rows are asked for.
-
-    Attributes:
-        source_lengths: (N,) tokens of each source sentence, without special ids.
-        target_lengths: (N,) tokens of each target sentence, without special ids.
+    """Encoded pairs in a file, as `CorpusWriter` leaves them; it stays open, and is read when rows are asked for.
 
     Raises:
         UserError: where the file is missing or damaged.
@@ -98,11 +85,7 @@ class EncodedCorpus:
         return int(self._starts[-1])
 
     def check_ids(self, source_size: int, target_size: int) -> None:
-        """Refuse a corpus without pairs, and ids outside vocabularies of these sizes.
-
-        Raises:
-            UserError: at the first of them.
-        """
+        """Raise a `UserError` for a corpus without pairs, or for ids outside vocabularies of these sizes."""
         if not len(self):
             raise UserError(f"{self._path}: holds no pair; delete its folder, and prepare runs again")
         for columns, size in ((self._source, source_size), (self._target, target_size)):

@@ -61,11 +61,7 @@ def work_directory(prepared: Path) -> Path:
 
 
 def check_count(work: Path, part: Part) -> None:
-    """Refuse a part of another division than those that are finished.
-
-    Raises:
-        UserError: where there are such parts.
-    """
+    """Raise a `UserError` for a part of another division than those that are finished."""
     if others := {count for _, count in _finished(work)} - {part.count}:
         raise UserError(
             f"--part {part.number}/{part.count}: {work} holds parts of {min(others)}; go on with those, or delete it"
@@ -78,8 +74,7 @@ def finished_parts(work: Path) -> list[Path]:
     Raises:
         UserError: where some are finished and others are not.
     """
-    finished = _finished(work)
-    if not finished:
+    if not (finished := _finished(work)):
         return []
     count = max(count for _, count in finished)
     parts = [Part(number, count) for number in range(1, count + 1)]

@@ -16,9 +16,6 @@ def translation_table(
     """The most probable target pieces of each source piece, (V_s, best), best first; -1 fills up short rows.
 
     Args:
-        corpus: the pairs to learn from.
-        source_vocabulary, target_vocabulary: V_s and V_t.
-        best: target pieces to keep for each source piece.
         max_pairs: the most sentence pairs to use, spread evenly over the corpus.
         iterations: rounds of expectation maximisation.
     """
@@ -54,9 +51,7 @@ def _spread(corpus: EncodedCorpus, max_pairs: int) -> np.ndarray:
     return np.linspace(0, len(corpus) - 1, min(max_pairs, len(corpus))).astype(np.int64)
 
 
-def _meetings(
-    corpus: EncodedCorpus, rows: np.ndarray, target_vocabulary: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _meetings(corpus: EncodedCorpus, rows: np.ndarray, target_vocabulary: int) -> tuple[np.ndarray, ...]:
     """Every source token paired with every target token of its sentence pair.
 
     Returns:

@@ -12,12 +12,7 @@ _MAX_COUNT = 100_000
 
 @dataclass(frozen=True)
 class Part:
-    """One of the equal parts of a job.
-
-    Attributes:
-        number: from 1.
-        count: of all parts.
-    """
+    """One of the `count` equal parts of a job, by its number, from 1."""
 
     number: int
     count: int

@@ -17,14 +17,7 @@ import numpy as np
 from transformer.config import Config, CorpusSection
 from transformer.data.corpus import Pair, describe, file_hash, read_pairs
 from transformer.data.dataset import CorpusWriter
-from transformer.data.encoded_parts import (
-    SplitCounts,
-    check_count,
-    finished_parts,
-    merge,
-    work_directory,
-    write_counts,
-)
+from transformer.data.encoded_parts import SplitCounts, check_count, finished_parts, merge, work_directory, write_counts
 from transformer.data.parts import Part
 from transformer.data.prepared import Prepared, open_prepared
 from transformer.data.tokenizer import (
@@ -40,6 +33,8 @@ from transformer.runtime.device import physical_cores
 from transformer.runtime.files import json_bytes, locked, new_directory, write_durably
 from transformer.runtime.reporting import Reporter
 
+_Tokenizers = tuple[Tokenizer, Tokenizer]
+
 FORMAT_VERSION = 1
 CHUNK_PAIRS = 8192  # pairs encoded and written at a time: bounds memory, and keeps the tokenizer's threads busy
 _CHUNK_CHARACTERS = 50_000_000  # bounds memory for a corpus whose lines are not sentences
@@ -51,8 +46,6 @@ def prepare(config: Config, reporter: Reporter, run_tokenizer: Path | None = Non
     """Encode the training and validation corpora, unless they are prepared already.
 
     Args:
-        config: the run's options.
-        reporter: hears of progress.
         run_tokenizer: the tokenizer folder of a run that is resumed. Another machine might train a different tokenizer,
             because SentencePiece's unigram model depends on the number of threads, and a given one may have moved.
 
@@ -138,19 +131,12 @@ def prepare_part(config: Config, part: Part, reporter: Reporter) -> Path:
 
 
 def _place(config: Config) -> tuple[Path, dict[str, object]]:
-    """The prepared folder, and the inputs whose hash is its name."""
-    inputs = _inputs(config)
-    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
-    return Path(config.data.prepared_directory) / digest, inputs
-
-
-def _inputs(config: Config) -> dict[str, object]:
-    """Everything that determines the prepared data, files by their content."""
+    """The prepared folder, and what its name is a hash of: all that determines the data, files by their content."""
     options = config.tokenizer.model_dump(mode="json")
     for side in ("source_model", "target_model"):
         if options[side] is not None:
             options[side] = file_hash(Path(options[side]))
-    return {
+    inputs = {
         "format_version": FORMAT_VERSION,
         "tokenizer": options,
         "max_length": config.data.max_length,
@@ -159,11 +145,11 @@ def _inputs(config: Config) -> dict[str, object]:
             split: [describe(corpus) for corpus in getattr(config.data, split)] for split in ("train", "validation")
         },
     }
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
+    return Path(config.data.prepared_directory) / digest, inputs
 
 
-def _tokenizers(
-    config: Config, work: Path, reporter: Reporter, run_tokenizer: Path | None = None
-) -> tuple[Tokenizer, Tokenizer]:
+def _tokenizers(config: Config, work: Path, reporter: Reporter, run_tokenizer: Path | None = None) -> _Tokenizers:
     """The tokenizers of finished parts, or those of a run, or given ones, or new ones."""
     if (work / "tokenizer").is_dir():
         return load_tokenizers(work / "tokenizer")
@@ -196,12 +182,7 @@ def _sentences(corpora: tuple[CorpusSection, ...], sides: tuple[int, ...]) -> It
 
 
 def encode(
-    config: Config,
-    split: str,
-    tokenizers: tuple[Tokenizer, Tokenizer],
-    path: Path,
-    reporter: Reporter,
-    part: Part | None = None,
+    config: Config, split: str, tokenizers: _Tokenizers, path: Path, reporter: Reporter, part: Part | None = None
 ) -> SplitCounts:
     """Write a split's encoded pairs, or only those in the chunks of a part."""
     counts = SplitCounts()

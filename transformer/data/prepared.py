@@ -20,7 +20,6 @@ class Prepared:
     """A prepared folder.
 
     Attributes:
-        directory: the folder.
         source_tokenizer, target_tokenizer: the same object if the vocabulary is shared.
         manifest: counts, hashes and options, as in `manifest.json`.
     """

@@ -42,21 +42,16 @@ class SubwordSampling:
 
     def __call__(self, corpus: EncodedPairs, rows: np.ndarray, epoch: int, window: int) -> PairsInMemory:
         """Some rows of a corpus, segmented for this window of this epoch, in their order."""
-        return PairsInMemory(
-            *(
-                self._cut(words, sentences, np.random.default_rng([self.seed, epoch, window, side]))
-                for side, (words, sentences) in enumerate(
-                    zip(self.sides, (corpus.sources(rows), corpus.targets(rows)), strict=True)
-                )
-            )
-        )
+        generators = [np.random.default_rng([self.seed, epoch, window, side]) for side in (0, 1)]
+        sentences = corpus.sources(rows), corpus.targets(rows)
+        return PairsInMemory(*map(self._cut, self.sides, sentences, generators))
 
     def _cut(self, words: _Words, sentences: Sequence[np.ndarray], generator: np.random.Generator) -> list[np.ndarray]:
         ids = [sentence.tolist() for sentence in sentences]
         cut = []
         for old, text in zip(ids, words.tokenizer.decode(ids), strict=True):
             split = text.split(" ")
-            known = [words.segmentations(word) for word in split]
+            known = list(map(words.segmentations, split))
             draws = generator.random(len(split)).tolist()
             new = [
                 token for (found, ends), draw in zip(known, draws, strict=True) for token in found[bisect(ends, draw)]
@@ -69,12 +64,7 @@ class SubwordSampling:
 
 
 class _Words:
-    """Remembers the segmentations of words.
-
-    Args:
-        tokenizer: of one side.
-        strength: see `SubwordSampling`.
-    """
+    """Remembers the segmentations of one side's words."""
 
     def __init__(self, tokenizer: Tokenizer, strength: float) -> None:
         self.tokenizer = tokenizer

@@ -176,8 +176,7 @@ def load_tokenizers(directory: Path) -> tuple[Tokenizer, Tokenizer]:
 
 
 def with_own_models(options: TokenizerSection, directory: Path) -> TokenizerSection:
-    """The options of a run with the models they name replaced by the run's own copies (`save_tokenizers`), because the
-    originals may have moved since."""
+    """A run's options with its own copies (`save_tokenizers`) as the models, for the originals may have moved since."""
     own = {}
     for key, side in (("source_model", "source"), ("target_model", "target")):
         if getattr(options, key) is not None:

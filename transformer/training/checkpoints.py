@@ -16,10 +16,7 @@ class TrainingCheckpoints:
 
     Args:
         run: the run directory, which all processes see.
-        trained: what the checkpoints hold.
-        every: updates between regular checkpoints.
-        keep: how many regular checkpoints stay.
-        processes: of the job.
+        every: updates between regular checkpoints, of which the newest `keep` stay.
         reporter: gets a line for each damaged checkpoint.
     """
 
@@ -45,8 +42,7 @@ class TrainingCheckpoints:
         Raises:
             CheckpointError: where none of the checkpoints is intact, or they belong to another model.
         """
-        newest = self._newest_update() if self.processes.is_main else 0
-        update = int(self.processes.of_main(newest))
+        update = int(self.processes.of_main(self._newest_update() if self.processes.is_main else 0))
         if update < 0:
             return None
         state = self.trained.read(self.run.checkpoint(update))
@@ -60,8 +56,7 @@ class TrainingCheckpoints:
         return state
 
     def save(self, state: TrainingState) -> None:
-        """Write a checkpoint, move the pointers, delete what is no longer needed: in this order, so that a crash at any
-        point leaves a run that can go on."""
+        """Write a checkpoint, move the pointers, delete the rest; in this order a crash leaves a run that can go on."""
         self.trained.write(self.run.checkpoint(state.update), state, self.processes)
         if self.processes.is_main:
             self._point(state)

@@ -26,14 +26,8 @@ class LossSums(NamedTuple):
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float, pad_id: int) -> LossSums:
-    """Cross-entropy against (1 - ε) · one-hot + ε/V, as `torch.nn.functional.cross_entropy` defines it.
-
-    Args:
-        logits: (…, V).
-        labels: (…) class ids; those equal to `pad_id` are ignored.
-        label_smoothing: ε.
-        pad_id: the id of padding.
-    """
+    """Cross-entropy of `logits` (…, V) against (1 - ε) · one-hot + ε/V, as `torch.nn.functional.cross_entropy` defines
+    it; `labels` (…) are class ids, of which those equal to `pad_id` are ignored."""
     log_probs = logits.float().log_softmax(dim=-1).flatten(0, -2)  # (n, V)
     labels = labels.flatten()  # (n)
     real = labels != pad_id  # (n)

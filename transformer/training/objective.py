@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,33 +22,16 @@ from transformer.training.loss import LossSums
 from transformer.training.machine.chunked_loss import linear_cross_entropy
 from transformer.training.methods.r_drop import RDrop
 
-
-class Objective(Protocol):
-    """How an objective, an `nn.Module` over the model, is called."""
-
-    def __call__(
-        self,
-        source_ids: Tensor,
-        decoder_input_ids: Tensor,
-        labels: Tensor,
-        num_source_tokens: int,
-        num_target_tokens: int,
-    ) -> LossSums:
-        """The fields of a `Batch` → sums over its target tokens, by whose number training divides."""
-
+Objective = Callable[[Tensor, Tensor, Tensor, int, int], LossSums]
+"""How an objective, an `nn.Module` over the model, is called: the fields of a `Batch`, in their order → sums over its
+target tokens, by whose number training divides."""
 
 BuildObjective = Callable[[Transformer, TrainingSection, torch.dtype], nn.Module]
 """Model, options and dtype of the matrix products → an `Objective`; only the model's own parameters are trained."""
 
 
 class CrossEntropy(nn.Module):
-    """Label-smoothed cross-entropy.
-
-    Args:
-        model: on its device.
-        precision: dtype of the matrix products.
-        label_smoothing: ε.
-    """
+    """Label-smoothed cross-entropy; `precision` is the dtype of the matrix products."""
 
     def __init__(self, model: Transformer, precision: torch.dtype, label_smoothing: float) -> None:
         super().__init__()
@@ -67,8 +49,7 @@ class CrossEntropy(nn.Module):
     ) -> LossSums:
         counts = num_source_tokens, num_target_tokens
         hidden = decoder_states(self.model, self.precision, source_ids, decoder_input_ids, *counts)  # (n, D)
-        weight, pad_id = self.model.output.weight, self.model.pad_id
-        return linear_cross_entropy(hidden, weight, labels, self.label_smoothing, pad_id)
+        return linear_cross_entropy(hidden, self.model.output.weight, labels, self.label_smoothing, self.model.pad_id)
 
 
 def build_objective(model: Transformer, options: TrainingSection, precision: torch.dtype) -> nn.Module:

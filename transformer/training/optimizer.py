@@ -12,8 +12,7 @@ from transformer.training.methods.muon import build_muon
 
 
 def build_optimizer(model: nn.Module, options: TrainingSection) -> torch.optim.Optimizer:
-    """Adam (Kingma and Ba 2015), AdamW (Loshchilov and Hutter 2019), or Muon for the matrices of the layers and AdamW
-    for the rest."""
+    """Adam (Kingma and Ba 2015), AdamW (Loshchilov and Hutter 2019), or Muon with AdamW (`build_muon`)."""
     if options.optimizer == "muon":
         return build_muon(model, options, _adam)
     return _adam(list(model.parameters()), options)

@@ -61,8 +61,7 @@ def progress(config: Config, state: TrainingState, epoch_share: float = 0.0) -> 
 
 def nearest_limit(config: Config, state: TrainingState) -> str:
     """The limit that is used up most, as `section.key=value`."""
-    shares = used_shares(config, state)
-    return max(shares, key=lambda name: shares[name])
+    return max(used_shares(config, state).items(), key=lambda share: share[1])[0]
 
 
 def out_of_patience(config: Config, state: TrainingState) -> bool:

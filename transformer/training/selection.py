@@ -21,9 +21,6 @@ class Selection:
     """Measures weights, and knows which are the best.
 
     Args:
-        config: the run's options.
-        checkpoints: the run's.
-        validate: measures a model.
         evaluated: the model that takes the weights to be measured: the one in training, or another of its shape if that
             one is sharded or what counts is a running average.
     """
@@ -54,9 +51,7 @@ class Selection:
         return metrics
 
     def better(self, value: float, than: float | None) -> bool:
-        if than is None:
-            return True
-        return value < than if self.metric == "loss" else value > than
+        return than is None or (value < than if self.metric == "loss" else value > than)
 
     def note(self, state: TrainingState, metrics: Mapping[str, float]) -> bool:
         """Count a validation in the run's state; returns whether it is the best so far."""

@@ -43,45 +43,32 @@ class Outcome:
     signal: int | None = None
 
 
+@dataclass(eq=False)
 class Trainer:
     """Trains a model and leaves checkpoints in a run directory.
 
     Args:
-        config: the run's options.
-        updater: does the updates of the model.
         stream: the updates to do, from the state's position on.
-        checkpoints: the run's, of the same model.
         state: counters, new or from a checkpoint.
-        selection: validates, and knows the best checkpoint.
         listeners: get each record; only the main process has any.
         advance: called after each update, e.g. to move a progress bar.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        updater: Updater,
-        stream: UpdateStream,
-        checkpoints: TrainingCheckpoints,
-        state: TrainingState,
-        selection: Selection,
-        listeners: Sequence[RecordListener] = (),
-        advance: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.config = config
-        self.options = config.training
-        self.updater = updater
-        self.stream = stream
-        self.checkpoints = checkpoints
-        self.state = state
-        self.selection = selection
-        self.listeners = listeners
-        self.advance = advance
-        self.run = checkpoints.run
-        self.processes = checkpoints.processes
-        self.model = checkpoints.trained.model
+    config: Config
+    updater: Updater
+    stream: UpdateStream
+    checkpoints: TrainingCheckpoints
+    state: TrainingState
+    selection: Selection
+    listeners: Sequence[RecordListener] = ()
+    advance: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self.options = self.config.training
+        self.run, self.processes = self.checkpoints.run, self.checkpoints.processes
+        self.model = self.checkpoints.trained.model
         self.device = self.model.device
-        self.interval = self.new_interval(state.interval)
+        self.interval = self.new_interval(self.state.interval)
 
     def fit(self) -> Outcome:
         """Train until a limit, patience or a signal ends it; a checkpoint then holds what was done."""
@@ -124,21 +111,12 @@ class Trainer:
     def log(self) -> None:
         """Record the interval's metrics, and begin a new one."""
         self.interval.collect(self.processes)
-        state, done = self.state, progress(self.config, self.state, self.stream.epoch_share)
         if not self.interval.target_tokens:  # all its updates were skipped, or this is not the main process
             return
-        self.tell(
-            {
-                "kind": "train",
-                "update": state.update,
-                "epoch": state.epoch,
-                **self.interval.summary(),
-                "learning_rate": self.learning_rate(state.update),
-                "target_tokens": state.target_tokens,
-                "seconds": state.seconds,
-                "seconds_left": state.seconds * (1 - done) / done,
-            }
-        )
+        done = progress(self.config, self.state, self.stream.epoch_share)
+        rate, left = self.learning_rate(self.state.update), self.state.seconds * (1 - done) / done
+        summary = self.interval.summary()
+        self.tell("train", {**summary, "learning_rate": rate, **self.cost(), "seconds_left": left})
         self.interval = self.new_interval()
 
     def validate(self) -> None:
@@ -155,8 +133,7 @@ class Trainer:
         self.processes.alive()
 
     def stopped(self, received: signal.Signals | None) -> Outcome:
-        """What ends training at a signal, which another process may have received: a checkpoint, unless there is one
-        already.
+        """End training at a signal, which another process may have received: with a checkpoint, unless there is one.
 
         Raises:
             UserError: where the weights are not finite.
@@ -228,8 +205,7 @@ class Trainer:
         return self.state.update % every == 0
 
     def learning_rate(self, update: int) -> float:
-        scheduled = learning_rate(self.options, self.config.model.d_model, update)
-        return scheduled * self.state.learning_rate_factor
+        return learning_rate(self.options, self.config.model.d_model, update) * self.state.learning_rate_factor
 
     def new_interval(self, saved: dict[str, float] | None = None) -> LogInterval:
         return LogInterval(self.device, saved if self.processes.is_main else None)
@@ -250,15 +226,16 @@ class Trainer:
         if self.options.max_minutes is not None:  # all processes must stop at the same update
             self.state.seconds = self.processes.of_main(self.state.seconds)
 
-    def tell(self, record: Record) -> None:
+    def tell(self, kind: str, content: Record) -> None:
+        record = {"kind": kind, "update": self.state.update, "epoch": self.state.epoch, **content}
         for listener in self.listeners:
             listener.record(record)
 
     def tell_fault(self, what: str) -> None:
-        self.tell({"kind": "fault", "update": self.state.update, "epoch": self.state.epoch, "what": what})
+        self.tell("fault", {"what": what})
 
     def tell_validation(self, metrics: Mapping[str, float], best: bool, **more: object) -> None:
-        state = self.state
-        place = {"update": state.update, "epoch": state.epoch}
-        cost = {"target_tokens": state.target_tokens, "seconds": state.seconds}
-        self.tell({"kind": "validation", **place, **metrics, "best": best, **cost, **more})
+        self.tell("validation", {**metrics, "best": best, **self.cost(), **more})
+
+    def cost(self) -> dict[str, float]:
+        return {"target_tokens": self.state.target_tokens, "seconds": self.state.seconds}

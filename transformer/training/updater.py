@@ -61,39 +61,28 @@ class UpdateOutcome:
         return faults
 
 
+@dataclass(eq=False)
 class Updater:
     """Does updates.
 
     Args:
         objective: an `Objective`, as `parallelize` returns it.
-        optimizer: over the model's parameters.
         max_gradient_norm: gradients are scaled down to this norm; None: never.
-        seed: the run's.
-        processes: of the job.
-        device: of the model.
-        average: of the model's weights, which takes them in after each update; None: there is none.
+        average: takes in the model's weights after each update.
     """
 
-    def __init__(
-        self,
-        objective: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        max_gradient_norm: float | None,
-        seed: int,
-        processes: Processes,
-        device: torch.device,
-        average: WeightAverage | None = None,
-    ) -> None:
-        self.objective = objective
-        self.optimizer = optimizer
-        self.max_gradient_norm = max_gradient_norm
-        self.seed = seed
-        self.processes = processes
-        self.device = device
-        self.average = average
+    objective: nn.Module
+    optimizer: torch.optim.Optimizer
+    max_gradient_norm: float | None
+    seed: int
+    processes: Processes
+    device: torch.device
+    average: WeightAverage | None = None
+
+    def __post_init__(self) -> None:
         # a process that fails while the others gather a layer would leave them waiting
-        self.may_repeat = not isinstance(objective, Sharded)
-        self.stacks = [module for module in objective.modules() if isinstance(module, Stack)]
+        self.may_repeat = not isinstance(self.objective, Sharded)
+        self.stacks = [module for module in self.objective.modules() if isinstance(module, Stack)]
 
     def __call__(self, update: Update, number: int, learning_rate: float) -> UpdateOutcome:
         """Do the update of that number, repeated where that may help.
@@ -132,11 +121,7 @@ class Updater:
             outcome.repeated += 1  # a flipped bit will not be there again
 
     def refuse_single(self, micro_batches: MicroBatches, number: int) -> None:
-        """Refuse an update whose micro-batches no process can make any smaller.
-
-        Raises:
-            UserError: where that is so.
-        """
+        """Raise a `UserError` where no process can make its micro-batches any smaller."""
         if not self.processes.any(any(len(batch.labels) > 1 for batch, _ in micro_batches)):
             raise UserError(
                 f"update {number}: not even single sentences fit into memory; lower data.max_length or model.d_model"
@@ -196,8 +181,7 @@ class Updater:
         return sums
 
     def loss(self, sums: LossSums, micro_batch: tuple[Batch, bool], tokens: int) -> Tensor:
-        """What is differentiated, so that the mean of the processes' gradients is the gradient of one process with all
-        their batches."""
+        """Scaled so that the mean of the processes' gradients is the gradient of one process with all their batches."""
         loss = sums.loss / (tokens / self.processes.size)
         return loss if micro_batch[1] else loss * 0.0
 

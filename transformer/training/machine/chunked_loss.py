@@ -36,8 +36,6 @@ def linear_cross_entropy(
         hidden: (n, D), one row for each label that is not `pad_id`, in reading order.
         weight: (V, D); its gradient comes in its own dtype.
         labels: (…) class ids, n of them not `pad_id`.
-        label_smoothing: ε.
-        pad_id: the id of padding.
     """
     flat = labels.flatten()
     targets = flat[true_first(flat != pad_id, len(hidden)), None]  # (n, 1)
@@ -52,8 +50,7 @@ def _chunked(hidden: Tensor, weight: Tensor, targets: Tensor, label_smoothing: f
     matrix = weight.to(hidden.dtype)  # (V, D)
     hidden_gradient = torch.empty_like(hidden)  # (n, D)
     weight_gradient = torch.zeros(vocabulary, width, dtype=torch.float32, device=weight.device)
-    of_labels = torch.zeros((), dtype=torch.float32, device=hidden.device)
-    of_all = torch.zeros_like(of_labels)
+    of_labels, of_all = (torch.zeros((), dtype=torch.float32, device=hidden.device) for _ in range(2))
     chunk = max(1, CHUNK_LOGITS // vocabulary)
     for start in range(0, len(hidden), chunk):
         h, y = hidden[start : start + chunk], targets[start : start + chunk]  # (c, D), (c, 1)
@@ -68,21 +65,15 @@ def _chunked(hidden: Tensor, weight: Tensor, targets: Tensor, label_smoothing: f
         weight_gradient += gradient.T @ h  # (V, c) (c, D)
     if label_smoothing:
         share = label_smoothing / vocabulary
-        sums = matrix.sum(0, dtype=torch.float32)  # (D)
-        hidden_gradient -= (share * sums).to(hidden.dtype)
+        hidden_gradient -= (share * matrix.sum(0, dtype=torch.float32)).to(hidden.dtype)
         weight_gradient -= share * hidden.sum(0, dtype=torch.float32)
     loss = (1 - label_smoothing) * -of_labels - label_smoothing / vocabulary * of_all
     return loss, -of_labels, hidden_gradient, weight_gradient.to(weight.dtype)
 
 
 def with_gradients(loss: Tensor, inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
-    """A loss that backpropagates into `inputs` the gradients that were computed together with it.
-
-    Args:
-        loss: a scalar outside the graph.
-        inputs: the tensors it was computed from.
-        gradients: of the loss, one for each input and of its shape; constants, so there is no second derivative.
-    """
+    """The loss, a scalar outside the graph, as one that backpropagates `gradients` into the `inputs` it was computed
+    from: one for each and of its shape. They are constants, so there is no second derivative."""
     return _apply(loss, *inputs, *gradients)
 
 

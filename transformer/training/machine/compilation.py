@@ -16,18 +16,11 @@ from transformer.runtime.reporting import Reporter
 
 
 def compile_layers(model: nn.Module, device: torch.device, reporter: Reporter) -> bool:
-    """Have each layer compiled when it is first called, once for all lengths; the parameters keep their names.
-
-    Args:
-        model: its stacks' layers are compiled.
-        device: the model's.
-        reporter: gets a warning if the machine has no working compiler; the layers then stay as they are.
-
-    Returns:
-        Whether they will be compiled.
-    """
+    """Have each layer of a model's stacks compiled when it is first called, once for all lengths; the parameters keep
+    their names. Returns False, after a warning, if this machine has no working compiler; the layers then stay as they
+    are."""
     try:
-        torch.compile(_probe)(torch.zeros(8, device=device))
+        torch.compile(lambda x: x * 2 + 1)(torch.zeros(8, device=device))
     except Exception as error:
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
         reporter.warning(f"training.compile: nothing is compiled, for this machine's compiler fails: {first[0]}")
@@ -36,10 +29,6 @@ def compile_layers(model: nn.Module, device: torch.device, reporter: Reporter) -
         for layer in stack.layers:
             layer.compile(dynamic=True)
     return True
-
-
-def _probe(x: torch.Tensor) -> torch.Tensor:
-    return x * 2 + 1
 
 
 @contextmanager

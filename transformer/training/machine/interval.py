@@ -13,12 +13,7 @@ from transformer.training.loss import LossSums, perplexity
 
 
 class LogInterval:
-    """Loss, tokens, padding and speed since the last log line.
-
-    Args:
-        device: where the losses are summed.
-        saved: the sums of an interrupted interval, from `to_json`.
-    """
+    """Loss, tokens, padding and speed since the last log line; `saved`: of an interrupted interval, by `to_json`."""
 
     def __init__(self, device: torch.device, saved: dict[str, float] | None = None) -> None:
         saved = saved or {}

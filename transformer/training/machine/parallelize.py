@@ -36,18 +36,16 @@ def parallelize(objective: nn.Module, sharding: Sharding, processes: Processes) 
         sharding: `none`: each process holds the whole model (Li et al. 2020); `full`: each holds a shard of every
             parameter, of its gradient and of its optimizer state, and gathers a layer when it needs it (Zhao et al.
             2023).
-        processes: of the job.
     """
     if processes.size == 1:
         return objective
     stacks = [module for module in objective.modules() if isinstance(module, Stack)]
     device = next(objective.parameters()).device.type
     if sharding == "none":
-        left_out = any(stack.layer_drop for stack in stacks)
         return DistributedDataParallel(
             objective,
             device_ids=[processes.local_rank] if device == "cuda" else None,
-            find_unused_parameters=left_out,
+            find_unused_parameters=any(stack.layer_drop for stack in stacks),
             gradient_as_bucket_view=True,
             # buffers are constants, and differ in length where a process has met a longer sentence
             **{_SYNC_BUFFERS: False},  # type: ignore[arg-type]

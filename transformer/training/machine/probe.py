@@ -9,42 +9,33 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from transformer.data.batch import Batch, collate
 from transformer.errors import UserError, is_out_of_memory
 from transformer.model.encoder import Stack
 
+Passes = Callable[[Batch], object]
+"""Forward and backward of a batch."""
+
 _MARGIN = 7 / 8  # of what fitted: real batches come in many sizes, which fragments memory
 
 
 def worst_batch(tokens: int, longest: int, token_id: int) -> Batch:
-    """A batch of sentences of the greatest length, as many as fill `tokens` on either side.
-
-    Args:
-        tokens: padded tokens a side, special ids included.
-        longest: tokens of a sentence, without special ids.
-        token_id: any id that is not special.
-    """
+    """As many sentences of `longest` tokens, without special ids, as fill `tokens` padded ones, with them, a side;
+    `token_id` is any id that is not special."""
     sentences = [[token_id] * longest] * max(1, tokens // (longest + 1))
     return collate(sentences, sentences)
 
 
 def micro_batch_tokens_that_fit(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    compute_gradients: Callable[[Batch], object],
-    batch_tokens: int,
-    longest: int,
-    token_id: int,
+    model: nn.Module, optimizer: Optimizer, compute_gradients: Passes, batch_tokens: int, longest: int, token_id: int
 ) -> int | None:
     """The most padded tokens a side that fit into a micro-batch, found by halving; None if a whole update fits.
 
     Leaves weights and gradients as they were.
 
     Args:
-        model: on its device.
-        optimizer: over the model's parameters.
-        compute_gradients: forward and backward of a batch.
         batch_tokens: target tokens of an update.
         longest: tokens of the longest sentence, without special ids.
         token_id: any id that is not special.
@@ -78,18 +69,10 @@ class Trial:
     saved_bytes: int
 
 
-def try_batch(
-    model: nn.Module, optimizer: torch.optim.Optimizer, compute_gradients: Callable[[Batch], object], batch: Batch
-) -> Trial:
+def try_batch(model: nn.Module, optimizer: Optimizer, compute_gradients: Passes, batch: Batch) -> Trial:
     """Do what an update does with a batch, with memory set aside for the optimizer's two numbers a weight.
 
-    Leaves weights, gradients and optimizer as they were before an update.
-
-    Args:
-        model: in training mode, on its device.
-        optimizer: over the model's parameters.
-        compute_gradients: forward and backward of a batch.
-        batch: the batch to try.
+    The model is in training mode. Leaves weights, gradients and optimizer as they were before an update.
 
     Raises:
         RuntimeError: where the batch does not fit into memory.
@@ -129,17 +112,14 @@ def _all_layers(model: nn.Module) -> Iterator[None]:
             stack.layer_drop = layer_drop
 
 
-def _fits(
-    model: nn.Module, optimizer: torch.optim.Optimizer, compute_gradients: Callable[[Batch], object], batch: Batch
-) -> bool:
+def _fits(model: nn.Module, optimizer: Optimizer, compute_gradients: Passes, batch: Batch) -> bool:
+    fits = True
     try:
         try_batch(model, optimizer, compute_gradients, batch)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         fits = False
-    else:
-        fits = True
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return fits

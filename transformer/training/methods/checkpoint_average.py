@@ -31,13 +31,8 @@ class CheckpointAverage:
 
 
 def updates_to_average(options: TrainingSection, regular: Collection[int], state: TrainingState) -> list[int]:
-    """The updates whose checkpoints are averaged at the end, ascending; none if no average is wanted.
-
-    Args:
-        options: the run's.
-        regular: the updates to choose from for `average_of: last`.
-        state: the run's, which knows the best ones for `average_of: best`.
-    """
+    """The updates whose checkpoints are averaged at the end, ascending; none if no average is wanted. `average_of:
+    last` takes the newest of `regular`, and `average_of: best` the best ones, which `state` knows."""
     if options.average_checkpoints < 2:
         return []
     if options.average_of == "best":

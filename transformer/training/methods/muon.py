@@ -41,11 +41,7 @@ def build_muon(model: nn.Module, options: TrainingSection, for_the_rest: BuildOp
 
 
 class JoinedOptimizers(torch.optim.Optimizer):
-    """Optimizers of different parameters as one, with all their groups and a common state.
-
-    Args:
-        parts: the optimizers; the last one's defaults count.
-    """
+    """Optimizers of different parameters as one, with all their groups, the last one's defaults and a common state."""
 
     def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
         super().__init__([group for part in parts for group in part.param_groups], parts[-1].defaults)

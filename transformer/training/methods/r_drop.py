@@ -28,9 +28,7 @@ class RDrop(nn.Module):
     """R-Drop as an `Objective`.
 
     Args:
-        model: on its device.
         states: see `objective.decoder_states`, whose arguments after the precision it takes.
-        label_smoothing: ε.
         alpha: α of the paper, which recommends 5 for translation.
     """
 
@@ -70,9 +68,6 @@ def r_drop_cross_entropy(
         hidden: (2n, D), the tokens of the first pass in reading order, then those of the second.
         weight: (V, D).
         labels: (…) class ids, n of them not `pad_id`.
-        label_smoothing: ε.
-        alpha: the weight of the divergence.
-        pad_id: the id of padding.
     """
     flat = labels.flatten()
     targets = flat[true_first(flat != pad_id, len(hidden) // 2), None]  # (n, 1)
@@ -94,8 +89,7 @@ def _chunked(
     passes = hidden.view(2, -1, width)  # (2, n, D)
     hidden_gradient = torch.empty_like(passes)  # (2, n, D)
     weight_gradient = torch.zeros(vocabulary, width, dtype=torch.float32, device=weight.device)
-    of_labels = torch.zeros((), dtype=torch.float32, device=hidden.device)
-    of_all, divergence = torch.zeros_like(of_labels), torch.zeros_like(of_labels)
+    of_labels, of_all, divergence = (torch.zeros((), dtype=torch.float32, device=hidden.device) for _ in range(3))
     chunk = max(1, CHUNK_LOGITS // vocabulary)
     for start in range(0, passes.shape[1], chunk):
         h, y = passes[:, start : start + chunk], targets[start : start + chunk].expand(2, -1, 1)  # (2, c, D), (2, c, 1)

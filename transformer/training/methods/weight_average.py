@@ -14,11 +14,7 @@ Share = Callable[[int], float]
 
 
 class WeightAverage:
-    """An average that takes in the weights after each update.
-
-    Args:
-        model: the model in training; the average begins as its weights.
-        share: how much the newest weights count.
+    """An average that begins as the model's weights, and takes them in after each update.
 
     Attributes:
         weights: the average by parameter name, in the parameters' shapes and on their device.
@@ -40,18 +36,15 @@ def build_weight_average(model: nn.Module, options: TrainingSection) -> WeightAv
     """The average that `training.weight_average` asks for; None if it asks for none."""
     if options.weight_average == "none":
         return None
-    return WeightAverage(
-        model, exponential(options.ema_decay) if options.weight_average == "ema" else equal(options.swa_from_update)
-    )
+    moving = options.weight_average == "ema"
+    return WeightAverage(model, exponential(options.ema_decay) if moving else equal(options.swa_from_update))
 
 
 def exponential(decay: float) -> Share:
-    """Exponential moving average. At first the decay is (1+t)/(10+t), lower, so that the initial weights are soon
-    forgotten."""
+    """Exponential moving average; its decay is at first (1+t)/(10+t), to forget the initial weights soon."""
     return lambda update: 1 - min(decay, (1 + update) / (10 + update))
 
 
 def equal(start: int) -> Share:
-    """Stochastic weight averaging (Izmailov et al. 2018): the mean of all weights from update `start` on; before it,
-    the newest weights."""
+    """Stochastic weight averaging (Izmailov et al. 2018): the mean from update `start` on; before it, the newest."""
     return lambda update: 1 / max(1, update - start + 1)
