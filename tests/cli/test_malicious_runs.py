@@ -72,7 +72,7 @@ def refused(refusal: Refusal, command: Callable[..., Any]) -> Refused:
         assert outcome.code in {0, 2} and "Traceback" not in outcome.err, outcome
         if outcome.code == 2:
             return str(outcome.err.splitlines()[-1])
-        (line,) = (line for line in outcome.err.splitlines() if line.startswith("checkpoint passed over: "))
+        (line,) = (line for line in outcome.err.splitlines() if line.startswith("warning: checkpoint passed over: "))
         assert f"resuming from update 40 of {path}" in outcome.err
         return str(line)
 
@@ -329,7 +329,9 @@ def test_memory_stays_bounded(run_copy: Path, damage: Damage, verb: str, message
         capture_output=True,
         text=True,
     )
-    lines = [line for line in done.stderr.splitlines() if line.startswith(("error: ", "checkpoint passed over: "))]
+    lines = [
+        line for line in done.stderr.splitlines() if line.startswith(("error: ", "warning: checkpoint passed over: "))
+    ]
     assert re.search(message, lines[-1]), done.stderr
     assert done.returncode == (2 if lines[-1].startswith("error: ") else 0)
     assert "Traceback" not in done.stderr

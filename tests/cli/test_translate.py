@@ -174,7 +174,7 @@ def test_what_follows_two_dashes_is_text(output: Callable[..., str], tiny_run: P
 def test_a_sentence_that_is_cut_is_reported(command: Callable[..., Any], tiny_run: Path) -> None:
     outcome = command("translate", tiny_run, "decoding.max_source_length=3", "Hund", "der Hund sieht die Katze")
     assert outcome.code == 0
-    assert outcome.err.startswith("sentence 2: ")
+    assert outcome.err.startswith("warning: sentence 2: ")
     assert len(outcome.err.splitlines()) == 1
 
 

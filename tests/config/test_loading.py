@@ -1,5 +1,6 @@
 """YAML and overrides into a config: what is refused, where, and in which words."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from transformer.config import (
     Config,
+    as_config,
     changed_keys,
     dump_config,
     is_override,
@@ -258,3 +260,17 @@ def test_files_that_are_no_text_or_no_page_are_refused(tmp_path: Path, minimal: 
         load_config(path)
     path.write_bytes(b"\xef\xbb\xbf" + minimal.encode())
     assert load_config(path).run.directory == "runs/x"
+
+
+def test_a_mapping_of_sections_stays_what_it_was() -> None:
+    train, validation = {"source": Path("x"), "target": "y"}, {"source": "v", "target": "w"}
+    languages = {"source_language": "en", "target_language": "de"}
+    sections = {"run": {"directory": "runs/x"}, "data": {**languages, "train": train, "validation": validation}}
+    before = copy.deepcopy(sections)
+    config = as_config(sections, ["data.validation.source=z"])
+    assert [each.source for each in (*config.data.validation, *config.data.train)] == ["z", "x"]
+    assert sections == before
+    with pytest.raises(UserError, match="model=3: give a section's options as a mapping"):
+        as_config({"model": 3})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="override 3: give a text"):
+        as_config(sections, [3])  # type: ignore[list-item]

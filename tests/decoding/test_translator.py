@@ -169,6 +169,13 @@ def test_a_string_in_place_of_a_list_is_refused(make_translator: MakeTranslator)
         make_translator().translate("the cat")
 
 
+def test_what_is_no_sentence_is_refused_with_its_number(make_translator: MakeTranslator) -> None:
+    with pytest.raises(TypeError, match="sentence 2: give text or a Request, not int"):
+        make_translator().translate(["the cat", 3])  # type: ignore[list-item]
+    with pytest.raises(UserError, match="sentence 2: character 3 is half of one; mend the text"):
+        make_translator().translate(["the cat", "ab\udcff"])
+
+
 def test_the_model_is_put_into_evaluation_mode(make_translator: MakeTranslator, tiny_model: Transformer) -> None:
     model = copy.deepcopy(tiny_model).train()
     assert make_translator(model).translate(SENTENCES) == make_translator().translate(SENTENCES)

@@ -61,3 +61,15 @@ def test_a_run_that_is_open_is_not_opened_again(tiny_run: Path) -> None:
         open_run(run, ["decoding.n_best=2"]).config
         == Run(tiny_run, ["decoding.beam_size=3", "decoding.n_best=2"]).config
     )
+
+
+def test_other_runs_take_part_with_their_best_checkpoint(tiny_run: Path, run_copy: Path) -> None:
+    config = run_copy / "config.yaml"
+    config.write_text(config.read_text("utf-8").replace("checkpoint: best", "checkpoint: last"), "utf-8")
+    directory = RunDirectory(run_copy)
+    best = directory.resolve("best")
+    directory.point("last", next(update for update in directory.updates() if directory.checkpoint(update) != best))
+    assert Run(run_copy).checkpoint != best
+    run = Run(tiny_run, {"decoding": {"ensemble": [str(run_copy)], "reverse": str(best), "rerank": "noisy_channel"}})
+    assert run.reverse is not None
+    assert [other.checkpoint for other in (*run.members, run.reverse)] == [best, best]

@@ -10,7 +10,14 @@ import torch
 
 from transformer.errors import UserError
 from transformer.runtime import device as device_module
-from transformer.runtime.device import autocast, choose_device, choose_precision, configure_process, physical_cores
+from transformer.runtime.device import (
+    autocast,
+    choose_device,
+    choose_precision,
+    configure_process,
+    configured_process,
+    physical_cores,
+)
 
 CPU = torch.device("cpu")
 
@@ -97,10 +104,28 @@ def test_fp32_products_stay_fp32_on_amx(
 ) -> None:
     monkeypatch.setattr(device_module, "cpu_flags", lambda: flags)
     torch.set_float32_matmul_precision("highest")
-    configure_process(1, torch.device("cuda"))
+    configure_process(1, torch.device("cuda"), training=True)
     assert torch.get_float32_matmul_precision() == "highest"  # there it would mean TF32
     configure_process(1, CPU)
+    assert torch.get_float32_matmul_precision() == "highest"  # decoding does not need it
+    configure_process(1, CPU, training=True)
     assert torch.get_float32_matmul_precision() == expected
+
+
+def test_contexts_that_overlap_restore_what_was_there_first(restored: None) -> None:
+    torch.set_num_threads(3)
+    first, second = configured_process(1, CPU, training=True), configured_process(2, CPU)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch.get_num_threads() == 2  # the second one's work goes on
+    second.__exit__(None, None, None)
+    assert torch.get_num_threads() == 3
+    with configured_process(1, CPU):
+        with configured_process(2, CPU):
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 3
 
 
 def test_hyper_threads_count_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -55,3 +56,8 @@ def test_ones_own_model_objective_and_listeners(tiny_project: Path, tmp_path: Pa
     assert len(built) > 1, "training's own, and that of the run it left"
     assert result.run.load_model() is built[-1]
     assert losses["own"][0] == 2 * losses["given"][0]  # before the first update the weights are the same
+
+
+def test_a_listener_without_its_methods_is_refused_at_once(tiny_project: Path) -> None:
+    with pytest.raises(TypeError, match="needs the methods record, forget_after and close"):
+        train(tiny_project / "config.yaml", listeners=[print])  # type: ignore[list-item]

@@ -48,7 +48,8 @@ Encoder-decoder Transformers for translation.
 
 {groups}
 
-transformer VERB --help explains a verb. Every option of a config can be set as section.key=value.
+transformer VERB --help explains a verb, and transformer --version prints the version. Every option of a config can be
+set as section.key=value.
 """
 
 

@@ -6,14 +6,22 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from transformer.errors import UserError
 
+
+@dataclass
+class _Settings:
+    threads: int
+    precision: str
+
+
 _configuring = threading.Lock()
-_open_contexts: list[tuple[int, str]] = []  # what was set before the first of them; one entry more than are open
+_to_restore: list[_Settings] = []  # what each open `configured_process` restores, in the order of their beginnings
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # parameter numbers of glibc's mallopt(3)
 
 
@@ -46,28 +54,29 @@ def configured_process(
     threads: int | None, device: torch.device, training: bool = False, local_processes: int = 1
 ) -> Iterator[None]:
     """`configure_process` while the context is open; restores threads and precision, but not glibc's allocator
-    settings, which cannot be read. Where contexts of several threads overlap, the last to end restores what was there
-    before the first."""
+    settings, which cannot be read, nor the limits of `bound_plan_caches`. Where contexts of several threads overlap,
+    the last to end restores what was there before the first."""
     with _configuring:
-        if not _open_contexts:
-            _open_contexts.append((torch.get_num_threads(), torch.get_float32_matmul_precision()))
-        _open_contexts.append(_open_contexts[0])
+        before = _Settings(torch.get_num_threads(), torch.get_float32_matmul_precision())
+        _to_restore.append(before)
         configure_process(threads, device, training, local_processes)
     try:
         yield
     finally:
         with _configuring:
-            num_threads, precision = _open_contexts.pop()
-            if len(_open_contexts) == 1:
-                _open_contexts.clear()
-                torch.set_num_threads(num_threads)
-                torch.set_float32_matmul_precision(precision)
+            place = next(place for place, each in enumerate(_to_restore) if each is before)
+            del _to_restore[place]
+            if place < len(_to_restore):
+                vars(_to_restore[place]).update(vars(before))  # the next one is still open, and restores this later
+            else:
+                torch.set_num_threads(before.threads)
+                torch.set_float32_matmul_precision(before.precision)
 
 
 def configure_process(
     threads: int | None, device: torch.device, training: bool = False, local_processes: int = 1
 ) -> None:
-    """Set threads, in training the fp32 matrix precision, and the allocator; call once, before the first large tensor."""
+    """Set threads, the allocator and, in training, fp32 matrix precision; call once, before the first large tensor."""
     torch.set_num_threads(threads or max(1, physical_cores() // local_processes))
     flags = cpu_flags()
     if training:

@@ -83,16 +83,14 @@ def train(
         if not all(callable(getattr(listener, name, None)) for name in ("record", "forget_after", "close")):
             raise TypeError(f"listener {listener!r}: needs the methods record, forget_after and close")
     stored, parsed = _parsed(config, overrides)
-    device = choose_device(parsed.run.device)
-    options = parsed.run
+    parts = OwnParts(model, objective or build_objective, listeners)
+    device, options = choose_device(parsed.run.device), parsed.run
     with (
         join_processes(device, options.stall_minutes) as processes,
         configured_process(options.threads, device, training=True, local_processes=processes.local_size),
     ):
         speaker = reporter if processes.is_main else SilentReporter()
-        training = _Training(
-            parsed, device, processes, OwnParts(model, objective or build_objective, listeners), speaker
-        )
+        training = _Training(parsed, device, processes, parts, speaker)
         if not processes.is_main:
             processes.wait()  # for the main one to write the run
             return training.result(training.fit(training.prepare()))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pydantic.dataclasses
+import torch
 
 from transformer.config import DecodingSection, Overrides
 from transformer.data.corpus import read_pairs
@@ -158,6 +159,7 @@ def _translate(run: Run, decoding: JsonObject, sources: Sequence[str]) -> list[T
     except pydantic.ValidationError as error:
         raise UserError(f"{run.path}: verification.json: {error.errors()[0]['msg']}") from None
     with configured_process(run.config.run.threads, choose_device("cpu")):
+        torch.set_float32_matmul_precision("highest")  # at the end of a training another one is set
         return [found[0] for found in Translator(model, *run.tokenizers, options).translate_n_best(sources)]
 
 
