@@ -12,9 +12,8 @@ def many_small_products(query: Tensor) -> Iterator[None]:
     """In training on a CPU, send the fp32 products inside to the BLAS library even where others go to oneDNN
     (`torch.set_float32_matmul_precision`): oneDNN plans each new shape anew, ten times the cost of a small product.
 
-    The setting belongs to the whole process, so only training changes it, in its one thread. Inference leaves it alone:
-    several threads may translate at once, and there the setting gains nothing, because the same shapes come again and
-    their plans are ready.
+    The setting belongs to the whole process, so only training changes it, in its one thread. Decoding, where several
+    threads may translate at once, leaves it alone and runs in the default precision (`configure_process`).
     """
     in_training = query.requires_grad and not torch.compiler.is_compiling()  # a compiled region cannot change it
     if not in_training or query.device.type != "cpu" or query.dtype != torch.float32:
