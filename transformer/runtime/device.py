@@ -78,16 +78,21 @@ def configure_process(
 ) -> None:
     """Set threads, the allocator and, in training, fp32 matrix precision; call once, before the first large tensor."""
     torch.set_num_threads(threads or max(1, physical_cores() // local_processes))
-    flags = cpu_flags()
     if training:
         bound_plan_caches()
-    if training and device.type == "cpu" and "avx2" in flags and not flags & {"amx_tile", "amx_bf16"}:
-        # "medium" sends fp32 products to oneDNN, twice as fast as MKL on AMD processors. It also permits bf16 inside
-        # them, which oneDNN uses on processors with AMX, on Arm and, as TF32, on GPUs; there the default stays, or fp32
-        # would not be fp32. Decoding gains nothing: its layers hold weights that oneDNN has packed in any case, and
-        # the products of attention, one query at a time, are faster in MKL.
-        torch.set_float32_matmul_precision("medium")
+        _allow_onednn(device)
     keep_freed_memory()
+
+
+def _allow_onednn(device: torch.device) -> None:
+    """Let fp32 products go to oneDNN where they stay fp32 there: twice as fast as MKL on AMD processors.
+
+    "medium" also permits bf16 inside them, which oneDNN uses on processors with AMX, on Arm and, as TF32, on GPUs;
+    there the default stays. Decoding gains nothing: its layers hold weights that oneDNN has packed in any case, and the
+    products of attention, one query at a time, are faster in MKL."""
+    flags = cpu_flags() if device.type == "cpu" else set()
+    if "avx2" in flags and not flags & {"amx_tile", "amx_bf16"}:
+        torch.set_float32_matmul_precision("medium")
 
 
 def bound_plan_caches() -> None:

@@ -88,7 +88,7 @@ def build_trainer(
     state = state or TrainingState()
     stream = build_stream(config, prepared, state, processes)
     selection = Selection(config, checkpoints, Validation(config, prepared, stream, processes), evaluated)
-    return Trainer(config, updater, stream, checkpoints, state, selection, parts.listeners if processes.is_main else ())
+    return Trainer(config, updater, stream, checkpoints, state, selection)
 
 
 def build_updater(
